@@ -1,0 +1,105 @@
+# Everything starts from Python >= 3.11, make and a package index: each goal sets up what it needs
+# in .venv, and is quick where that is done.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+ARCHITECTURE ?= arm64
+
+# An interpreter or an environment that the caller has active must not be taken for .venv.
+unexport VIRTUAL_ENV UV_PYTHON
+export UV_PROJECT_ENVIRONMENT := .venv
+export UV_PYTHON_DOWNLOADS := never
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export SAM_CLI_TELEMETRY := 0
+
+BIN := .venv/bin
+UV := $(BIN)/uv
+
+# alpaca-py asks for these; of it only alpaca.common ships in use, which imports none of them:
+#   numpy, pandas   the `.df` of answers and dates of corporate announcements; 110 MB, and the
+#                   better part of a cold start
+#   pytz            alpaca.data's requests
+#   msgpack         alpaca.data's stream
+#   sseclient-py    the broker API
+# `make build` imports everything that is used from what is left.
+PRUNED := numpy pandas pytz msgpack sseclient-py
+
+EXPORT := $(UV) export --quiet --frozen --no-default-groups --no-emit-project --no-annotate \
+	$(addprefix --prune ,$(PRUNED))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check lint types imports template docs locks build lock clean
+
+help:
+	@echo 'make run      one whole trading day on this machine; its report goes to out/run/'
+	@echo '              BARS="a.csv b.parquet" LOT=2000 SEED=7 OUT=folder, each optional'
+	@echo 'make test     the tests; ARGS="-k liquidation" to choose'
+	@echo 'make check    lint, types, imports, template, docs, lock files'
+	@echo 'make build    what sam deploy uploads; ARCHITECTURE=x86_64 to run it on such a machine'
+	@echo 'make lock     uv.lock and functions/requirements.txt after a change of pyproject.toml'
+	@echo 'make clean    remove everything made here, .venv included'
+
+run: .venv/.run
+	@$(BIN)/scalper run $(if $(LOT),--lot '$(LOT)') $(if $(SEED),--seed '$(SEED)') \
+		$(if $(OUT),--out '$(OUT)') -- $(BARS)
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+check: lint types imports template docs locks
+
+lint: .venv/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: .venv/.dev
+	$(BIN)/mypy
+
+imports: .venv/.dev
+	$(BIN)/lint-imports
+
+template: .venv/.dev
+	$(BIN)/cfn-lint template.yaml infrastructure/*.yaml
+
+docs: .venv/.dev
+	$(BIN)/python -m workbench.docs --check
+
+locks: .venv/.dev
+	@$(UV) lock --quiet --check || { echo 'uv.lock is stale: make lock' >&2; exit 1; }
+	@$(EXPORT) | diff - functions/requirements.txt >/dev/null \
+		|| { echo 'functions/requirements.txt is stale: make lock' >&2; exit 1; }
+
+lock: $(UV)
+	$(UV) lock
+	$(EXPORT) > functions/requirements.txt
+
+build: .venv/.dev
+	$(BIN)/sam validate --lint
+	PIP='$(CURDIR)/$(BIN)/python -m pip' ARCHITECTURE=$(ARCHITECTURE) $(BIN)/sam build
+	@echo "each function: $$(du -sm .aws-sam/build/TickFunction | cut -f1) MB unzipped, of Lambda's 250"
+
+clean:
+	rm -rf .venv .aws-sam .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Setting up
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "scalper needs Python 3.11 or newer, and $(PYTHON) is missing or older:" \
+			"make PYTHON=python3.12, for example" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv >/dev/null 2>&1 || { \
+		echo "$(PYTHON) -m venv does not work: install Python's venv (Debian: python3-venv)" >&2; \
+		exit 1; }
+	@$(BIN)/python -m pip install --quiet uv==$(UV_VERSION) || { \
+		echo "no package index: pip could not install uv $(UV_VERSION)" >&2; rm -rf .venv; exit 1; }
+
+# To run a day takes no linter and no SAM. What `make test` set up before stays (--inexact).
+.venv/.run: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --quiet --frozen --inexact --no-default-groups --extra workbench --python $(BIN)/python
+	@touch $@
+
+.venv/.dev: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --quiet --frozen --all-extras --python $(BIN)/python
+	@touch $@ .venv/.run

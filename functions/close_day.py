@@ -1,0 +1,14 @@
+"""After the close: is the account flat, what did the day earn, and the owner's mail."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from scalper.shell import events, passes, telemetry
+from scalper.shell.runtime import current_engine
+
+
+def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
+    """Close the day where it is over; raises to be invoked again."""
+    with telemetry.sent():
+        engine = current_engine()
+        return passes.close_day(engine, events.scheduled_time(event) or engine.now())

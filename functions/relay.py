@@ -1,0 +1,14 @@
+"""Through market hours: the broker's websocket, posted on to the webhook."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from scalper.shell import telemetry
+from scalper.shell.relay import relay_until
+from scalper.shell.runtime import current_relay, time_left
+
+
+def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
+    """Relay until shortly before the function's time is over."""
+    with telemetry.sent():
+        return relay_until(current_relay(), time_left(context))

@@ -1,0 +1,128 @@
+"""A symbol's state from what the broker has: for an empty table, and for a new session."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date, datetime
+
+from scalper.core.model import Phase, Reason, SymbolState
+from scalper.core.order import ClientOrderId, Order, OrderReport, Progress, Purpose, progress_of
+
+
+def begin_session(state: SymbolState, day: date) -> SymbolState:
+    """Return the state to use on `day`: a new one, unless something is left of an older session.
+
+    An order in doubt keeps its session until it is settled; shares left over are held on, to be
+    bailed out, for a position is never forgotten.
+    """
+    if state.session == day or state.order is not None:
+        return state
+    fresh = SymbolState(symbol=state.symbol, session=day)
+    if state.qty == 0:
+        return fresh
+    return replace(
+        fresh,
+        phase=Phase.TO_SELL,
+        qty=state.qty,
+        cost=state.cost,
+        entered_at=state.entered_at,
+        exit_as=Purpose.BAILOUT,
+        halt=state.halt,
+    )
+
+
+def rebuild(
+    symbol: str, day: date, mode: str, reports: Iterable[OrderReport], at: datetime
+) -> SymbolState:
+    """Return the state that the broker's orders of `day` tell, oldest generation first.
+
+    `reports` are confirmed answers; those that this system did not make are left out. A
+    live order that does not fit what is held halts the symbol and is canceled when seen next.
+    """
+    made: dict[int, tuple[ClientOrderId, OrderReport]] = {}
+    for report in reports:
+        name = ClientOrderId.parse(report.client_order_id)
+        if name is not None and (name.mode, name.symbol, name.day) == (mode, symbol, day):
+            made[name.generation] = (name, report)
+    state = SymbolState(symbol=symbol, session=day, generation=max(made, default=0))
+    for generation in range(1, state.generation + 1):
+        if generation not in made:
+            state = replace(state, settled=(*state.settled, 0))
+            continue
+        name, report = made[generation]
+        if progress_of(report.status) is Progress.TERMINAL:
+            state = _account_for(state, name, report, at)
+        elif generation == state.generation and _fits(state, name, report):
+            state = _take_up(state, name, report, at)
+        else:
+            state = _leave_aside(state, report)
+    if state.order is not None:
+        phase = Phase.BUY_SUBMITTED if state.order.is_buy else Phase.SELL_SUBMITTED
+    else:
+        phase = Phase.TO_SELL if state.qty else Phase.TO_BUY
+    return replace(state, phase=phase)
+
+
+def _fits(state: SymbolState, name: ClientOrderId, report: OrderReport) -> bool:
+    """Whether the live order is one that the machine could have made from here."""
+    if name.purpose is Purpose.ENTRY:
+        return state.qty == 0
+    return 0 < report.qty <= state.qty
+
+
+def _leave_aside(state: SymbolState, report: OrderReport) -> SymbolState:
+    """Halt the symbol over a live order too many; whoever reconciles next cancels it."""
+    return replace(
+        state,
+        settled=(*state.settled, 0),
+        abandoned=(*state.abandoned, report.client_order_id),
+        halt=Reason.LATE_ORDER,
+    )
+
+
+def _account_for(
+    state: SymbolState, name: ClientOrderId, report: OrderReport, at: datetime
+) -> SymbolState:
+    """Add an order that can change no more."""
+    state = replace(state, settled=(*state.settled, report.filled_qty))
+    if report.filled_qty == 0:
+        return state
+    if name.purpose is Purpose.ENTRY:
+        return replace(
+            state,
+            qty=state.qty + report.filled_qty,
+            cost=state.cost + report.filled_value,
+            entered_at=report.updated_at or at,
+            entries=state.entries + 1,
+            exit_attempts=0,
+        )
+    sold = min(report.filled_qty, state.qty)
+    cost = state.cost * sold // state.qty if state.qty else 0
+    return replace(
+        state,
+        qty=state.qty - sold,
+        cost=state.cost - cost,
+        pnl=state.pnl + report.filled_value - cost,
+        trades=state.trades + 1,
+        exit_attempts=state.exit_attempts + 1,
+        exit_as=Purpose.BAILOUT if state.qty > sold else Purpose.TARGET,
+    )
+
+
+def _take_up(
+    state: SymbolState, name: ClientOrderId, report: OrderReport, at: datetime
+) -> SymbolState:
+    """Make the live order the working one."""
+    order = Order(
+        client_order_id=report.client_order_id,
+        purpose=name.purpose,
+        qty=report.qty,
+        limit=report.limit,
+        submitted_at=report.submitted_at or at,
+        progress=Progress.LIVE,
+        status=report.status,
+        filled_qty=report.filled_qty,
+        filled_value=report.filled_value,
+        updated_at=report.updated_at,
+        broker_id=report.broker_id,
+    )
+    return replace(state, order=order)

@@ -1,0 +1,71 @@
+"""New York regular trading hours: the one place that knows a time zone.
+
+Everywhere else a time is an aware UTC `datetime`. A session's hours come from the broker's
+calendar (Alpaca `GET /v2/calendar`: date, open, close as "HH:MM" New York time), so half-days
+and daylight saving need no rule of their own here.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+NEW_YORK = ZoneInfo("America/New_York")
+MINUTE = timedelta(minutes=1)
+LIQUIDATION_LEAD = timedelta(minutes=5)
+"""How long before the close everything is liquidated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Regular hours of one day, [open, close), both aware UTC."""
+
+    day: date
+    open: datetime
+    close: datetime
+
+    @classmethod
+    def of(cls, day: date, opens: str | time, closes: str | time) -> "Session":
+        """Return the session of `day` with New York wall-clock hours such as "09:30".
+
+        Raises ValueError where a time cannot be read or the close is not after the open.
+        """
+        start = to_utc(day, opens)
+        end = to_utc(day, closes)
+        if end - start <= LIQUIDATION_LEAD:
+            raise ValueError(f"{day}: the session closes at {closes}, opened at {opens}")
+        return cls(day, start, end)
+
+    @property
+    def liquidate_at(self) -> datetime:
+        """L: from here on nothing is entered and everything is sold."""
+        return self.close - LIQUIDATION_LEAD
+
+    def holds(self, start: datetime) -> bool:
+        """Return whether a bar that starts at `start` belongs to this session."""
+        return self.open <= start < self.close
+
+    def ticks(self) -> list[datetime]:
+        """Return each decision minute T, from open + 1 minute to the close."""
+        minutes = (self.close - self.open) // MINUTE
+        return [self.open + n * MINUTE for n in range(1, minutes + 1)]
+
+
+def to_utc(day: date, wall: str | time) -> datetime:
+    """Return the aware UTC time of a New York wall-clock time on `day`."""
+    clock = time.fromisoformat(wall) if isinstance(wall, str) else wall
+    return datetime.combine(day, clock, NEW_YORK).astimezone(UTC)
+
+
+def new_york_day(at: datetime) -> date:
+    """Return the New York date of an aware time."""
+    return at.astimezone(NEW_YORK).date()
+
+
+def new_york_text(at: datetime) -> str:
+    """Return an aware time as New York wall-clock text, for people: "15:55"."""
+    return at.astimezone(NEW_YORK).strftime("%H:%M")
+
+
+def floor_minute(at: datetime) -> datetime:
+    """Return the whole minute that `at` lies in."""
+    return at.replace(second=0, microsecond=0)

@@ -1,0 +1,1 @@
+"""The effects around the core: storage, broker, market data, webhook, logs."""

@@ -1,0 +1,348 @@
+"""Alpaca's Trading API, by alpaca-py's REST client: orders, positions, account, clock, calendar.
+
+alpaca-py 0.44.0 has no time-outs and repeats every verb, POST included, on 429 and 504; its
+models need pandas and raise on words they do not know, after an order was placed. So this module
+takes its `RESTClient` alone, with time-outs, without repeats, and reads raw answers. Questions
+(GET) are repeated here; whatever has an effect is sent once.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any, Protocol, TypeVar, cast
+
+from alpaca.common.exceptions import APIError
+from alpaca.common.rest import RESTClient
+from requests import RequestException, Response
+from requests.adapters import HTTPAdapter
+
+from scalper.core.order import ClientOrderId, Order, OrderReport
+from scalper.core.pricing import money, notional, price_text
+from scalper.core.session import Session, new_york_day
+from scalper.shell.errors import (
+    BrokerDownError,
+    BrokerError,
+    RefusedError,
+    UnauthorizedError,
+    UnknownOutcomeError,
+)
+from scalper.shell.settings import BrokerKeys, Settings
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_S = 2.0
+READ_TIMEOUT_S = 5.0
+GET_ATTEMPTS = 3
+GET_BACKOFF_S = 0.25
+PAGE = 500
+"""Orders in one answer, Alpaca's most."""
+
+MAX_PAGES = 40
+CONNECTIONS = 32
+NOT_UNIQUE = 40010001
+"""The code of "client_order_id must be unique": the order exists already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The broker's clock; times are aware UTC."""
+
+    now: datetime
+    is_open: bool
+
+
+class Broker(Protocol):
+    """What the engine needs of a broker; the simulator has one of its own."""
+
+    def clock(self) -> Clock:
+        """Return the broker's time."""
+        ...
+
+    def session(self, day: date) -> Session | None:
+        """Return the trading hours of a New York date, None on a day without any."""
+        ...
+
+    def submit(self, symbol: str, order: Order) -> OrderReport:
+        """Send the order once."""
+        ...
+
+    def cancel(self, broker_id: str) -> None:
+        """Ask for a cancel; whatever the answer, only `find` tells what came of it."""
+        ...
+
+    def find(self, client_order_id: str) -> OrderReport | None:
+        """Return what the broker knows of an order, None where it answers 404."""
+        ...
+
+    def open_orders(self) -> list[OrderReport]:
+        """Return every open order of the account, foreign ones included."""
+        ...
+
+    def orders_since(self, start: datetime) -> list[OrderReport]:
+        """Return every order submitted after `start`, whatever became of it."""
+        ...
+
+    def positions(self) -> dict[str, int]:
+        """Return the whole shares held by symbol, foreign ones included; shorts are negative."""
+        ...
+
+
+class BoundedClient(RESTClient):
+    """alpaca-py's client with time-outs and without repeats, answers read exactly.
+
+    It leans on private attributes (`_session`, `_retry`, `_one_request`): alpaca-py is pinned,
+    and tests show that each still does what it did.
+    """
+
+    def __init__(self, base_url: str, fetch_keys: Callable[[], BrokerKeys]) -> None:
+        keys = fetch_keys()
+        super().__init__(base_url, keys.key_id, keys.secret_key, raw_data=True)
+        self._fetch_keys = fetch_keys
+        self._retry = 0
+        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=CONNECTIONS, max_retries=0)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+        # Proxies and .netrc are looked up for each request otherwise.
+        self._session.trust_env = False
+
+    def _one_request(self, method: str, url: str, opts: dict[str, Any], retry: int) -> Any:
+        response = self._send(method, url, opts)
+        if response.status_code == 401 and self._renew_keys():
+            # A 401 had no effect, so that even a POST may be sent again with rotated keys.
+            response = self._send(method, url, {**opts, "headers": self._get_default_headers()})
+        if response.status_code >= 400:
+            raise _http_error(response.status_code, response.text)
+        if not response.text:
+            return None
+        # Not response.json(): a float would be an amount.
+        return json.loads(response.text, parse_float=Decimal)
+
+    def _send(self, method: str, url: str, opts: dict[str, Any]) -> Response:
+        return self._session.request(
+            method, url, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S), **opts
+        )
+
+    def _renew_keys(self) -> bool:
+        """Fetch the keys again; return whether they changed."""
+        keys = self._fetch_keys()
+        if (keys.key_id, keys.secret_key) == (self._api_key, self._secret_key):
+            return False
+        self._api_key, self._secret_key = keys.key_id, keys.secret_key
+        return True
+
+
+class AlpacaBroker:
+    """The broker on Alpaca's Trading API."""
+
+    def __init__(self, settings: Settings, fetch_keys: Callable[[], BrokerKeys]) -> None:
+        self._client = BoundedClient(settings.trading_url, fetch_keys)
+
+    def clock(self) -> Clock:
+        """Return the broker's time. Raises BrokerDownError."""
+        answer = ask(self._client, "/clock")
+        return _parse(lambda: Clock(parse_time(answer["timestamp"]), bool(answer["is_open"])))
+
+    def session(self, day: date) -> Session | None:
+        """Return the trading hours of a New York date, half-days included; None on a holiday."""
+        days = ask(self._client, "/calendar", {"start": day.isoformat(), "end": day.isoformat()})
+
+        def find() -> Session | None:
+            for one in days:
+                if one["date"] == day.isoformat():
+                    return Session.of(day, one["open"], one["close"])
+            return None
+
+        return _parse(find)
+
+    def submit(self, symbol: str, order: Order) -> OrderReport:
+        """Send the order once, as a day order under its client id.
+
+        Raises RefusedError where the answer is a parsed 4xx (429 included: it was not taken),
+        UnknownOutcomeError for everything else that is not an order with the same client id.
+        """
+        body = {
+            "symbol": symbol,
+            "qty": str(order.qty),
+            "side": "buy" if order.is_buy else "sell",
+            "type": "market" if order.limit is None else "limit",
+            "time_in_force": "day",
+            "client_order_id": order.client_order_id,
+        }
+        if order.limit is not None:
+            body["limit_price"] = price_text(order.limit)
+        try:
+            report = report_of(cast(dict[str, Any], self._client.post("/orders", body)))
+        except RefusedError:
+            raise
+        except (BrokerError, RequestException, APIError, ValueError) as error:
+            raise UnknownOutcomeError(f"{order.client_order_id}: {error}") from error
+        if report.client_order_id != order.client_order_id:
+            raise UnknownOutcomeError(f"{order.client_order_id}: the answer is of another order")
+        return report
+
+    def cancel(self, broker_id: str) -> None:
+        """Ask for a cancel; whatever the answer, only `find` tells what came of it.
+
+        Raises UnauthorizedError where the keys are refused, UnknownOutcomeError where no answer
+        could be read.
+        """
+        try:
+            self._client.delete(f"/orders/{broker_id}")
+        except UnauthorizedError:
+            raise
+        except RefusedError:
+            # 422 "not cancelable", 404: it may be filled by now, and 204 would not prove more.
+            return
+        except (BrokerError, RequestException, APIError, ValueError) as error:
+            raise UnknownOutcomeError(f"cancel {broker_id}: {error}") from error
+
+    def find(self, client_order_id: str) -> OrderReport | None:
+        """Return what the broker knows of an order, None where it answers 404."""
+        try:
+            answer = ask(
+                self._client,
+                "/orders:by_client_order_id",
+                {"client_order_id": client_order_id},
+            )
+        except RefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+        return _parse(lambda: report_of(answer, confirmed=True))
+
+    def open_orders(self) -> list[OrderReport]:
+        """Return every open order of the account, foreign ones included."""
+        return self._orders({"status": "open"})
+
+    def orders_since(self, start: datetime) -> list[OrderReport]:
+        """Return every order submitted after `start`, whatever became of it."""
+        return self._orders({"status": "all", "after": start.isoformat()})
+
+    def positions(self) -> dict[str, int]:
+        """Return the whole shares held by symbol, foreign ones included; shorts are negative."""
+        answer = ask(self._client, "/positions")
+        return _parse(lambda: {one["symbol"]: int(Decimal(one["qty"])) for one in answer})
+
+    def _orders(self, query: dict[str, str]) -> list[OrderReport]:
+        """Return every page of a list, oldest first; pages go on by submission time."""
+        found: dict[str, OrderReport] = {}
+        query = {**query, "limit": str(PAGE), "direction": "asc", "nested": "false"}
+        for _ in range(MAX_PAGES):
+            answer = ask(self._client, "/orders", query)
+            for one in answer:
+                report = _parse(partial(report_of, one, confirmed=True))
+                found[report.broker_id or report.client_order_id] = report
+            if len(answer) < PAGE:
+                return list(found.values())
+            # `after` is exclusive: a microsecond back, so that none of the same instant is lost.
+            last = parse_time(answer[-1]["submitted_at"]) - timedelta(microseconds=1)
+            query["after"] = last.isoformat()
+        raise BrokerDownError(f"more than {MAX_PAGES * PAGE} orders")
+
+
+def ask(client: RESTClient, path: str, query: Mapping[str, Any] | None = None) -> Any:
+    """Return the answer to a question, asked up to `GET_ATTEMPTS` times.
+
+    Raises RefusedError for a parsed 4xx but 429, BrokerDownError where no attempt was answered.
+    """
+    for attempt in range(1, GET_ATTEMPTS + 1):
+        try:
+            return client.get(path, dict(query or {}))
+        except RefusedError as error:
+            if error.status != 429 or attempt == GET_ATTEMPTS:
+                raise
+        except (BrokerError, RequestException, APIError, ValueError) as error:
+            if attempt == GET_ATTEMPTS:
+                raise BrokerDownError(f"{path}: {error}") from error
+        time.sleep(GET_BACKOFF_S * 2 ** (attempt - 1))
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def report_of(document: Mapping[str, Any], *, confirmed: bool = False) -> OrderReport:
+    """Return what an order object of Alpaca's says; unknown fields and statuses do no harm.
+
+    Raises ValueError where it is no order object.
+    """
+    try:
+        filled_qty = int(Decimal(document.get("filled_qty") or "0"))
+        average = document.get("filled_avg_price")
+        if filled_qty and not average:
+            raise ValueError("filled without a price")
+        limit = document.get("limit_price")
+        return OrderReport(
+            client_order_id=_str(document["client_order_id"]),
+            status=_str(document["status"]),
+            symbol=_str(document["symbol"]),
+            qty=int(Decimal(document.get("qty") or "0")),
+            limit=None if limit is None else money(str(limit)),
+            submitted_at=_time(document.get("submitted_at")),
+            filled_qty=filled_qty,
+            filled_value=notional(filled_qty, average) if filled_qty and average else 0,
+            updated_at=_time(document.get("updated_at")),
+            broker_id=_str(document["id"]),
+            confirmed=confirmed,
+        )
+    except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"not an order: {error!r}") from error
+
+
+def parse_time(text: str) -> datetime:
+    """Return an RFC 3339 time with up to nine fractional digits as aware UTC, to the microsecond.
+
+    Raises ValueError where the text is no such time or has no offset.
+    """
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"a time without an offset: {text!r}")
+    return at.astimezone(UTC)
+
+
+def day_start(at: datetime) -> datetime:
+    """Return when the New York day of `at` began: orders of the day were submitted after it."""
+    return Session.of(new_york_day(at), "00:00", "23:59").open
+
+
+def own_reports(reports: Iterable[OrderReport], mode: str) -> dict[str, list[OrderReport]]:
+    """Return the reports of orders that this system made, by symbol."""
+    own: dict[str, list[OrderReport]] = {}
+    for report in reports:
+        name = ClientOrderId.parse(report.client_order_id)
+        if name is not None and name.mode == mode:
+            own.setdefault(name.symbol, []).append(report)
+    return own
+
+
+def _http_error(status: int, body: str) -> BrokerError:
+    """Return the error that an answer of 400 and above stands for."""
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        parsed = None
+    if status >= 500 or not isinstance(parsed, dict):
+        return UnknownOutcomeError(f"HTTP {status}")
+    code = parsed.get("code")
+    message = str(parsed.get("message", ""))[:200]
+    kind = UnauthorizedError if status == 401 else RefusedError
+    return kind(status, code if isinstance(code, int) else None, message)
+
+
+def _parse(read: Callable[[], T]) -> T:
+    """Return what `read` makes of an answer; one that cannot be read is no answer."""
+    try:
+        return read()
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise BrokerDownError(f"an answer that cannot be read: {error!r}") from error
+
+
+def _str(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"not a text: {value!r}")
+    return value
+
+
+def _time(text: str | None) -> datetime | None:
+    return parse_time(text) if text else None

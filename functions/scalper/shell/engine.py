@@ -1,0 +1,297 @@
+"""One event of one symbol: load, step, store the intent, send, join the answer, store.
+
+The order of these is the whole of the order path: an intent is in the table before its order is
+sent, an order is sent once in a pass, and what is unknown stays an intent until the broker is
+asked. Of two writers one meets a conflict, loads again and decides again.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from typing import Protocol, TypeVar
+
+from scalper.core import machine
+from scalper.core.model import (
+    CancelOrder,
+    Command,
+    Event,
+    InvariantError,
+    OrderSeen,
+    Reason,
+    Rules,
+    Step,
+    SubmitOrder,
+)
+from scalper.core.order import ABSENT, REFUSED, Order, OrderReport
+from scalper.core.pricing import Money
+from scalper.core.recovery import begin_session, rebuild
+from scalper.core.session import Session
+from scalper.shell.broker import NOT_UNIQUE, Broker, day_start, own_reports
+from scalper.shell.codec import SCHEMA
+from scalper.shell.errors import ConflictError, RefusedError, ScalperError, UnknownOutcomeError
+from scalper.shell.market_data import Window
+from scalper.shell.settings import Settings
+from scalper.shell.store import Store, Stored
+from scalper.shell.symbols import SymbolRules, Symbols
+from scalper.shell.telemetry import count, log_step, logger
+
+T = TypeVar("T")
+
+MAX_CONFLICTS = 5
+MAX_EVENTS = 12
+"""Events that one may lead to in one pass; a chain that does not end is a defect."""
+
+
+class FanOut(Protocol):
+    """Runs tasks side by side; the simulator takes turns instead."""
+
+    def __call__(self, tasks: Sequence[Callable[[], T]], /) -> list[T]:
+        """Return the tasks' results in their order; an exception of one is raised."""
+        ...
+
+
+class Outbox(Protocol):
+    """Where messages to other functions and to people go."""
+
+    def checkup_in(self, delay_s: int, at: datetime) -> None:
+        """Let the checkup run after a delay."""
+        ...
+
+    def notify(self, subject: str, text: str) -> None:
+        """Tell the owner."""
+        ...
+
+
+@dataclass(slots=True)
+class Engine:
+    """The collaborators of a pass, and the order path over them."""
+
+    settings: Settings
+    store: Store
+    broker: Broker
+    window: Window
+    symbols: Symbols
+    outbox: Outbox
+    fan_out: FanOut
+    sessions: dict[date, Session | None] = field(default_factory=dict)
+
+    def now(self) -> datetime:
+        """Return the time that decisions go by, as CLOCK says."""
+        if self.settings.clock == "broker":
+            return self.broker.clock().now
+        return datetime.now(UTC)
+
+    def session(self, day: date) -> Session | None:
+        """Return the trading hours of a New York date, asked for once while warm."""
+        if day not in self.sessions:
+            self.sessions[day] = self.broker.session(day)
+        return self.sessions[day]
+
+    def rules(
+        self, session: Session, row: SymbolRules | None, block: Reason | None = None
+    ) -> Rules:
+        """Return what holds for a symbol; without a row it is managed to the end, not entered."""
+        if row is None:
+            return Rules(
+                session=session,
+                mode=self.settings.mode,
+                lot=self.settings.default_lot,
+                block=block or Reason.PAUSED,
+            )
+        return Rules(
+            session=session,
+            mode=self.settings.mode,
+            lot=row.lot,
+            block=block or (None if row.enabled else Reason.PAUSED),
+            stop_loss_pct=row.stop_loss_pct,
+            max_hold=row.max_hold,
+            max_entries=row.max_entries,
+        )
+
+    def drive(self, stored: Stored, event: Event, rules: Rules) -> Stored:
+        """Carry an event and all that follows from it through to the end.
+
+        Raises StoreError where nothing more could be written, InvariantError where the machine
+        refuses its own step; nothing that was not stored before was sent.
+        """
+        if stored.schema > SCHEMA:
+            rules = replace(rules, block=Reason.NEWER_SCHEMA)
+        pending = deque([event])
+        confirmed = False
+        for _ in range(MAX_EVENTS):
+            if not pending:
+                return stored
+            stored, step = self._advance(stored, pending.popleft(), rules)
+            for command in step.commands:
+                pending += self._carry_out(stored.state.symbol, command, event.at)
+            order = stored.state.order
+            if order is not None and order.needs_confirmation and not confirmed and not pending:
+                confirmed = True
+                pending += self._ask(stored.state.symbol, order.client_order_id, event.at)
+        logger.error("a chain of events did not end", extra={"symbol": stored.state.symbol})
+        return stored
+
+    def reconcile(
+        self,
+        stored: Stored,
+        opened: Mapping[str, OrderReport],
+        at: datetime,
+        rules: Rules,
+        last_trade: Money | None = None,
+    ) -> Stored:
+        """Join what the broker says of the symbol's orders: by the list, else by asking for each.
+
+        `opened` are the account's open orders by client id, read after `stored` was.
+        """
+        state = stored.state
+        ids = [*state.abandoned, *([state.order.client_order_id] if state.order else [])]
+        contested = any(
+            report.symbol == state.symbol and report.client_order_id not in ids
+            for report in opened.values()
+        )
+        for client_order_id in ids:
+            report = opened.get(client_order_id) or self._find(client_order_id)
+            if report.status == ABSENT and client_order_id in state.abandoned:
+                continue
+            event = OrderSeen(
+                symbol=state.symbol,
+                at=at,
+                report=report,
+                last_trade=last_trade,
+                contested=contested,
+            )
+            stored = self.drive(stored, event, rules)
+        return stored
+
+    def open_orders(self) -> dict[str, OrderReport]:
+        """Return the account's open orders by client id, by one request."""
+        return {report.client_order_id: report for report in self.broker.open_orders()}
+
+    def recover(
+        self,
+        symbols: Iterable[str],
+        session: Session,
+        at: datetime,
+        own: Mapping[str, Sequence[OrderReport]] | None = None,
+    ) -> dict[str, Stored]:
+        """Build the states that the table lacks from the broker's orders of the day.
+
+        `own` are these orders by symbol where the caller has them. A state that somebody else
+        wrote meanwhile is loaded instead.
+        """
+        if own is None:
+            orders = self.broker.orders_since(day_start(session.open))
+            own = own_reports(orders, self.settings.mode)
+        recovered: dict[str, Stored] = {}
+        for symbol in sorted(set(symbols)):
+            reports = own.get(symbol, [])
+            state = rebuild(symbol, session.day, self.settings.mode, reports, at)
+            try:
+                recovered[symbol] = self.store.save(Stored(state, None), state)
+            except ConflictError:
+                present = self.store.load(symbol)
+                if present is not None:
+                    recovered[symbol] = present
+                continue
+            if state.generation:
+                count("StatesRecovered")
+                logger.error("state rebuilt", extra={"symbol": symbol, "phase_to": state.phase})
+        return recovered
+
+    def isolate(self, symbol: str, task: Callable[[], Stored]) -> Stored | None:
+        """Run one symbol's part of a pass; its failure is logged and stops only that symbol."""
+        try:
+            return task()
+        except (ScalperError, InvariantError) as error:
+            count("SymbolFailures")
+            logger.error(
+                "symbol failed",
+                exc_info=isinstance(error, InvariantError),
+                extra={"symbol": symbol, "error": f"{type(error).__name__}: {error}"},
+            )
+            return None
+
+    def _advance(self, stored: Stored, event: Event, rules: Rules) -> tuple[Stored, Step]:
+        """Step and store; on a conflict load what somebody else wrote and step again."""
+        for _ in range(MAX_CONFLICTS):
+            before = begin_session(stored.state, rules.session.day)
+            step = machine.step(before, event, rules)
+            log_step(before, event, step, stored.version or 0, self._lag_ms(event.at))
+            if step.state == before and not step.commands and stored.version is not None:
+                return replace(stored, state=before), step
+            try:
+                return self.store.save(stored, step.state), step
+            except ConflictError:
+                count("Conflicts")
+                present = self.store.load(before.symbol)
+                if present is None:
+                    raise
+                stored = present
+        raise ConflictError(f"{event.symbol}: {MAX_CONFLICTS} conflicts in a row")
+
+    def _lag_ms(self, at: datetime) -> int | None:
+        """Return how long ago an event's time is; a simulated clock has no such age."""
+        if self.settings.clock == "broker":
+            return None
+        return round((datetime.now(UTC) - at).total_seconds() * 1000)
+
+    def _carry_out(self, symbol: str, command: Command, at: datetime) -> list[Event]:
+        """Send a command once and return what the broker answered, nothing where unknown."""
+        match command:
+            case SubmitOrder(order):
+                return self._submit(symbol, order, at)
+            case CancelOrder(client_order_id, broker_id):
+                try:
+                    self.broker.cancel(broker_id)
+                except UnknownOutcomeError as error:
+                    _log_unknown(symbol, client_order_id, error)
+                return self._ask(symbol, client_order_id, at)
+
+    def _submit(self, symbol: str, order: Order, at: datetime) -> list[Event]:
+        try:
+            report = self.broker.submit(symbol, order)
+        except RefusedError as error:
+            if error.code == NOT_UNIQUE:
+                return self._ask(symbol, order.client_order_id, at)
+            count("OrdersRefused")
+            logger.warning(
+                "order refused",
+                extra={
+                    "symbol": symbol,
+                    "client_order_id": order.client_order_id,
+                    "status": error.status,
+                    "code": error.code,
+                    "error": error.message,
+                },
+            )
+            report = OrderReport(client_order_id=order.client_order_id, status=REFUSED)
+        except UnknownOutcomeError as error:
+            _log_unknown(symbol, order.client_order_id, error)
+            return []
+        return [OrderSeen(symbol=symbol, at=at, report=report)]
+
+    def _ask(self, symbol: str, client_order_id: str, at: datetime) -> list[Event]:
+        try:
+            report = self._find(client_order_id)
+        except ScalperError as error:
+            _log_unknown(symbol, client_order_id, error)
+            return []
+        if report.status == ABSENT:
+            # Asked for right after a request with an effect: too early to count as absent.
+            return []
+        return [OrderSeen(symbol=symbol, at=at, report=report)]
+
+    def _find(self, client_order_id: str) -> OrderReport:
+        report = self.broker.find(client_order_id)
+        if report is None:
+            return OrderReport(client_order_id=client_order_id, status=ABSENT, confirmed=True)
+        return report
+
+
+def _log_unknown(symbol: str, client_order_id: str, error: ScalperError) -> None:
+    count("UnknownOutcomes")
+    logger.warning(
+        "outcome unknown",
+        extra={"symbol": symbol, "client_order_id": client_order_id, "error": str(error)},
+    )

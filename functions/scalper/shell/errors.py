@@ -1,0 +1,68 @@
+"""What can go wrong outside the core, named by what the caller does about it.
+
+ScalperError
+├── SettingsError          tell the owner in one line what to set; nothing can run
+├── WebhookRefusedError    answer with its HTTP status; nothing was changed
+├── StoreError
+│   ├── ConflictError      somebody else wrote the item: load it and decide again
+│   └── StoreDownError     nothing was written: send nothing
+└── BrokerError
+    ├── RefusedError       definite: the request had no effect
+    │   └── UnauthorizedError  fetch the keys again once, then enter nothing
+    ├── UnknownOutcomeError    it may have had its effect: ask before doing it again
+    └── BrokerDownError    a question got no answer: try again later
+"""
+
+
+class ScalperError(Exception):
+    """Any expected failure of the shell."""
+
+
+class SettingsError(ScalperError):
+    """A setting or a secret is missing or makes no sense; the text says what to set."""
+
+
+class WebhookRefusedError(ScalperError):
+    """A delivery is not taken."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+class StoreError(ScalperError):
+    """The state table did not do what was asked."""
+
+
+class ConflictError(StoreError):
+    """The item is not the one that was loaded."""
+
+
+class StoreDownError(StoreError):
+    """The table could not be reached or refused to work."""
+
+
+class BrokerError(ScalperError):
+    """The broker did not do what was asked."""
+
+
+class RefusedError(BrokerError):
+    """A parsed 4xx answer: the request had no effect."""
+
+    def __init__(self, status: int, code: int | None, message: str) -> None:
+        super().__init__(f"{status} {code or ''} {message}".replace("  ", " "))
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class UnauthorizedError(RefusedError):
+    """The keys are wrong, revoked or not for this account."""
+
+
+class UnknownOutcomeError(BrokerError):
+    """A time-out, a 5xx, a dead connection or an unreadable answer to a request with an effect."""
+
+
+class BrokerDownError(BrokerError):
+    """A request without effect got no usable answer, its retries included."""

@@ -1,0 +1,46 @@
+"""What AWS hands to a handler, read: schedules' inputs and queue messages."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from scalper.shell.broker import parse_time
+from scalper.shell.errors import SettingsError
+from scalper.shell.passes import TickDue
+
+MAX_SHARDS = 1_000
+
+
+def scheduled_time(event: Mapping[str, Any]) -> datetime | None:
+    """Return the event's scheduled time; None where it has none, or the bare placeholder.
+
+    Scheduler puts an RFC 3339 time in the place of <aws.scheduler.scheduled-time>; an emulator
+    may leave the placeholder as it is. Raises SettingsError for any other text.
+    """
+    text = event.get("scheduled_time")
+    if text is None or text == "" or (isinstance(text, str) and text.startswith("<aws.")):
+        return None
+    try:
+        return parse_time(text)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"scheduled_time is {text!r}: give an RFC 3339 time") from error
+
+
+def ticks_due(event: Mapping[str, Any], now: Callable[[], datetime]) -> list[TickDue]:
+    """Return the ticks that an event asks for: its own, or those in its queue messages.
+
+    Raises SettingsError where the shard makes no sense.
+    """
+    if "Records" in event:
+        bodies = [json.loads(record["body"]) for record in event["Records"]]
+        return [_tick_due(body, now) for body in bodies]
+    return [_tick_due(event, now)]
+
+
+def _tick_due(event: Mapping[str, Any], now: Callable[[], datetime]) -> TickDue:
+    shard, shard_count = event.get("shard", 0), event.get("shard_count", 1)
+    whole = isinstance(shard, int) and isinstance(shard_count, int)
+    if not whole or not 0 <= shard < shard_count <= MAX_SHARDS:
+        raise SettingsError(f"shard {shard!r} of {shard_count!r} makes no sense")
+    return TickDue(scheduled_time(event) or now(), shard, shard_count)

@@ -1,0 +1,181 @@
+"""Holds the broker's one websocket and posts each message, signed, to the webhook.
+
+Alpaca allows one trade_updates connection for an account and answers more with HTTP 429; it
+replays nothing after a reconnect, so each connect asks for a checkup. Paper sends binary frames.
+(https://docs.alpaca.markets/docs/websocket-streaming)
+"""
+
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.sync.client import ClientConnection, connect
+
+from scalper.shell.errors import BrokerDownError, UnauthorizedError
+from scalper.shell.settings import BrokerKeys
+from scalper.shell.telemetry import count, logger
+from scalper.shell.webhook import MAX_BODY, sign
+
+OPEN_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 5.0
+LISTEN_SLICE_S = 0.25
+"""How often a quiet relay looks whether its time is over."""
+
+PING_INTERVAL_S = 20.0
+"""A socket that is open but mute answers no ping and is closed."""
+
+BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+POST_ATTEMPTS = 3
+POST_TIMEOUT_S = (2.0, 30.0)
+POST_BACKOFF_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Where to listen and where to post."""
+
+    stream_url: str
+    keys: BrokerKeys
+    webhook_url: str
+    webhook_key: str
+    reconcile: Callable[[], None]
+    """Asks for a checkup: what happened while nobody listened is not replayed."""
+
+
+def relay_until(relay: Relay, time_left_s: Callable[[], float]) -> dict[str, Any]:
+    """Relay while there is time left; return how many messages were posted.
+
+    Returns early where another connection holds the account's one place. Raises
+    UnauthorizedError where the broker refuses the keys.
+    """
+    posted = 0
+    failures = 0
+    with requests.Session() as session:
+        session.trust_env = False
+        while time_left_s() > 0:
+            try:
+                with _connected(relay) as socket:
+                    failures = 0
+                    relay.reconcile()
+                    count("RelayConnects")
+                    posted += _listen(relay, socket, session, time_left_s)
+            except InvalidStatus as error:
+                if error.response.status_code == 429:
+                    logger.info("another relay holds the connection")
+                    return {"status": "taken", "posted": posted}
+                failures = _back_off(failures, error, time_left_s)
+            except (OSError, WebSocketException, InvalidHandshake, BrokerDownError) as error:
+                failures = _back_off(failures, error, time_left_s)
+    return {"status": "ok", "posted": posted}
+
+
+def _connected(relay: Relay) -> ClientConnection:
+    """Return a connection that is authenticated and listens to trade_updates."""
+    socket = connect(
+        relay.stream_url,
+        open_timeout=OPEN_TIMEOUT_S,
+        close_timeout=1,
+        ping_interval=PING_INTERVAL_S,
+        proxy=None,
+    )
+    try:
+        keys = {"key_id": relay.keys.key_id, "secret_key": relay.keys.secret_key}
+        _send(socket, {"action": "authenticate", "data": keys})
+        if _answer(socket, "authorization").get("status") != "authorized":
+            raise UnauthorizedError(401, None, "the stream refuses the keys")
+        _send(socket, {"action": "listen", "data": {"streams": ["trade_updates"]}})
+        if "trade_updates" not in _answer(socket, "listening").get("streams", []):
+            raise BrokerDownError("the stream does not listen to trade_updates")
+    except BaseException:
+        socket.close()
+        raise
+    return socket
+
+
+def _listen(
+    relay: Relay,
+    socket: ClientConnection,
+    session: requests.Session,
+    time_left_s: Callable[[], float],
+) -> int:
+    """Post each message of trade_updates on; return how many, when the time is over."""
+    posted = 0
+    while time_left_s() > 0:
+        try:
+            frame = socket.recv(timeout=LISTEN_SLICE_S)
+        except TimeoutError:
+            continue
+        body = frame.decode() if isinstance(frame, bytes) else frame
+        if len(body) > MAX_BODY or _stream_of(body) != "trade_updates":
+            continue
+        posted += _post(relay, session, body)
+    return posted
+
+
+def _post(relay: Relay, session: requests.Session, body: str) -> int:
+    """Post one message, again where no answer came: the webhook takes repeats without harm."""
+    for attempt in range(1, POST_ATTEMPTS + 1):
+        try:
+            response = session.post(
+                relay.webhook_url,
+                data=body.encode(),
+                headers=sign(body, relay.webhook_key),
+                timeout=POST_TIMEOUT_S,
+            )
+        except requests.RequestException as error:
+            failure = str(error)
+        else:
+            if response.status_code < 500:
+                if response.status_code != 200:
+                    logger.error("webhook refused", extra={"status": response.status_code})
+                    count("RelayRefused")
+                return int(response.status_code == 200)
+            failure = f"HTTP {response.status_code}"
+        logger.warning("webhook did not answer", extra={"attempt": attempt, "error": failure})
+        time.sleep(POST_BACKOFF_S * attempt)
+    # Polling finds what the message said.
+    count("RelayLost")
+    return 0
+
+
+def _back_off(failures: int, error: Exception, time_left_s: Callable[[], float]) -> int:
+    """Wait, longer after each failure and never in step with others; return the new count."""
+    wait = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
+    logger.warning("stream lost", extra={"error": f"{type(error).__name__}: {error}"})
+    count("RelayLosses")
+    deadline = time.monotonic() + wait * random.uniform(0.5, 1.0)
+    while time.monotonic() < deadline and time_left_s() > 0:
+        time.sleep(0.1)
+    return failures + 1
+
+
+def _send(socket: ClientConnection, message: dict[str, Any]) -> None:
+    socket.send(json.dumps(message))
+
+
+def _answer(socket: ClientConnection, stream: str) -> dict[str, Any]:
+    """Return the data of the answer on a stream, within `ANSWER_TIMEOUT_S`."""
+    deadline = time.monotonic() + ANSWER_TIMEOUT_S
+    while (left := deadline - time.monotonic()) > 0:
+        message = _parsed(socket.recv(timeout=left))
+        if message.get("stream") == stream:
+            found = message.get("data")
+            return found if isinstance(found, dict) else {}
+    raise BrokerDownError(f"no answer on {stream}")
+
+
+def _stream_of(body: str) -> object:
+    return _parsed(body).get("stream")
+
+
+def _parsed(frame: str | bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(frame)
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}

@@ -1,0 +1,155 @@
+"""Builds the engine of this process from its environment, once while it is warm."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import cache, lru_cache, partial
+from typing import Any, TypeVar
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from scalper.shell.broker import AlpacaBroker
+from scalper.shell.engine import Engine
+from scalper.shell.errors import SettingsError
+from scalper.shell.market_data import AlpacaMarketData, Window
+from scalper.shell.relay import Relay
+from scalper.shell.settings import AWS_CONFIG, Settings, broker_keys, webhook_keys
+from scalper.shell.store import DynamoStore
+from scalper.shell.symbols import DynamoSymbols
+from scalper.shell.telemetry import count, logger
+
+T = TypeVar("T")
+
+KEYS_KEPT_S = 60
+RESERVE_S = 5.0
+DEFAULT_RELAY_S = 840.0
+"""How long a relay runs whose context tells no deadline."""
+
+WORKERS = 16
+"""Symbols that are carried out side by side; each holds a connection or two."""
+
+
+def current_settings() -> Settings:
+    """Return the settings of this process; raises SettingsError, after a line in the log."""
+    try:
+        return Settings.of(os.environ)
+    except SettingsError as error:
+        logger.error("settings", extra={"error": str(error)})
+        raise
+
+
+def current_engine() -> Engine:
+    """Return this process's engine; raises SettingsError, after a line in the log."""
+    settings = current_settings()
+    try:
+        return _engine(settings)
+    except SettingsError as error:
+        logger.error("settings", extra={"error": str(error)})
+        raise
+
+
+@cache
+def _engine(settings: Settings) -> Engine:
+    fetch_keys = partial(broker_keys, settings)
+    return Engine(
+        settings=settings,
+        store=DynamoStore(settings),
+        broker=AlpacaBroker(settings, fetch_keys),
+        window=Window(AlpacaMarketData(settings, fetch_keys)),
+        symbols=DynamoSymbols(settings),
+        outbox=AwsOutbox(settings),
+        fan_out=Pool(),
+    )
+
+
+def current_webhook_keys() -> tuple[str, ...]:
+    """Return the webhook's keys, read again after `KEYS_KEPT_S`: a rotation needs no deployment."""
+    return _webhook_keys(current_settings(), int(time.monotonic() // KEYS_KEPT_S))
+
+
+@lru_cache(maxsize=1)
+def _webhook_keys(settings: Settings, _period: int) -> tuple[str, ...]:
+    return webhook_keys(settings)
+
+
+def current_relay() -> Relay:
+    """Return the relay of this process's settings; raises SettingsError."""
+    settings = current_settings()
+    if not settings.webhook_url:
+        raise SettingsError("WEBHOOK_URL is not set: give the address of the webhook")
+    outbox = AwsOutbox(settings)
+    return Relay(
+        stream_url=settings.stream_url,
+        keys=broker_keys(settings),
+        webhook_url=settings.webhook_url,
+        webhook_key=webhook_keys(settings)[0],
+        reconcile=lambda: outbox.checkup_in(0, datetime.now(UTC)),
+    )
+
+
+def time_left(context: object) -> Callable[[], float]:
+    """Return what tells how many seconds an invocation may still use, a reserve kept back."""
+    remaining = getattr(context, "get_remaining_time_in_millis", None)
+    if callable(remaining):
+        return lambda: remaining() / 1000 - RESERVE_S
+    deadline = time.monotonic() + DEFAULT_RELAY_S
+    return lambda: deadline - time.monotonic()
+
+
+class Pool:
+    """Runs tasks side by side in threads, a single one in place."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="pass")
+
+    def __call__(self, tasks: Sequence[Callable[[], T]], /) -> list[T]:
+        """Return the tasks' results in their order; raises the first exception, after all ended."""
+        if len(tasks) <= 1:
+            return [task() for task in tasks]
+        futures = [self._threads.submit(task) for task in tasks]
+        errors = [future.exception() for future in futures]
+        for error in errors:
+            if error is not None:
+                raise error
+        return [future.result() for future in futures]
+
+
+class AwsOutbox:
+    """Messages by SQS and SNS; trading is correct without any of them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._queue: Any = None
+        self._topic: Any = None
+
+    def checkup_in(self, delay_s: int, at: datetime) -> None:
+        """Let the checkup run after a delay; the next tick makes up for a lost message."""
+        if not self._settings.checkup_queue_url:
+            return
+        try:
+            self._queue = self._queue or boto3.client("sqs", config=AWS_CONFIG)
+            self._queue.send_message(
+                QueueUrl=self._settings.checkup_queue_url,
+                DelaySeconds=delay_s,
+                MessageBody=json.dumps({"armed_at": at.isoformat()}),
+            )
+        except (ClientError, BotoCoreError) as error:
+            count("QueueErrors")
+            logger.warning("checkup not armed", extra={"error": str(error)})
+
+    def notify(self, subject: str, text: str) -> None:
+        """Tell the owner, where there is a topic."""
+        if not self._settings.notify_topic_arn:
+            return
+        try:
+            self._topic = self._topic or boto3.client("sns", config=AWS_CONFIG)
+            self._topic.publish(
+                TopicArn=self._settings.notify_topic_arn, Subject=subject[:100], Message=text
+            )
+        except (ClientError, BotoCoreError) as error:
+            count("NotifyErrors")
+            logger.error("not notified", extra={"error": str(error)})

@@ -1,0 +1,177 @@
+"""Environment and secrets become frozen settings; nothing else reads either.
+
+The variables are the public contract (docs/settings.md). Secrets are JSON in AWS Secrets Manager:
+broker {"key_id", "secret_key"}, webhook {"current", "previous"}.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from scalper.core.pricing import Money, money
+from scalper.shell.errors import SettingsError
+
+TRADING_URLS = {
+    "paper": "https://paper-api.alpaca.markets",
+    "live": "https://api.alpaca.markets",
+}
+STREAM_URLS = {
+    "paper": "wss://paper-api.alpaca.markets/stream",
+    "live": "wss://api.alpaca.markets/stream",
+}
+DATA_URL = "https://data.alpaca.markets"
+
+AWS_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 3})
+"""Bounds of every AWS request that does not go through the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says, checked."""
+
+    symbols_table: str
+    state_table: str
+    checkup_queue_url: str = ""
+    tick_queue_url: str = ""
+    broker_secret_id: str = ""
+    webhook_secret_id: str = ""
+    webhook_url: str = ""
+    mode: str = "paper"
+    trading_url: str = TRADING_URLS["paper"]
+    data_url: str = DATA_URL
+    stream_url: str = STREAM_URLS["paper"]
+    feed: str = "iex"
+    default_lot: Money = 2000 * 10_000
+    clock: str = "system"
+    notify_topic_arn: str = ""
+    bar_wait_s: float = 8.0
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "Settings":
+        """Return the settings that an environment gives.
+
+        Raises SettingsError naming the variable that is missing or makes no sense.
+        """
+        mode = _choice(environment, "TRADING_MODE", ("paper", "live"))
+        return cls(
+            symbols_table=_required(environment, "SYMBOLS_TABLE"),
+            state_table=_required(environment, "STATE_TABLE"),
+            checkup_queue_url=environment.get("CHECKUP_QUEUE_URL", ""),
+            tick_queue_url=environment.get("TICK_QUEUE_URL", ""),
+            broker_secret_id=environment.get("BROKER_SECRET_ID", ""),
+            webhook_secret_id=environment.get("WEBHOOK_SECRET_ID", ""),
+            webhook_url=environment.get("WEBHOOK_URL", ""),
+            mode=mode,
+            trading_url=_url(environment, "ALPACA_TRADING_URL", TRADING_URLS[mode]),
+            data_url=_url(environment, "ALPACA_DATA_URL", DATA_URL),
+            stream_url=_url(environment, "ALPACA_STREAM_URL", STREAM_URLS[mode]),
+            feed=_choice(environment, "DATA_FEED", ("iex", "sip")),
+            default_lot=_lot(environment),
+            clock=_choice(environment, "CLOCK", ("system", "broker")),
+            notify_topic_arn=environment.get("NOTIFY_TOPIC_ARN", ""),
+            bar_wait_s=_seconds(environment, "BAR_WAIT_S", 8.0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerKeys:
+    """An API key of the brokerage account; never logged."""
+
+    key_id: str
+    secret_key: str = field(repr=False)
+
+
+def broker_keys(settings: Settings) -> BrokerKeys:
+    """Return the account's keys from their secret.
+
+    Raises SettingsError saying what to put where, if they are missing or empty.
+    """
+    secret = _secret(settings.broker_secret_id, "BROKER_SECRET_ID")
+    key_id, secret_key = secret.get("key_id"), secret.get("secret_key")
+    if not (isinstance(key_id, str) and key_id and isinstance(secret_key, str) and secret_key):
+        raise SettingsError(
+            f"the broker keys are not set: put "
+            f'{{"key_id": "...", "secret_key": "..."}} into the secret {settings.broker_secret_id}'
+        )
+    return BrokerKeys(key_id, secret_key)
+
+
+def webhook_keys(settings: Settings) -> tuple[str, ...]:
+    """Return the webhook's signing keys, the current one first.
+
+    Raises SettingsError saying what to put where, if there is none.
+    """
+    secret = _secret(settings.webhook_secret_id, "WEBHOOK_SECRET_ID")
+    keys = [secret.get(name) for name in ("current", "previous")]
+    given = tuple(key for key in keys if isinstance(key, str) and key)
+    if not given or not keys[0]:
+        raise SettingsError(
+            f"the webhook key is not set: put "
+            f'{{"current": "whsec_...", "previous": ""}} into the secret '
+            f"{settings.webhook_secret_id}"
+        )
+    return given
+
+
+def _secret(secret_id: str, variable: str) -> Mapping[str, Any]:
+    if not secret_id:
+        raise SettingsError(f"{variable} is not set: give the name or ARN of the secret")
+    try:
+        client = boto3.client("secretsmanager", config=AWS_CONFIG)
+        text = client.get_secret_value(SecretId=secret_id)["SecretString"]
+        value = json.loads(text)
+    except (ClientError, BotoCoreError, KeyError) as error:
+        raise SettingsError(f"the secret {secret_id} cannot be read: {error}") from error
+    except json.JSONDecodeError:
+        raise SettingsError(f"the secret {secret_id} is not JSON") from None
+    if not isinstance(value, dict):
+        raise SettingsError(f"the secret {secret_id} is not a JSON object")
+    return value
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        raise SettingsError(f"{name} is not set")
+    return value
+
+
+def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """Return the value, the first choice where it is empty."""
+    value = environment.get(name, "") or choices[0]
+    if value not in choices:
+        raise SettingsError(f"{name} is {value!r}: set {' or '.join(choices)}")
+    return value
+
+
+def _url(environment: Mapping[str, str], name: str, default: str) -> str:
+    return (environment.get(name, "") or default).rstrip("/")
+
+
+def _lot(environment: Mapping[str, str]) -> Money:
+    text = environment.get("DEFAULT_LOT", "") or "2000"
+    try:
+        lot = money(text)
+    except ValueError:
+        lot = 0
+    if lot <= 0:
+        raise SettingsError(f"DEFAULT_LOT is {text!r}: set a number of dollars above 0")
+    return lot
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name, "")
+    if not text:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 50:
+        raise SettingsError(f"{name} is {text!r}: set a number of seconds from 0 to 50")
+    return seconds

@@ -1,0 +1,232 @@
+"""The state table: conditional writes by version, so that of two writers one has to think again.
+
+One table, keys `pk` and `sk`: "state#<mode>" holds an item for each symbol, its sort key led by a
+hash, so that shard k of n is one range and one Query whatever n is; "minute#..." a claim for each
+tick; "control#..." the account's halt; "day#..." a record for each session.
+"""
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Protocol
+from uuid import uuid4
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute, VersionAttribute
+from pynamodb.exceptions import DoesNotExist, PutError, PynamoDBException
+from pynamodb.models import Model
+
+from scalper.core.model import SymbolState
+from scalper.shell.codec import SCHEMA, decode, encode
+from scalper.shell.errors import ConflictError, StoreDownError
+from scalper.shell.settings import Settings
+
+CLAIM_KEPT = timedelta(days=2)
+DAY_KEPT = timedelta(days=400)
+_HASHES = 2**32
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A symbol's state as it was read or written, with what the next write has to match."""
+
+    state: SymbolState
+    version: int | None
+    """None: there is no item yet."""
+    schema: int = SCHEMA
+    unknown: dict[str, Any] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """What the engine needs of the state table; the simulator has one of its own."""
+
+    def load(self, symbol: str) -> Stored | None:
+        """Return the symbol's state by a consistent read, None where there is no item."""
+        ...
+
+    def load_all(self, shard: int, shard_count: int) -> dict[str, Stored]:
+        """Return every state of a shard, by symbol, by consistent reads."""
+        ...
+
+    def save(self, before: Stored, state: SymbolState) -> Stored:
+        """Write the state if the item still is `before`; raises ConflictError otherwise."""
+        ...
+
+    def claim_minute(self, minute: datetime, shard: int, shard_count: int) -> bool:
+        """Return whether this call is the first for the minute and shard."""
+        ...
+
+    def account_halt(self) -> str:
+        """Return why the account enters nothing, "" where it may."""
+        ...
+
+    def halt_account(self, why: str) -> None:
+        """Let the account enter nothing until resumed; "" resumes it."""
+        ...
+
+    def record_day(self, day: date, summary: str) -> None:
+        """Keep a session's summary, JSON text, in the place of an earlier one."""
+        ...
+
+
+class _Item(Model):
+    """Every item of the table; which attributes it has depends on its partition."""
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    version = VersionAttribute()
+    nonce = UnicodeAttribute(null=True)
+    schema = NumberAttribute(null=True)
+    symbol = UnicodeAttribute(null=True)
+    session = UnicodeAttribute(null=True)
+    phase = UnicodeAttribute(null=True)
+    document = UnicodeAttribute(null=True)
+    expires_at = NumberAttribute(null=True)
+
+
+class DynamoStore:
+    """The store on DynamoDB, by PynamoDB."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._mode = settings.mode
+        meta = type(
+            "Meta",
+            (),
+            {
+                "table_name": settings.state_table,
+                "connect_timeout_seconds": 2,
+                "read_timeout_seconds": 5,
+                "max_retry_attempts": 3,
+                "max_pool_connections": 32,
+            },
+        )
+        self._items: type[_Item] = type("StateTableItem", (_Item,), {"Meta": meta})
+
+    def load(self, symbol: str) -> Stored | None:
+        """Return the symbol's state by a consistent read, None where there is no item."""
+        with _errors():
+            try:
+                item = self._items.get(self._states, _sort_key(symbol), consistent_read=True)
+            except DoesNotExist:
+                return None
+        return _stored(item)
+
+    def load_all(self, shard: int, shard_count: int) -> dict[str, Stored]:
+        """Return every state of a shard, by symbol, by one Query (more past 1 MB)."""
+        low = f"{_HASHES * shard // shard_count:08x}"
+        # A sort key is the hash, "#" and the symbol; "~" sorts after all of them.
+        high = f"{_HASHES * (shard + 1) // shard_count - 1:08x}~"
+        with _errors():
+            items = self._items.query(
+                self._states, self._items.sk.between(low, high), consistent_read=True
+            )
+            stored = [_stored(item) for item in items]
+        return {one.state.symbol: one for one in stored}
+
+    def save(self, before: Stored, state: SymbolState) -> Stored:
+        """Write the state if the item still is `before`.
+
+        Raises ConflictError where somebody else wrote it, StoreDownError where it is unknown or
+        certain that nothing was written. A write that reports failure after it succeeded (a
+        time-out, then the SDK's retry) is recognised by its nonce.
+        """
+        item = self._items(
+            self._states,
+            _sort_key(state.symbol),
+            version=before.version,
+            nonce=uuid4().hex,
+            schema=max(before.schema, SCHEMA),
+            symbol=state.symbol,
+            session=state.session.isoformat(),
+            phase=state.phase,
+            document=encode(state, before.unknown),
+        )
+        nonce = item.nonce
+        with _errors():
+            try:
+                item.save()
+            except PutError as error:
+                if error.cause_response_code != "ConditionalCheckFailedException":
+                    raise
+                written = self._items.get(self._states, item.sk, consistent_read=True)
+                if written.nonce != nonce:
+                    raise ConflictError(f"{state.symbol}: written by somebody else") from error
+                item = written
+        return Stored(state, int(item.version), int(item.schema or SCHEMA), before.unknown)
+
+    def claim_minute(self, minute: datetime, shard: int, shard_count: int) -> bool:
+        """Return whether this call is the first for the minute and shard."""
+        nonce = uuid4().hex
+        expires = int((datetime.now(UTC) + CLAIM_KEPT).timestamp())
+        item = self._items(
+            f"minute#{self._mode}#{minute:%Y-%m-%d}",
+            f"{minute:%H:%M}#{shard}/{shard_count}",
+            nonce=nonce,
+            expires_at=expires,
+        )
+        with _errors():
+            try:
+                item.save()
+            except PutError as error:
+                if error.cause_response_code != "ConditionalCheckFailedException":
+                    raise
+                written = self._items.get(item.pk, item.sk, consistent_read=True)
+                return bool(written.nonce == nonce)
+        return True
+
+    def account_halt(self) -> str:
+        """Return why the account enters nothing, "" where it may."""
+        with _errors():
+            try:
+                item = self._items.get(f"control#{self._mode}", "halt", consistent_read=True)
+            except DoesNotExist:
+                return ""
+        return item.document or ""
+
+    def halt_account(self, why: str) -> None:
+        """Let the account enter nothing until resumed; "" resumes it."""
+        self._put(f"control#{self._mode}", "halt", why)
+
+    def record_day(self, day: date, summary: str) -> None:
+        """Keep a session's summary, JSON text, in the place of an earlier one."""
+        self._put(f"day#{self._mode}", day.isoformat(), summary, DAY_KEPT)
+
+    @property
+    def _states(self) -> str:
+        return f"state#{self._mode}"
+
+    def _put(self, pk: str, sk: str, document: str, kept: timedelta | None = None) -> None:
+        """Write an item that the last writer may win: no decision hangs on its version."""
+        expires = None if kept is None else int((datetime.now(UTC) + kept).timestamp())
+        item = self._items(pk, sk, document=document, expires_at=expires)
+        with _errors():
+            item.save(add_version_condition=False)
+
+
+def in_shard(symbol: str, shard: int, shard_count: int) -> bool:
+    """Return whether a symbol belongs to a shard: to the range of hashes that it queries."""
+    low, high = _HASHES * shard // shard_count, _HASHES * (shard + 1) // shard_count
+    return low <= zlib.crc32(symbol.encode()) < high
+
+
+def _sort_key(symbol: str) -> str:
+    return f"{zlib.crc32(symbol.encode()):08x}#{symbol}"
+
+
+def _stored(item: _Item) -> Stored:
+    try:
+        state, unknown = decode(item.document or "")
+    except ValueError as error:
+        raise StoreDownError(f"the item {item.pk} {item.sk} cannot be read: {error}") from error
+    return Stored(state, int(item.version), int(item.schema or SCHEMA), unknown)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Turn what the SDK raises into the store's errors."""
+    try:
+        yield
+    except (PynamoDBException, BotoCoreError, ClientError) as error:
+        raise StoreDownError(f"the state table does not answer: {error}") from error

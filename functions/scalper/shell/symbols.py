@@ -1,0 +1,174 @@
+"""The symbols table: each row checked by itself, so that a broken one stops only its symbol."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from importlib import import_module
+from typing import Any, Protocol
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from scalper.core.pricing import Money, money
+from scalper.core.signal import Signal, crossover
+from scalper.shell.errors import StoreDownError
+from scalper.shell.settings import Settings
+
+MAX_SYMBOLS = 2_000
+"""Rows beyond, in the order of their symbols, are refused: one tick must end within its minute."""
+
+MAX_LOT: Money = 10_000_000 * 10_000
+"""Ten million dollars: a larger lot is taken for a slip of the finger."""
+
+SYMBOL = re.compile(r"[A-Z][A-Z0-9.]{0,9}")
+_SIGNAL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_TABLE_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 3})
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolRules:
+    """One row of the symbols table, checked, with the defaults filled in."""
+
+    symbol: str
+    lot: Money
+    enabled: bool = True
+    signal: Signal = crossover
+    stop_loss_pct: Decimal | None = None
+    max_hold: timedelta | None = None
+    max_entries: int | None = None
+
+
+class Symbols(Protocol):
+    """Where the list of symbols comes from."""
+
+    def read(self) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
+        """Return the rows that make sense by symbol, and a line for each that does not."""
+        ...
+
+
+class DynamoSymbols:
+    """The symbols table on DynamoDB, read anew at each tick: edits act at the next one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._table = settings.symbols_table
+        self._default_lot = settings.default_lot
+        self._client = boto3.client("dynamodb", config=_TABLE_CONFIG)
+
+    def read(self) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
+        """Return the rows that make sense by symbol, and a line for each that does not.
+
+        Raises StoreDownError where the table cannot be read.
+        """
+        try:
+            pages = self._client.get_paginator("scan").paginate(
+                TableName=self._table, ConsistentRead=True
+            )
+            rows = [row for page in pages for row in page["Items"]]
+        except (ClientError, BotoCoreError) as error:
+            raise StoreDownError(f"the symbols table cannot be read: {error}") from error
+        return parse_rows(rows, self._default_lot)
+
+
+def parse_rows(
+    rows: list[dict[str, Any]], default_lot: Money
+) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
+    """Return the checked rows by symbol and a line for each refused one.
+
+    `rows` are items with their types, as DynamoDB returns them.
+    """
+    accepted: dict[str, SymbolRules] = {}
+    refused: list[str] = []
+    for row in sorted(rows, key=lambda row: str(row.get("symbol"))):
+        try:
+            rules = parse_row(row, default_lot)
+        except ValueError as error:
+            refused.append(str(error))
+            continue
+        if len(accepted) < MAX_SYMBOLS:
+            accepted[rules.symbol] = rules
+        else:
+            refused.append(f"{rules.symbol}: more than {MAX_SYMBOLS} symbols")
+    return accepted, tuple(refused)
+
+
+def parse_row(row: Mapping[str, Mapping[str, Any]], default_lot: Money) -> SymbolRules:
+    """Return one row, checked; raises ValueError with a line that names symbol and attribute."""
+    symbol = row.get("symbol", {}).get("S")
+    if not isinstance(symbol, str) or not SYMBOL.fullmatch(symbol):
+        shown = repr(symbol) if len(repr(symbol)) <= 40 else repr(symbol)[:37] + "..."
+        raise ValueError(f"symbol {shown} is not of the form of a ticker such as 'TSLA' or 'BRK.B'")
+    values: dict[str, Any] = {}
+    for name, typed in row.items():
+        if name == "symbol":
+            continue
+        attribute = _ATTRIBUTES.get(name)
+        if attribute is None:
+            raise ValueError(f"{symbol}: unknown attribute {name[:40]!r}")
+        kind, field, parse = attribute
+        if kind not in typed:
+            raise ValueError(f"{symbol}: {name} must be of type {kind}")
+        try:
+            values[field] = parse(typed[kind])
+        except ValueError as error:
+            raise ValueError(f"{symbol}: {name} {str(typed[kind])[:40]!r} {error}") from None
+    return SymbolRules(**{"symbol": symbol, "lot": default_lot, **values})
+
+
+def load_signal(name: str) -> Signal:
+    """Return the function that "module:function" names; raises ValueError where there is none."""
+    if not _SIGNAL.fullmatch(name):
+        raise ValueError("is not of the form module:function")
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(import_module(module), function, None)
+    except ImportError as error:
+        raise ValueError(f"cannot be imported: {error}") from None
+    if not callable(found):
+        raise ValueError("is not a function")
+    signal: Signal = found
+    return signal
+
+
+def _lot(text: str) -> Money:
+    lot = money(text)
+    if not 0 < lot <= MAX_LOT:
+        raise ValueError("is not between 0 and ten million dollars")
+    return lot
+
+
+def _percent(text: str) -> Decimal:
+    try:
+        percent = Decimal(text)
+    except InvalidOperation:
+        raise ValueError("is not a number") from None
+    if not 0 < percent < 100:
+        raise ValueError("is not between 0 and 100")
+    return percent
+
+
+def _count(text: str) -> int:
+    number = Decimal(text)
+    if number != number.to_integral_value() or not 0 < number <= 1_000:
+        raise ValueError("is not a whole number from 1 to 1000")
+    return int(number)
+
+
+def _enabled(value: object) -> bool:
+    return bool(value)
+
+
+def _minutes(text: str) -> timedelta:
+    return timedelta(minutes=_count(text))
+
+
+_ATTRIBUTES: Mapping[str, tuple[str, str, Callable[[Any], Any]]] = {
+    "enabled": ("BOOL", "enabled", _enabled),
+    "lot": ("N", "lot", _lot),
+    "signal": ("S", "signal", load_signal),
+    "stop_loss_pct": ("N", "stop_loss_pct", _percent),
+    "max_hold_minutes": ("N", "max_hold", _minutes),
+    "max_entries_per_day": ("N", "max_entries", _count),
+}

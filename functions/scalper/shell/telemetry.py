@@ -1,0 +1,75 @@
+"""The one Logger and the one Metrics; keys, secrets and whole payloads go into neither.
+
+A decision is one structured line with always the same keys. Symbols are keys of logs and never
+dimensions of metrics: CloudWatch bills each dimension set.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from scalper.core.model import Event, Reason, Step, SymbolState
+
+logger = Logger(service="scalper", utc=True)
+metrics = Metrics(namespace="Scalper", service="scalper")
+_metrics_lock = Lock()
+
+ALARMING = frozenset(
+    {
+        Reason.EXIT_EXHAUSTED,
+        Reason.SOLD_ELSEWHERE,
+        Reason.LATE_ORDER,
+        Reason.CORRECTED_FILL,
+        Reason.REPLACED_ORDER,
+        Reason.UNKNOWN_ORDER,
+    }
+)
+"""Reasons that people have to look at."""
+
+
+def count(name: str, value: float = 1, unit: MetricUnit = MetricUnit.Count) -> None:
+    """Add to a metric of this invocation; sent when its handler flushes."""
+    with _metrics_lock:
+        metrics.add_metric(name=name, unit=unit, value=value)
+
+
+def log_step(
+    before: SymbolState, event: Event, step: Step, version: int, lag_ms: int | None
+) -> None:
+    """Write the decision's line: at INFO where something changed, else at DEBUG."""
+    order = step.state.order or before.order
+    changed = step.state != before or bool(step.commands)
+    alarming = step.reason in ALARMING and step.state.halt != before.halt
+    write = logger.error if alarming else logger.info if changed else logger.debug
+    write(
+        "decision",
+        extra={
+            "symbol": before.symbol,
+            "event": type(event).__name__,
+            "phase_from": before.phase,
+            "phase_to": step.state.phase,
+            "reason": step.reason,
+            "client_order_id": order.client_order_id if order else None,
+            "qty": order.qty if order else None,
+            "price": order.limit if order else None,
+            "event_at": event.at.isoformat(),
+            "lag_ms": lag_ms,
+            "version": version,
+        },
+    )
+    if alarming:
+        count("SymbolsHalted")
+
+
+@contextmanager
+def sent() -> Iterator[None]:
+    """Send the metrics of an invocation at its end, however it ends."""
+    try:
+        yield
+    finally:
+        with _metrics_lock:
+            if metrics.provider.metric_set:
+                metrics.flush_metrics()

@@ -1,0 +1,152 @@
+"""The webhook: who may speak to it, and what is taken from what they say.
+
+Deliveries are signed per Standard Webhooks (https://www.standardwebhooks.com): HMAC-SHA256 over
+id, timestamp and raw body, within 300 s of real time. The order of the checks is size, signature,
+then content, so that nothing of an unsigned body is looked at.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from scalper.core.order import OrderReport
+from scalper.core.pricing import Money, money
+from scalper.shell.broker import parse_time, report_of
+from scalper.shell.errors import ScalperError, SettingsError, WebhookRefusedError
+from scalper.shell.telemetry import count, logger
+
+MAX_BODY = 64 * 1024
+STREAM = "trade_updates"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A trade update: what it says of the order, and the execution's price and time."""
+
+    report: OrderReport
+    price: Money | None
+    at: datetime | None
+
+
+def sign(body: str, key: str) -> dict[str, str]:
+    """Return the headers of a delivery signed with `key` ("whsec_" and base64)."""
+    message_id = f"msg_{uuid4().hex}"
+    now = datetime.now(UTC)
+    return {
+        "content-type": "application/json",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": _webhook(key).sign(message_id, now, body),
+    }
+
+
+def receive(event: Mapping[str, Any], keys: Sequence[str]) -> Delivery | None:
+    """Return what a Function URL event delivers; None for a message of another stream.
+
+    Raises WebhookRefusedError with the HTTP status: 413 over 64 KiB, 401 without a good
+    signature, 400 or 415 for what is signed but makes no sense.
+    """
+    headers = {str(k).lower(): str(v) for k, v in (event.get("headers") or {}).items()}
+    body = _body(event)
+    verify(body, headers, keys)
+    if headers.get("content-type", "application/json").split(";")[0].strip() != "application/json":
+        raise WebhookRefusedError(415, "the content type is not application/json")
+    return parse(body)
+
+
+def verify(body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> None:
+    """Return where one of the keys signed the body; raises WebhookRefusedError(401) otherwise."""
+    why = "no key"
+    for key in keys:
+        try:
+            _webhook(key).verify(body, dict(headers), json_parse=False)
+        except WebhookVerificationError as error:
+            why = str(error)
+        except (ValueError, OverflowError, OSError, binascii.Error):
+            # The library splits and decodes headers and body before it compares.
+            why = "malformed signature, time or body"
+        else:
+            return
+    raise WebhookRefusedError(401, why)
+
+
+def parse(body: bytes) -> Delivery | None:
+    """Return what a signed body says; None where it is a message of another stream.
+
+    Unknown fields and events do no harm: each message is a snapshot of its order.
+    """
+    try:
+        message = json.loads(body, parse_float=Decimal)
+    except (ValueError, RecursionError) as error:
+        raise WebhookRefusedError(400, f"not JSON: {type(error).__name__}") from error
+    if not isinstance(message, dict):
+        raise WebhookRefusedError(400, "not a JSON object")
+    if message.get("stream") != STREAM:
+        return None
+    data = message.get("data")
+    if not isinstance(data, dict) or not isinstance(data.get("order"), dict):
+        raise WebhookRefusedError(400, "no data.order")
+    try:
+        report = report_of(data["order"])
+        price = data.get("price")
+        stamp = data.get("timestamp")
+        return Delivery(
+            report,
+            None if price is None else money(price),
+            parse_time(stamp) if stamp else report.updated_at,
+        )
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise WebhookRefusedError(400, f"not a trade update: {error}") from error
+
+
+def answer(status: int, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a Function URL's response (payload format 2.0)."""
+    return {
+        "statusCode": status,
+        "headers": {"content-type": "application/json"},
+        "body": json.dumps(body),
+    }
+
+
+def refuse(error: WebhookRefusedError) -> dict[str, Any]:
+    """Count and answer a delivery that is not taken."""
+    count("WebhookUnauthorized" if error.status == 401 else "WebhookMalformed")
+    logger.warning("webhook refused", extra={"status": error.status, "error": str(error)})
+    return answer(error.status, {"status": "refused"})
+
+
+def unable(error: ScalperError) -> dict[str, Any]:
+    """Answer a delivery that could not be taken up now; polling finds what it said."""
+    count("WebhookErrors")
+    logger.error("webhook failed", extra={"error": str(error)})
+    return answer(503, {"status": "failed"})
+
+
+def _body(event: Mapping[str, Any]) -> bytes:
+    """Return the raw body; refused by size before it is decoded."""
+    text = event.get("body") or ""
+    encoded = bool(event.get("isBase64Encoded"))
+    if not isinstance(text, str) or len(text) > (MAX_BODY * 4 // 3 + 4 if encoded else MAX_BODY):
+        raise WebhookRefusedError(413, "over 64 KiB")
+    try:
+        body = base64.b64decode(text, validate=True) if encoded else text.encode()
+    except (ValueError, binascii.Error) as error:
+        raise WebhookRefusedError(401, "the body cannot be decoded") from error
+    if len(body) > MAX_BODY:
+        raise WebhookRefusedError(413, "over 64 KiB")
+    return body
+
+
+def _webhook(key: str) -> Webhook:
+    try:
+        return Webhook(key)
+    except (ValueError, RuntimeError, binascii.Error) as error:
+        raise SettingsError('the webhook key must be "whsec_" and base64 text') from error

@@ -1,0 +1,22 @@
+"""The webhook: an order event, and the next order at once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from scalper.shell import passes, telemetry, webhook
+from scalper.shell.errors import ScalperError, WebhookRefusedError
+from scalper.shell.runtime import current_engine, current_webhook_keys
+
+
+def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
+    """Answer a Function URL's request: 200 taken, 4xx refused, 503 to be sent again."""
+    with telemetry.sent():
+        try:
+            delivery = webhook.receive(event, current_webhook_keys())
+            if delivery is None:
+                return webhook.answer(200, {"status": "ignored"})
+            return webhook.answer(200, passes.trade_update(current_engine(), delivery))
+        except WebhookRefusedError as error:
+            return webhook.refuse(error)
+        except ScalperError as error:
+            return webhook.unable(error)

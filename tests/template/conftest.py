@@ -1,0 +1,38 @@
+"""template.yaml as it is written, and as SAM expands it for CloudFormation."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).parents[2]
+Template = dict[str, Any]
+
+
+class NoManagedPolicies:
+    """Every role is written out in the template, so no policy has to be looked up by its name."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    return yaml_parse((ROOT / "template.yaml").read_text())
+
+
+@pytest.fixture(scope="session")
+def expanded(template: Template) -> Template:
+    uploaded = deepcopy(template)
+    uploaded["Globals"]["Function"]["CodeUri"] = "s3://bucket/functions.zip"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        return transform(uploaded, {}, NoManagedPolicies())
+
+
+@pytest.fixture(scope="session")
+def monitoring() -> Template:
+    return yaml_parse((ROOT / "infrastructure/monitoring.yaml").read_text())
