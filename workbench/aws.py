@@ -1,0 +1,194 @@
+"""AWS on loopback, by moto: the tables, queues, secrets and topic that template.yaml declares.
+
+It runs in a process of its own, so that it outlives a local day that is killed. Its queues go by
+a clock that is moved from outside: a message delayed by 30 s is due when the simulated market is
+30 s further.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import boto3
+from botocore.exceptions import ClientError
+from samtranslator.yaml_helper import yaml_parse
+
+from workbench.loopback import HOST, listen
+
+TEMPLATE = Path(__file__).parent.parent / "template.yaml"
+REGION = "us-east-1"
+CLOCK_PATH = "/local/clock"
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The names that the functions' environment refers to."""
+
+    symbols_table: str
+    state_table: str
+    checkup_queue_url: str
+    tick_queue_url: str
+    broker_secret_id: str
+    webhook_secret_id: str
+    notify_topic_arn: str
+
+
+def load_template(path: Path = TEMPLATE) -> dict[str, Any]:
+    """Return template.yaml, its intrinsic functions as CloudFormation writes them in JSON."""
+    template: dict[str, Any] = yaml_parse(path.read_text(encoding="utf-8"))
+    return template
+
+
+def use_endpoint(url: str) -> None:
+    """Point every AWS client of this process to `url`, with keys that open nothing."""
+    os.environ.update(
+        AWS_ENDPOINT_URL=url,
+        AWS_ACCESS_KEY_ID="local",
+        AWS_SECRET_ACCESS_KEY="local",
+        AWS_DEFAULT_REGION=REGION,
+        AWS_REGION=REGION,
+        AWS_EC2_METADATA_DISABLED="true",
+    )
+    for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_SECURITY_TOKEN"):
+        os.environ.pop(name, None)
+
+
+def create_resources(
+    template: Mapping[str, Any], *, broker: Mapping[str, str], webhook: Mapping[str, str]
+) -> Resources:
+    """Create what the template declares, or find it where it is there already.
+
+    `broker` and `webhook` become the secrets' values, as the user and the deployment fill them.
+    """
+    declared = template["Resources"]
+    queues = boto3.client("sqs")
+    return Resources(
+        symbols_table=_table("SymbolsTable", declared["SymbolsTable"]["Properties"]),
+        state_table=_table("StateTable", declared["StateTable"]["Properties"]),
+        checkup_queue_url=_queue(queues, "CheckupQueue", declared),
+        tick_queue_url=_queue(queues, "TickQueue", declared),
+        broker_secret_id=_secret("BrokerSecret", broker),
+        webhook_secret_id=_secret("WebhookSecret", webhook),
+        notify_topic_arn=boto3.client("sns").create_topic(Name="NotifyTopic")["TopicArn"],
+    )
+
+
+def serve(port: int) -> None:
+    """Run AWS on a loopback port until SIGTERM or SIGINT; prints one line when it is ready."""
+    # moto and its web server take a second to import, which a day that uses them need not wait.
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from moto.sqs import models as sqs
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class QuietHandler(WSGIRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """Say nothing: the day has a log of its own."""
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    clock = _Clock()
+    sqs.unix_time_millis = clock.milliseconds
+    app = DomainDispatcherApplication(create_backend_app)
+    listener = listen(port)
+    listener.listen(128)
+    host, port = listener.getsockname()
+    server = make_server(
+        host,
+        port,
+        clock.before(app),
+        threaded=True,
+        request_handler=QuietHandler,
+        fd=listener.fileno(),
+    )
+
+    def stop(*_: object) -> None:
+        threading.Thread(target=server.shutdown).start()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    print(f"aws ready on http://{HOST}:{port}", flush=True)
+    server.serve_forever()
+
+
+class _Clock:
+    """The queues' time, moved by POST /local/clock with an ISO 8601 time as its body."""
+
+    def __init__(self) -> None:
+        self._milliseconds = 0.0
+
+    def milliseconds(self) -> float:
+        return self._milliseconds
+
+    def before(
+        self, app: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
+    ) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
+        """Return the application with the clock's path in front."""
+
+        def dispatch(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+            if environ["PATH_INFO"] != CLOCK_PATH:
+                return app(environ, start)
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            self._milliseconds = datetime.fromisoformat(body.decode()).timestamp() * 1000
+            start("200 OK", [("Content-Length", "0")])
+            return []
+
+        return dispatch
+
+
+def _table(name: str, properties: Mapping[str, Any]) -> str:
+    client = boto3.client("dynamodb")
+    try:
+        client.create_table(
+            TableName=name,
+            BillingMode=properties["BillingMode"],
+            AttributeDefinitions=properties["AttributeDefinitions"],
+            KeySchema=properties["KeySchema"],
+        )
+    except client.exceptions.ResourceInUseException:
+        return name
+    if "TimeToLiveSpecification" in properties:
+        client.update_time_to_live(
+            TableName=name, TimeToLiveSpecification=dict(properties["TimeToLiveSpecification"])
+        )
+    return name
+
+
+def _queue(client: Any, name: str, declared: Mapping[str, Any]) -> str:
+    """Create a queue, the one that its dead letters go to first."""
+    attributes: dict[str, str] = {}
+    for key, value in declared[name].get("Properties", {}).items():
+        if key == "RedrivePolicy":
+            target = value["deadLetterTargetArn"]["Fn::GetAtt"][0]
+            url = _queue(client, target, declared)
+            arn = client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+            policy = {**value, "deadLetterTargetArn": arn["Attributes"]["QueueArn"]}
+            attributes[key] = json.dumps(policy)
+        else:
+            attributes[key] = str(value).lower() if isinstance(value, bool) else str(value)
+    created = client.create_queue(QueueName=name, Attributes=attributes)
+    return str(created["QueueUrl"])
+
+
+def _secret(name: str, value: Mapping[str, str]) -> str:
+    client = boto3.client("secretsmanager")
+    try:
+        client.create_secret(Name=name, SecretString=json.dumps(value))
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceExistsException":
+            raise
+    return name
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]) if len(sys.argv) > 1 else 0)

@@ -1,0 +1,251 @@
+"""The command `scalper`: each subcommand reads its arguments, calls one module and prints."""
+
+import glob
+from contextlib import ExitStack
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from scalper.core.pricing import Money, money
+from scalper.core.session import new_york_text
+from workbench import aws, local
+from workbench.bars import BarsError, Market, read_bars
+from workbench.exchange.server import serve
+from workbench.exchange.wire import parse_time
+from workbench.report import report_page
+from workbench.results import Trade, summary_of, trades_of, write_results
+from workbench.synthetic import synthetic_market
+
+BAD_INPUT = 2
+NOT_FLAT = 1
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+BarsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="CSV or Parquet files, or patterns; without any, a synthetic market."),
+]
+SeedOption = Annotated[int, typer.Option(help="Seed of the synthetic market.")]
+
+
+@app.callback()
+def scalper() -> None:
+    """Intraday trading on Alpaca: run a day here, before money is at stake there."""
+
+
+@app.command()
+def run(
+    bars: BarsArgument = None,
+    lot: Annotated[str, typer.Option(help="Dollars of an entry.")] = "2000",
+    seed: SeedOption = 7,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("out/run"),
+    exchange_url: Annotated[
+        str, typer.Option(help="Use an exchange that runs already (scalper exchange).")
+    ] = "",
+    aws_url: Annotated[str, typer.Option(help="Use an AWS that runs already (scalper aws).")] = "",
+) -> None:
+    """Run whole trading days on this machine, through the real handlers."""
+    console = Console(highlight=False)
+    _check_lot(lot)
+    market = _market(bars, seed)
+    out.mkdir(parents=True, exist_ok=True)
+    for line in market.refused[:20]:
+        console.print(f"refused: {line}", style="yellow")
+    console.print(f"[bold]scalper[/] {market.source}: {_extent(market)}")
+    source = ["--seed", str(seed)] if market.synthetic else _bars_options(bars)
+    start = (market.days[0].session.open - 2 * local.LEAD).isoformat()
+    try:
+        with ExitStack() as stack:
+            log = stack.enter_context((out / "console.log").open("w", encoding="utf-8"))
+            outcome = _play(
+                console,
+                stack,
+                market,
+                log=log,
+                lot=lot,
+                exchange_url=exchange_url
+                or stack.enter_context(
+                    local.started(["exchange", "--port", "0", "--start", start, *source])
+                ),
+                aws_url=aws_url or stack.enter_context(local.started(["aws", "--port", "0"])),
+            )
+    except local.LocalDayError as error:
+        _fail(str(error), NOT_FLAT)
+    trades = trades_of(outcome.orders)
+    summary = summary_of(
+        market,
+        trades,
+        outcome.orders,
+        ticks=outcome.counts.ticks,
+        open_orders=outcome.open_orders,
+        open_positions=outcome.open_positions,
+        seconds=round(outcome.seconds, 2),
+        lot=float(Decimal(lot)),
+        closed_days=outcome.counts.closed_days,
+    )
+    page = report_page(market, trades, outcome.orders, summary)
+    write_results(out, trades=trades, orders=outcome.orders, summary=summary, report_html=page)
+    _print_summary(console, market, trades, summary, out)
+    if outcome.open_orders or outcome.open_positions:
+        _fail(
+            f"not flat: {outcome.open_orders} open orders, {outcome.open_positions} positions",
+            NOT_FLAT,
+        )
+
+
+@app.command("exchange")
+def run_exchange(
+    bars: Annotated[
+        list[str] | None, typer.Option(help="CSV or Parquet file; may be repeated.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 9000,
+    seed: SeedOption = 7,
+    start: Annotated[
+        str, typer.Option(help="ISO 8601 time to start at; the first open by default.")
+    ] = "",
+    pace: Annotated[
+        float, typer.Option(min=0, help="Simulated seconds a second; 0: moved by POST alone.")
+    ] = 0.0,
+    cash: Annotated[str, typer.Option(help="Dollars of buying power; unlimited by default.")] = "",
+    key_id: Annotated[str, typer.Option(help="API key that opens the account.")] = local.KEY_ID,
+    secret_key: Annotated[str, typer.Option(help="Its secret.")] = local.SECRET_KEY,
+) -> None:
+    """Serve an Alpaca-compatible exchange on loopback, driven by minute bars."""
+    market = _market(bars, seed)
+    try:
+        serve(
+            market,
+            port=port,
+            key_id=key_id,
+            secret_key=secret_key,
+            cash=_amount(cash, "--cash") if cash else None,
+            pace=pace,
+            start=parse_time(start) if start else None,
+        )
+    except (ValueError, OSError) as error:
+        _fail(str(error))
+
+
+@app.command("aws")
+def run_aws(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 9001,
+) -> None:
+    """Serve the AWS that a local day needs on loopback: tables, queues, secrets, a topic."""
+    try:
+        aws.serve(port)
+    except OSError as error:
+        _fail(str(error))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _play(console: Console, stack: ExitStack, market: Market, **options: Any) -> local.Outcome:
+    """Play the market's days under a progress bar."""
+    bar = stack.enter_context(
+        Progress(
+            TextColumn("{task.fields[clock]}"),
+            BarColumn(bar_width=40),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[pnl]}"),
+            TimeElapsedColumn(),
+            console=console,
+            redirect_stdout=False,
+        )
+    )
+    minutes = sum(
+        int((day.session.close - day.session.open + 2 * local.LEAD).total_seconds()) // 60 + 1
+        for day in market.days
+    )
+    task = bar.add_task("", total=minutes, clock="", pnl="")
+
+    def progress(minute: Any, done: int, pnl_usd: float) -> None:
+        clock = f"{minute:%Y-%m-%d} {new_york_text(minute)} ET"
+        bar.update(task, completed=done, clock=clock, pnl=f"P&L {_signed(pnl_usd)}")
+
+    return local.LocalDay(market, progress=progress, **options).run()
+
+
+def _market(bars: list[str] | None, seed: int) -> Market:
+    try:
+        return read_bars(_paths(bars)) if bars else synthetic_market(seed)
+    except BarsError as error:
+        _fail(str(error))
+
+
+def _paths(bars: list[str] | None) -> list[Path]:
+    """Return the files that names and patterns stand for; one that matches none stays as it is."""
+    found: list[Path] = []
+    for name in bars or ():
+        matches = sorted(glob.glob(name)) if glob.has_magic(name) else [name]  # noqa: PTH207
+        found += [Path(match) for match in matches or [name]]
+    return found
+
+
+def _bars_options(bars: list[str] | None) -> list[str]:
+    return [part for path in _paths(bars) for part in ("--bars", str(path))]
+
+
+def _check_lot(lot: str) -> None:
+    if _amount(lot, "--lot") <= 0:
+        _fail(f"--lot {lot}: give a number of dollars above 0")
+
+
+def _amount(value: str, option: str) -> Money:
+    try:
+        return money(value)
+    except ValueError:
+        _fail(f"{option} {value}: give a number of dollars")
+
+
+def _extent(market: Market) -> str:
+    days = market.days
+    first, last = days[0].session.day, days[-1].session.day
+    when = f"{first}" if first == last else f"{first} to {last}, {len(days)} sessions"
+    return f"{when}, {len(market.symbols)} symbols, {market.bar_count:,} bars"
+
+
+def _print_summary(
+    console: Console, market: Market, trades: list[Trade], summary: dict[str, Any], out: Path
+) -> None:
+    title = f"{_extent(market)}" + (" (synthetic market)" if market.synthetic else "")
+    table = Table(title=title, title_justify="left", title_style="bold", show_footer=True)
+    table.add_column("Symbol", "Total")
+    table.add_column("Trades", str(len(trades)), justify="right")
+    table.add_column("Won", str(summary["wins"]), justify="right")
+    table.add_column("P&L", _signed(summary["pnl_usd"]), justify="right")
+    for symbol in market.symbols:
+        own = [trade for trade in trades if trade.symbol == symbol]
+        pnl = sum(trade.pnl for trade in own) / 10_000
+        won = sum(trade.pnl > 0 for trade in own)
+        table.add_row(symbol, str(len(own)), str(won), _signed(pnl))
+    console.print(table)
+    console.print(
+        f"{summary['ticks']} ticks, {summary['buys']} buys, {summary['cancels']} canceled, "
+        f"{summary['open_orders']} open orders, {summary['open_positions']} open positions "
+        f"in {summary['seconds']} s"
+    )
+    if market.refused:
+        console.print(f"{len(market.refused)} rows refused")
+    console.print(f"Report: {out / 'report.html'}")
+
+
+def _signed(dollars: float) -> str:
+    return f"{'-' if dollars < 0 else '+'}${abs(dollars):,.2f}"
+
+
+def _fail(line: str, code: int = BAD_INPUT) -> NoReturn:
+    """End with one line on standard error."""
+    typer.echo(f"scalper: {line}", err=True)
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,462 @@
+"""A whole trading day on one machine: the real handlers, real connections, a simulated market.
+
+The exchange and AWS run in processes of their own; this one plays EventBridge Scheduler, the
+queue's event source mapping and the Function URL, and calls the six handlers with the events that
+AWS would send. Time is the exchange's (CLOCK=broker): a minute is over when the last event that
+it caused has been taken up, so a day takes seconds and comes out the same each time.
+"""
+
+import base64
+import importlib
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, TextIO
+from uuid import uuid4
+
+import boto3
+import httpx
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from scalper.core.session import MINUTE
+from workbench import aws
+from workbench.bars import Market, MarketDay
+from workbench.loopback import serving
+from workbench.schedules import Schedule, schedules_of
+
+KEY_ID, SECRET_KEY = "local-key", "local-secret"
+"""What opens the exchange; it guards nothing."""
+
+LEAD = timedelta(minutes=5)
+"""How long before the open and after the close of a session its schedules are played."""
+
+HALF_MINUTE = timedelta(seconds=30)
+START_WITHIN_S = 60.0
+SETTLE_WITHIN_S = 20.0
+LISTEN_WITHIN_S = 20.0
+STOP_WITHIN_S = 10.0
+REQUEST_TIMEOUT_S = 30.0
+ORDERS_PAGE = 500
+
+_READY = re.compile(r"(http://127\.0\.0\.1:\d+)")
+
+
+class LocalDayError(Exception):
+    """The day cannot go on; one line for people."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What only the run itself can count."""
+
+    ticks: int = 0
+    closed_days: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The broker's books at the end, and what was counted on the way."""
+
+    orders: list[dict[str, Any]]
+    open_orders: int
+    open_positions: int
+    counts: Counts
+    seconds: float
+
+
+Progress = Callable[[datetime, int, float], None]
+"""Called after each minute: its time, how many minutes are done, and the P&L since the start."""
+
+
+@contextmanager
+def started(arguments: Sequence[str]) -> Iterator[str]:
+    """Run a server of the command line in a process of its own; gives its address.
+
+    Raises LocalDayError where it does not say within `START_WITHIN_S` that it is ready.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workbench.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    watchdog = threading.Timer(START_WITHIN_S, process.kill)
+    watchdog.start()
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        watchdog.cancel()
+        found = _READY.search(line)
+        if found is None:
+            raise LocalDayError(
+                f"scalper {arguments[0]} did not start: {line.strip() or 'no line'}"
+            )
+        yield found[1]
+    finally:
+        watchdog.cancel()
+        process.terminate()
+        try:
+            process.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+class LocalDay:
+    """Plays AWS for the handlers, minute by minute, over every session of a market."""
+
+    def __init__(
+        self,
+        market: Market,
+        *,
+        exchange_url: str,
+        aws_url: str,
+        log: TextIO,
+        lot: str = "2000",
+        progress: Progress | None = None,
+        after_minute: Callable[[datetime], None] | None = None,
+    ) -> None:
+        """Put a day together over servers that are running; `lot` is decimal text in dollars.
+
+        `after_minute` is called once all that a minute caused is over: a test's way in.
+        """
+        self._market = market
+        self._exchange_url = exchange_url
+        self._aws_url = aws_url
+        self._log = log
+        self._lot = lot
+        self._progress = progress
+        self._after_minute = after_minute
+        self._counts = Counts()
+        self._equity_usd = 0.0
+        self._taken = _Counter()
+        self._missed = 0
+        self._relay: _RelayThread | None = None
+        self._handlers: dict[str, Callable[[Any, Any], Any]] = {}
+        self._http = httpx.Client(timeout=REQUEST_TIMEOUT_S, trust_env=False)
+
+    def run(self) -> Outcome:
+        """Play every session from where the exchange's clock stands; return the broker's books.
+
+        Raises LocalDayError where a server is gone or an event is not taken up in time.
+        """
+        began = time.monotonic()
+        template = aws.load_template()
+        schedules = schedules_of(template)
+        with ExitStack() as stack:
+            webhook_url = stack.enter_context(serving(self._function_url(), "webhook"))
+            resources = self._prepare(template, webhook_url)
+            stack.enter_context(redirect_stdout(self._log))
+            self._load_handlers(schedules, resources)
+            stack.callback(self._stop_relay)
+            self._equity_usd = self._equity()
+            done = 0
+            for day in self._market.days:
+                for minute in _minutes(day):
+                    self._play(minute, schedules, resources)
+                    done += 1
+                    if self._progress is not None:
+                        self._progress(minute, done, self._equity() - self._equity_usd)
+            orders = self._orders()
+            positions = self._get("/v2/positions")
+        open_orders = [order for order in orders if order["status"] in _OPEN]
+        seconds = time.monotonic() - began
+        return Outcome(orders, len(open_orders), len(positions), self._counts, seconds)
+
+    # --- one minute ---------------------------------------------------------------------------
+
+    def _play(
+        self, minute: datetime, schedules: Sequence[Schedule], resources: aws.Resources
+    ) -> None:
+        """Play the minute that ends at `minute` and the half minute after it."""
+        now = _time(self._get("/exchange/state")["now"])
+        if now > minute + HALF_MINUTE:
+            return
+        if now <= minute:
+            self._advance(minute)
+            for schedule in schedules:
+                if schedule.is_due(minute):
+                    self._invoke(schedule, minute)
+            self._settle()
+        self._advance(minute + HALF_MINUTE)
+        self._deliver(resources.checkup_queue_url, self._handlers["checkup.handler"])
+        self._settle()
+        if self._after_minute is not None:
+            self._after_minute(minute)
+
+    def _advance(self, to: datetime) -> None:
+        """Move the exchange's clock and the queues', and let what follows be taken up."""
+        self._post(f"{self._aws_url}{aws.CLOCK_PATH}", content=to.isoformat())
+        self._post(f"{self._exchange_url}/exchange/advance", json={"to": to.isoformat()})
+        self._settle()
+
+    def _invoke(self, schedule: Schedule, minute: datetime) -> None:
+        if schedule.handler == "relay.handler":
+            self._start_relay()
+            return
+        answer = self._handlers[schedule.handler](schedule.event(minute), _Context())
+        if schedule.handler == "tick.handler" and answer.get("status") == "ok":
+            self._counts.ticks += 1
+        if schedule.handler == "close_day.handler" and "trades" in answer:
+            self._counts.closed_days.append(answer)
+        self._settle()
+
+    def _deliver(self, queue_url: str, handler: Callable[[Any, Any], Any]) -> None:
+        """Be the event source mapping: hand over what is due and delete what was taken."""
+        client = self._queues
+        messages = client.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get(
+            "Messages", []
+        )
+        if not messages:
+            return
+        records = [_record(message, queue_url) for message in messages]
+        answer = handler({"Records": records}, _Context())
+        failed = {item["itemIdentifier"] for item in answer.get("batchItemFailures", [])}
+        for message in messages:
+            if message["MessageId"] not in failed:
+                client.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+
+    def _settle(self) -> None:
+        """Wait until every trade update so far, and those that they cause, were taken up."""
+        if self._relay is None:
+            return
+        events = int(self._get("/exchange/state")["events"])
+        while True:
+            if not self._taken.reached(events - self._missed, SETTLE_WITHIN_S):
+                raise LocalDayError(
+                    f"{events - self._missed - self._taken.value} trade updates did not arrive "
+                    f"within {SETTLE_WITHIN_S:g} s; see console.log"
+                )
+            state = self._get("/exchange/state")
+            if int(state["events"]) == events:
+                return
+            events = int(state["events"])
+
+    # --- the relay and the webhook ------------------------------------------------------------
+
+    def _start_relay(self) -> None:
+        """Start the relay where none runs; a second one would be turned away by the exchange."""
+        if self._relay is not None and self._relay.is_alive():
+            return
+        self._relay = _RelayThread(self._handlers["relay.handler"])
+        self._relay.start()
+        deadline = time.monotonic() + LISTEN_WITHIN_S
+        while int(self._get("/exchange/state")["listening"]) == 0:
+            if time.monotonic() > deadline or not self._relay.is_alive():
+                raise LocalDayError("the relay did not connect to the exchange; see console.log")
+            time.sleep(0.01)
+        self._missed = int(self._get("/exchange/state")["events"]) - self._taken.value
+
+    def _stop_relay(self) -> None:
+        if self._relay is not None:
+            self._relay.stop()
+            self._relay.join(STOP_WITHIN_S)
+
+    def _function_url(self) -> Starlette:
+        """Return the application that turns requests into the events of a Function URL."""
+
+        async def answer(request: Request) -> Response:
+            event = await _function_url_event(request)
+            handler = self._handlers["trade_update.handler"]
+            response = await run_in_threadpool(handler, event, _Context())
+            self._taken.add()
+            return Response(
+                response["body"], response["statusCode"], headers=response.get("headers")
+            )
+
+        return Starlette(routes=[Route("/", answer, methods=["POST"])])
+
+    # --- preparation --------------------------------------------------------------------------
+
+    def _prepare(self, template: Mapping[str, Any], webhook_url: str) -> aws.Resources:
+        """Create the stack's resources, fill the secrets and the list, set the environment."""
+        aws.use_endpoint(self._aws_url)
+        self._queues = boto3.client("sqs")
+        key = "whsec_" + base64.b64encode(b"of the local day, guards nothing").decode()
+        resources = aws.create_resources(
+            template,
+            broker={"key_id": KEY_ID, "secret_key": SECRET_KEY},
+            webhook={"current": key, "previous": ""},
+        )
+        client = boto3.client("dynamodb")
+        for symbol in self._market.symbols:
+            client.put_item(TableName=resources.symbols_table, Item={"symbol": {"S": symbol}})
+        os.environ.update(
+            SYMBOLS_TABLE=resources.symbols_table,
+            STATE_TABLE=resources.state_table,
+            CHECKUP_QUEUE_URL=resources.checkup_queue_url,
+            TICK_QUEUE_URL=resources.tick_queue_url,
+            BROKER_SECRET_ID=resources.broker_secret_id,
+            WEBHOOK_SECRET_ID=resources.webhook_secret_id,
+            WEBHOOK_URL=webhook_url + "/",
+            TRADING_MODE="paper",
+            ALPACA_TRADING_URL=self._exchange_url,
+            ALPACA_DATA_URL=self._exchange_url,
+            ALPACA_STREAM_URL=self._exchange_url.replace("http", "ws", 1) + "/stream",
+            DATA_FEED="iex",
+            DEFAULT_LOT=self._lot,
+            CLOCK="broker",
+            NOTIFY_TOPIC_ARN=resources.notify_topic_arn,
+            BAR_WAIT_S="0",
+        )
+        return resources
+
+    def _load_handlers(self, schedules: Sequence[Schedule], resources: aws.Resources) -> None:
+        """Import the handlers, as Lambda does at a cold start, and send their log to its file."""
+        names = {schedule.handler for schedule in schedules}
+        for name in names | {"trade_update.handler", "checkup.handler"}:
+            module, _, function = name.partition(".")
+            self._handlers[name] = getattr(importlib.import_module(module), function)
+        for handler in logging.getLogger("scalper").handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setStream(self._log)
+
+    # --- the exchange -------------------------------------------------------------------------
+
+    def _equity(self) -> float:
+        return float(self._get("/v2/account")["equity"])
+
+    def _orders(self) -> list[dict[str, Any]]:
+        """Return every order of the account, oldest first."""
+        found: dict[str, dict[str, Any]] = {}
+        query = {"status": "all", "limit": str(ORDERS_PAGE), "direction": "asc"}
+        while True:
+            page = self._get("/v2/orders", query)
+            fresh = [order for order in page if order["id"] not in found]
+            found.update((order["id"], order) for order in page)
+            if len(page) < ORDERS_PAGE or not fresh:
+                return list(found.values())
+            last = _time(page[-1]["submitted_at"]) - timedelta(microseconds=1)
+            query["after"] = last.isoformat()
+
+    def _get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        try:
+            answer = self._http.get(self._exchange_url + path, params=query, headers=_KEYS)
+        except httpx.HTTPError as error:
+            raise LocalDayError(f"the exchange does not answer: {error}") from error
+        if answer.status_code != 200:
+            raise LocalDayError(f"the exchange answers {answer.status_code}: {answer.text[:200]}")
+        return answer.json()
+
+    def _post(self, url: str, **content: Any) -> None:
+        try:
+            answer = self._http.post(url, **content)
+        except httpx.HTTPError as error:
+            raise LocalDayError(f"{url} does not answer: {error}") from error
+        if answer.status_code != 200:
+            raise LocalDayError(f"{url} answers {answer.status_code}: {answer.text[:200]}")
+
+
+_KEYS = {"APCA-API-KEY-ID": KEY_ID, "APCA-API-SECRET-KEY": SECRET_KEY}
+_OPEN = frozenset({"new", "accepted", "pending_new", "partially_filled", "pending_cancel", "held"})
+
+
+class _Counter:
+    """A count that others wait for."""
+
+    def __init__(self) -> None:
+        self.value = 0
+        self._changed = threading.Condition()
+
+    def add(self) -> None:
+        with self._changed:
+            self.value += 1
+            self._changed.notify_all()
+
+    def reached(self, value: int, timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self.value >= value, timeout_s)
+
+
+class _RelayThread(threading.Thread):
+    """The relay's invocation, which lasts until its context has no time left."""
+
+    def __init__(self, handler: Callable[[Any, Any], Any]) -> None:
+        super().__init__(name="relay", daemon=True)
+        self._handler = handler
+        self._context = _Context()
+
+    def run(self) -> None:
+        self._handler({}, self._context)
+
+    def stop(self) -> None:
+        self._context.remaining_ms = 0
+
+
+class _Context:
+    """What the handlers may ask of Lambda's context object."""
+
+    def __init__(self) -> None:
+        self.aws_request_id = str(uuid4())
+        self.remaining_ms = 900_000
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.remaining_ms
+
+
+def _minutes(day: MarketDay) -> list[datetime]:
+    """Return the minutes of a session to be played, from before the open to after the close."""
+    session = day.session
+    count = (session.close - session.open + 2 * LEAD) // MINUTE
+    return [session.open - LEAD + n * MINUTE for n in range(count + 1)]
+
+
+def _record(message: Mapping[str, Any], queue_url: str) -> dict[str, Any]:
+    """Return a message as the event source mapping hands it over."""
+    return {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message.get("Attributes", {}),
+        "messageAttributes": {},
+        "md5OfBody": message.get("MD5OfBody", ""),
+        "eventSource": "aws:sqs",
+        "eventSourceARN": f"arn:aws:sqs:{aws.REGION}:123456789012:{queue_url.rsplit('/', 1)[-1]}",
+        "awsRegion": aws.REGION,
+    }
+
+
+async def _function_url_event(request: Request) -> dict[str, Any]:
+    """Return a request as a Function URL's event (payload format 2.0)."""
+    body = await request.body()
+    try:
+        text, encoded = body.decode(), False
+    except UnicodeDecodeError:
+        text, encoded = base64.b64encode(body).decode(), True
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": request.url.path,
+        "rawQueryString": request.url.query,
+        "headers": {key.lower(): value for key, value in request.headers.items()},
+        "requestContext": {
+            "http": {
+                "method": request.method,
+                "path": request.url.path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "127.0.0.1",
+                "userAgent": request.headers.get("user-agent", ""),
+            },
+            "requestId": str(uuid4()),
+            "stage": "$default",
+        },
+        "body": text,
+        "isBase64Encoded": encoded,
+    }
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
