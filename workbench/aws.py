@@ -85,8 +85,8 @@ def create_resources(
 def serve(port: int) -> None:
     """Run AWS on a loopback port until SIGTERM or SIGINT; prints one line when it is ready."""
     # moto and its web server take a second to import, which a day that uses them need not wait.
-    from moto.server import DomainDispatcherApplication, create_backend_app
-    from moto.sqs import models as sqs
+    import moto.sqs.models
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class QuietHandler(WSGIRequestHandler):
@@ -98,7 +98,7 @@ def serve(port: int) -> None:
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     clock = _Clock()
-    sqs.unix_time_millis = clock.milliseconds
+    setattr(moto.sqs.models, "unix_time_millis", clock.milliseconds)  # noqa: B010 - not exported
     app = DomainDispatcherApplication(create_backend_app)
     listener = listen(port)
     listener.listen(128)

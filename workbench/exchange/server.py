@@ -6,16 +6,12 @@ synchronous, so requests and the clock never interleave.
 
 import asyncio
 import contextlib
-import signal
-import socket
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -31,15 +27,11 @@ from workbench.exchange.refusals import Refusal
 from workbench.exchange.stream import Stream
 from workbench.exchange.venue import END_OF_TIME, Venue
 from workbench.exchange.wire import parse_time, stamp
+from workbench.loopback import Server, address, listen, serving
 
-HOST = "127.0.0.1"
 PACE_STEP_S = 0.05
 """How often, in real seconds, a paced clock moves."""
 MAX_PACE = 100_000.0
-READY_WITHIN_S = 30.0
-STOP_WITHIN_S = 3
-PING_EVERY_S, PONG_WITHIN_S = 30.0, 60.0
-"""A dead socket loses its slot after 90 s, as Alpaca's does."""
 
 
 class Exchange:
@@ -160,61 +152,6 @@ async def _unrouted(_: Request, error: Exception) -> Response:
     return respond(Answer({"message": message}, status))
 
 
-class _Server(uvicorn.Server):
-    """uvicorn that says when it is ready, and for which a signal is an orderly end."""
-
-    def __init__(self, app: Starlette, on_ready: Callable[[], None]) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http="h11",
-                ws="websockets-sansio",
-                lifespan="on",
-                access_log=False,
-                log_level="error",
-                server_header=False,
-                date_header=False,
-                timeout_graceful_shutdown=STOP_WITHIN_S,
-                ws_ping_interval=PING_EVERY_S,
-                ws_ping_timeout=PONG_WITHIN_S,
-                ws_per_message_deflate=False,
-            )
-        )
-        self._on_ready = on_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_ready()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """End on SIGTERM and SIGINT without raising them again: the exit code is 0."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        caught = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self.handle_exit) for number in caught}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def _listen(port: int) -> socket.socket:
-    """Return a socket bound to a loopback port, a free one for 0; raises OSError."""
-    # The protocol is named because asyncio sets TCP_NODELAY only then: without it, Nagle's
-    # algorithm and delayed acknowledgements make each answer 44 ms late.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
 def serve(
     market: Market,
     *,
@@ -241,15 +178,15 @@ def serve(
         start=start,
         requests_per_minute=requests_per_minute,
     )
-    listener = _listen(port)
-    url = f"http://{HOST}:{listener.getsockname()[1]}"
+    listener = listen(port)
     kind = "synthetic" if market.synthetic else "real"
     line = (
-        f"exchange ready on {url} ({kind} bars, {len(exchange.venue.tape.symbols)} symbols, "
-        f"{len(market.days)} sessions, now {stamp(exchange.venue.now)})"
+        f"exchange ready on {address(listener)} ({kind} bars, "
+        f"{len(exchange.venue.tape.symbols)} symbols, {len(market.days)} sessions, "
+        f"now {stamp(exchange.venue.now)})"
     )
     with contextlib.closing(listener):
-        _Server(exchange.app, lambda: print(line, flush=True)).run([listener])
+        Server(exchange.app, lambda: print(line, flush=True)).run([listener])
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,16 +208,5 @@ def running(exchange: Exchange, *, port: int = 0) -> Iterator[Running]:
 
     Its parts belong to that thread: look at `venue` and `book` only while no request is under way.
     """
-    ready = threading.Event()
-    listener = _listen(port)
-    server = _Server(exchange.app, ready.set)
-    thread = threading.Thread(target=server.run, args=([listener],), name="exchange", daemon=True)
-    thread.start()
-    try:
-        if not ready.wait(READY_WITHIN_S):
-            raise TimeoutError(f"the exchange was not ready within {READY_WITHIN_S:g} s")
-        yield Running(f"http://{HOST}:{listener.getsockname()[1]}", exchange)
-    finally:
-        server.should_exit = True
-        thread.join(STOP_WITHIN_S + READY_WITHIN_S)
-        listener.close()
+    with serving(exchange.app, "exchange", port) as url:
+        yield Running(url, exchange)
