@@ -12,7 +12,7 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     """Answer a Function URL's request: 200 taken, 4xx refused, 503 to be sent again."""
     with telemetry.sent():
         try:
-            delivery = webhook.receive(event, current_webhook_keys())
+            delivery = webhook.receive(event, current_webhook_keys)
             if delivery is None:
                 return webhook.answer(200, {"status": "ignored"})
             return webhook.answer(200, passes.trade_update(current_engine(), delivery))

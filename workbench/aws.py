@@ -5,6 +5,7 @@ a clock that is moved from outside: a message delayed by 30 s is due when the si
 30 s further.
 """
 
+import io
 import json
 import logging
 import os
@@ -126,6 +127,7 @@ class _Clock:
 
     def __init__(self) -> None:
         self._milliseconds = 0.0
+        self._turn = threading.Lock()
 
     def milliseconds(self) -> float:
         return self._milliseconds
@@ -133,13 +135,22 @@ class _Clock:
     def before(
         self, app: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
     ) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
-        """Return the application with the clock's path in front."""
+        """Return the application with the clock's path in front, one request at a time.
+
+        moto looks at a condition first and writes later: of two writers at once both would win.
+        """
 
         def dispatch(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-            if environ["PATH_INFO"] != CLOCK_PATH:
-                return app(environ, start)
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            self._milliseconds = datetime.fromisoformat(body.decode()).timestamp() * 1000
+            if environ["PATH_INFO"] != CLOCK_PATH:
+                environ["wsgi.input"] = io.BytesIO(body)
+                with self._turn:
+                    return app(environ, start)
+            try:
+                self._milliseconds = datetime.fromisoformat(body.decode()).timestamp() * 1000
+            except ValueError:
+                start("400 Bad Request", [("Content-Length", "0")])
+                return []
             start("200 OK", [("Content-Length", "0")])
             return []
 

@@ -1,10 +1,11 @@
 """The command `scalper`: each subcommand reads its arguments, calls one module and prints."""
 
 import glob
+import sys
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -17,12 +18,17 @@ from workbench import aws, local
 from workbench.bars import BarsError, Market, read_bars
 from workbench.exchange.server import serve
 from workbench.exchange.wire import parse_time
+from workbench.loopback import end_with_stdin
 from workbench.report import report_page
 from workbench.results import Trade, summary_of, trades_of, write_results
 from workbench.synthetic import synthetic_market
 
 BAD_INPUT = 2
 NOT_FLAT = 1
+INTERRUPTED = 130
+
+UNFINISHED = "unfinished.log"
+"""The log of a run that goes on or went wrong; it becomes console.log with the results."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -31,6 +37,9 @@ BarsArgument = Annotated[
     typer.Argument(help="CSV or Parquet files, or patterns; without any, a synthetic market."),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of the synthetic market.")]
+UntilEofOption = Annotated[
+    bool, typer.Option("--until-eof", help="End when standard input does.", hidden=True)
+]
 
 
 @app.callback()
@@ -50,32 +59,41 @@ def run(
     aws_url: Annotated[str, typer.Option(help="Use an AWS that runs already (scalper aws).")] = "",
 ) -> None:
     """Run whole trading days on this machine, through the real handlers."""
-    console = Console(highlight=False)
+    try:
+        _run(bars, lot, seed, out, exchange_url.rstrip("/"), aws_url.rstrip("/"))
+    except local.LocalDayError as error:
+        _fail(f"{error} (log: {out / UNFINISHED})", NOT_FLAT)
+    except KeyboardInterrupt:
+        _fail("interrupted; earlier results stay as they were", INTERRUPTED)
+
+
+def _run(
+    bars: list[str] | None, lot: str, seed: int, out: Path, exchange_url: str, aws_url: str
+) -> None:
+    # The file is named because standard output is the handlers' while they run.
+    console = Console(highlight=False, file=sys.stdout)
     _check_lot(lot)
     market = _market(bars, seed)
-    out.mkdir(parents=True, exist_ok=True)
+    log = _begun_log(out)
     for line in market.refused[:20]:
         console.print(f"refused: {line}", style="yellow")
     console.print(f"[bold]scalper[/] {market.source}: {_extent(market)}")
-    source = ["--seed", str(seed)] if market.synthetic else _bars_options(bars)
+    source = _bars_options(bars) if bars else ["--seed", str(seed)]
     start = (market.days[0].session.open - 2 * local.LEAD).isoformat()
-    try:
-        with ExitStack() as stack:
-            log = stack.enter_context((out / "console.log").open("w", encoding="utf-8"))
-            outcome = _play(
-                console,
-                stack,
-                market,
-                log=log,
-                lot=lot,
-                exchange_url=exchange_url
-                or stack.enter_context(
-                    local.started(["exchange", "--port", "0", "--start", start, *source])
-                ),
-                aws_url=aws_url or stack.enter_context(local.started(["aws", "--port", "0"])),
-            )
-    except local.LocalDayError as error:
-        _fail(str(error), NOT_FLAT)
+    with ExitStack() as stack:
+        stack.enter_context(log)
+        outcome = _play(
+            console,
+            stack,
+            market,
+            log=log,
+            lot=lot,
+            exchange_url=exchange_url
+            or stack.enter_context(
+                local.started(["exchange", "--port", "0", "--start", start, *source])
+            ),
+            aws_url=aws_url or stack.enter_context(local.started(["aws", "--port", "0"])),
+        )
     trades = trades_of(outcome.orders)
     summary = summary_of(
         market,
@@ -89,6 +107,7 @@ def run(
         closed_days=outcome.counts.closed_days,
     )
     page = report_page(market, trades, outcome.orders, summary)
+    (out / UNFINISHED).replace(out / "console.log")
     write_results(out, trades=trades, orders=outcome.orders, summary=summary, report_html=page)
     _print_summary(console, market, trades, summary, out)
     if outcome.open_orders or outcome.open_positions:
@@ -114,8 +133,11 @@ def run_exchange(
     cash: Annotated[str, typer.Option(help="Dollars of buying power; unlimited by default.")] = "",
     key_id: Annotated[str, typer.Option(help="API key that opens the account.")] = local.KEY_ID,
     secret_key: Annotated[str, typer.Option(help="Its secret.")] = local.SECRET_KEY,
+    until_eof: UntilEofOption = False,
 ) -> None:
     """Serve an Alpaca-compatible exchange on loopback, driven by minute bars."""
+    if until_eof:
+        end_with_stdin()
     market = _market(bars, seed)
     try:
         serve(
@@ -127,19 +149,24 @@ def run_exchange(
             pace=pace,
             start=parse_time(start) if start else None,
         )
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         _fail(str(error))
+    except OSError as error:
+        _fail(f"--port {port}: {error.strerror}")
 
 
 @app.command("aws")
 def run_aws(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 9001,
+    until_eof: UntilEofOption = False,
 ) -> None:
     """Serve the AWS that a local day needs on loopback: tables, queues, secrets, a topic."""
+    if until_eof:
+        end_with_stdin()
     try:
         aws.serve(port)
     except OSError as error:
-        _fail(str(error))
+        _fail(f"--port {port}: {error.strerror}")
 
 
 def main() -> None:
@@ -191,6 +218,15 @@ def _paths(bars: list[str] | None) -> list[Path]:
 
 def _bars_options(bars: list[str] | None) -> list[str]:
     return [part for path in _paths(bars) for part in ("--bars", str(path))]
+
+
+def _begun_log(out: Path) -> TextIO:
+    """Return the log of a run that begins, open, in the folder of its results."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return (out / UNFINISHED).open("w", encoding="utf-8")
+    except OSError as error:
+        _fail(f"--out {out}: results cannot be written there: {error.strerror}")
 
 
 def _check_lot(lot: str) -> None:

@@ -8,6 +8,7 @@ it caused has been taken up, so a day takes seconds and comes out the same each 
 
 import base64
 import importlib
+import io
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from uuid import uuid4
 
 import boto3
 import httpx
+from botocore.exceptions import BotoCoreError, ClientError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -31,6 +34,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from scalper.core.session import MINUTE
+from scalper.shell.errors import ScalperError, SettingsError, UnauthorizedError
+from scalper.shell.relay import POST_ATTEMPTS
 from workbench import aws
 from workbench.bars import Market, MarketDay
 from workbench.loopback import serving
@@ -84,13 +89,16 @@ Progress = Callable[[datetime, int, float], None]
 def started(arguments: Sequence[str]) -> Iterator[str]:
     """Run a server of the command line in a process of its own; gives its address.
 
+    It ends with this process, however that ends: its standard input is a pipe from here. A
+    session of its own keeps a terminal's Ctrl-C from it, for it is this process that stops it.
     Raises LocalDayError where it does not say within `START_WITHIN_S` that it is ready.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "workbench.cli", *arguments],
+        [sys.executable, "-m", "workbench.cli", *arguments, "--until-eof"],
         stdout=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     watchdog = threading.Timer(START_WITHIN_S, process.kill)
     watchdog.start()
@@ -111,8 +119,9 @@ def started(arguments: Sequence[str]) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if process.stdout:
-            process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
 
 
 class LocalDay:
@@ -142,7 +151,7 @@ class LocalDay:
         self._after_minute = after_minute
         self._counts = Counts()
         self._equity_usd = 0.0
-        self._taken = _Counter()
+        self._taken = _Deliveries()
         self._missed = 0
         self._relay: _RelayThread | None = None
         self._handlers: dict[str, Callable[[Any, Any], Any]] = {}
@@ -158,8 +167,9 @@ class LocalDay:
         schedules = schedules_of(template)
         with ExitStack() as stack:
             webhook_url = stack.enter_context(serving(self._function_url(), "webhook"))
+            self._check_exchange()
             resources = self._prepare(template, webhook_url)
-            stack.enter_context(redirect_stdout(self._log))
+            stack.enter_context(redirect_stdout(_WithoutMetrics(self._log)))
             self._load_handlers(schedules, resources)
             stack.callback(self._stop_relay)
             self._equity_usd = self._equity()
@@ -192,7 +202,7 @@ class LocalDay:
                     self._invoke(schedule, minute)
             self._settle()
         self._advance(minute + HALF_MINUTE)
-        self._deliver(resources.checkup_queue_url, self._handlers["checkup.handler"])
+        self._deliver(resources.checkup_queue_url, "checkup.handler")
         self._settle()
         if self._after_minute is not None:
             self._after_minute(minute)
@@ -204,30 +214,53 @@ class LocalDay:
         self._settle()
 
     def _invoke(self, schedule: Schedule, minute: datetime) -> None:
+        event = schedule.event(minute)
         if schedule.handler == "relay.handler":
-            self._start_relay()
+            self._start_relay(event)
             return
-        answer = self._handlers[schedule.handler](schedule.event(minute), _Context())
+        answer = self._call(schedule.handler, event)
+        if answer.get("status") == "keys_refused":
+            raise LocalDayError(_REFUSED_KEYS)
         if schedule.handler == "tick.handler" and answer.get("status") == "ok":
             self._counts.ticks += 1
         if schedule.handler == "close_day.handler" and "trades" in answer:
             self._counts.closed_days.append(answer)
         self._settle()
 
-    def _deliver(self, queue_url: str, handler: Callable[[Any, Any], Any]) -> None:
+    def _call(self, name: str, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Invoke a function; return its answer, an empty one where it raised.
+
+        What it left undone the next invocation does. Raises LocalDayError where none can do it.
+        """
+        try:
+            answer: dict[str, Any] = self._handlers[name](event, _Context())
+        except SettingsError as error:
+            raise LocalDayError(f"{name}: {error}") from error
+        except ScalperError as error:
+            logging.getLogger("scalper").exception(
+                "invocation failed", extra={"handler": name, "error": str(error)}
+            )
+            return {}
+        return answer
+
+    def _deliver(self, queue_url: str, name: str) -> None:
         """Be the event source mapping: hand over what is due and delete what was taken."""
-        client = self._queues
-        messages = client.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get(
-            "Messages", []
-        )
+        with _aws_answers():
+            messages = self._queues.receive_message(
+                QueueUrl=queue_url, MaxNumberOfMessages=10, AttributeNames=["All"]
+            ).get("Messages", [])
         if not messages:
             return
-        records = [_record(message, queue_url) for message in messages]
-        answer = handler({"Records": records}, _Context())
-        failed = {item["itemIdentifier"] for item in answer.get("batchItemFailures", [])}
-        for message in messages:
-            if message["MessageId"] not in failed:
-                client.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+        answer = self._call(name, {"Records": [_record(one, queue_url) for one in messages]})
+        if "batchItemFailures" not in answer:
+            return
+        failed = {item["itemIdentifier"] for item in answer["batchItemFailures"]}
+        with _aws_answers():
+            for message in messages:
+                if message["MessageId"] not in failed:
+                    self._queues.delete_message(
+                        QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"]
+                    )
 
     def _settle(self) -> None:
         """Wait until every trade update so far, and those that they cause, were taken up."""
@@ -237,8 +270,8 @@ class LocalDay:
         while True:
             if not self._taken.reached(events - self._missed, SETTLE_WITHIN_S):
                 raise LocalDayError(
-                    f"{events - self._missed - self._taken.value} trade updates did not arrive "
-                    f"within {SETTLE_WITHIN_S:g} s; see console.log"
+                    f"{events - self._missed - self._taken.over} trade updates did not arrive "
+                    f"within {SETTLE_WITHIN_S:g} s"
                 )
             state = self._get("/exchange/state")
             if int(state["events"]) == events:
@@ -247,18 +280,24 @@ class LocalDay:
 
     # --- the relay and the webhook ------------------------------------------------------------
 
-    def _start_relay(self) -> None:
+    def _start_relay(self, event: Mapping[str, Any]) -> None:
         """Start the relay where none runs; a second one would be turned away by the exchange."""
         if self._relay is not None and self._relay.is_alive():
             return
-        self._relay = _RelayThread(self._handlers["relay.handler"])
+        if int(self._get("/exchange/state")["listening"]):
+            # Somebody else's: what fills is found by polling, and the next run looks again.
+            return
+        self._relay = _RelayThread(self._handlers["relay.handler"], event)
         self._relay.start()
         deadline = time.monotonic() + LISTEN_WITHIN_S
         while int(self._get("/exchange/state")["listening"]) == 0:
+            if isinstance(self._relay.failure, UnauthorizedError):
+                raise LocalDayError(_REFUSED_KEYS)
             if time.monotonic() > deadline or not self._relay.is_alive():
-                raise LocalDayError("the relay did not connect to the exchange; see console.log")
+                why = self._relay.failure or "no connection"
+                raise LocalDayError(f"the relay did not connect to the exchange: {why}")
             time.sleep(0.01)
-        self._missed = int(self._get("/exchange/state")["events"]) - self._taken.value
+        self._missed = int(self._get("/exchange/state")["events"]) - self._taken.over
 
     def _stop_relay(self) -> None:
         if self._relay is not None:
@@ -272,7 +311,7 @@ class LocalDay:
             event = await _function_url_event(request)
             handler = self._handlers["trade_update.handler"]
             response = await run_in_threadpool(handler, event, _Context())
-            self._taken.add()
+            self._taken.add(event["body"], response["statusCode"])
             return Response(
                 response["body"], response["statusCode"], headers=response.get("headers")
             )
@@ -281,19 +320,31 @@ class LocalDay:
 
     # --- preparation --------------------------------------------------------------------------
 
+    def _check_exchange(self) -> None:
+        """Refuse an exchange that plays other bars than this run's."""
+        sessions = self._get("/exchange/state").get("sessions", [])
+        plays = {session["date"]: session["symbols"] for session in sessions}
+        for day in self._market.days:
+            if plays.get(day.session.day.isoformat()) != sorted(day.bars):
+                raise LocalDayError(
+                    f"{self._exchange_url} plays other bars: it does not have the symbols of "
+                    f"{day.session.day}"
+                )
+
     def _prepare(self, template: Mapping[str, Any], webhook_url: str) -> aws.Resources:
         """Create the stack's resources, fill the secrets and the list, set the environment."""
         aws.use_endpoint(self._aws_url)
         self._queues = boto3.client("sqs")
         key = "whsec_" + base64.b64encode(b"of the local day, guards nothing").decode()
-        resources = aws.create_resources(
-            template,
-            broker={"key_id": KEY_ID, "secret_key": SECRET_KEY},
-            webhook={"current": key, "previous": ""},
-        )
-        client = boto3.client("dynamodb")
-        for symbol in self._market.symbols:
-            client.put_item(TableName=resources.symbols_table, Item={"symbol": {"S": symbol}})
+        with _aws_answers():
+            resources = aws.create_resources(
+                template,
+                broker={"key_id": KEY_ID, "secret_key": SECRET_KEY},
+                webhook={"current": key, "previous": ""},
+            )
+            client = boto3.client("dynamodb")
+            for symbol in self._market.symbols:
+                client.put_item(TableName=resources.symbols_table, Item={"symbol": {"S": symbol}})
         os.environ.update(
             SYMBOLS_TABLE=resources.symbols_table,
             STATE_TABLE=resources.state_table,
@@ -347,9 +398,19 @@ class LocalDay:
             answer = self._http.get(self._exchange_url + path, params=query, headers=_KEYS)
         except httpx.HTTPError as error:
             raise LocalDayError(f"the exchange does not answer: {error}") from error
-        if answer.status_code != 200:
-            raise LocalDayError(f"the exchange answers {answer.status_code}: {answer.text[:200]}")
-        return answer.json()
+        if answer.status_code == 401:
+            raise LocalDayError(
+                f"the exchange refuses the key {KEY_ID}: start scalper exchange without --key-id "
+                "and --secret-key"
+            )
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if answer.status_code != 200 or found is None:
+            text = " ".join(answer.text.split())[:200]
+            raise LocalDayError(f"the exchange answers {answer.status_code}: {text}")
+        return found
 
     def _post(self, url: str, **content: Any) -> None:
         try:
@@ -357,40 +418,87 @@ class LocalDay:
         except httpx.HTTPError as error:
             raise LocalDayError(f"{url} does not answer: {error}") from error
         if answer.status_code != 200:
-            raise LocalDayError(f"{url} answers {answer.status_code}: {answer.text[:200]}")
+            text = " ".join(answer.text.split())[:200]
+            raise LocalDayError(f"{url} answers {answer.status_code}: {text}")
 
 
 _KEYS = {"APCA-API-KEY-ID": KEY_ID, "APCA-API-SECRET-KEY": SECRET_KEY}
 _OPEN = frozenset({"new", "accepted", "pending_new", "partially_filled", "pending_cancel", "held"})
+_REFUSED_KEYS = (
+    "the exchange refuses the keys in the secret BrokerSecret: put "
+    '{"key_id": "...", "secret_key": "..."} of its account there'
+)
 
 
-class _Counter:
-    """A count that others wait for."""
+@contextmanager
+def _aws_answers() -> Iterator[None]:
+    """Raise LocalDayError where AWS does not answer, or refuses."""
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise LocalDayError(f"AWS does not answer: {error}") from error
+
+
+class _Deliveries:
+    """How many trade updates are over: taken up, or given up by the relay; others wait for it."""
 
     def __init__(self) -> None:
-        self.value = 0
+        self.over = 0
+        self._attempts = Counter[str]()
         self._changed = threading.Condition()
 
-    def add(self) -> None:
+    def add(self, body: str, status: int) -> None:
+        """Count one answer to a post; after a failure the relay posts the same body again."""
         with self._changed:
-            self.value += 1
+            self._attempts[body] += 1
+            if (status >= 500 or status == 429) and self._attempts[body] < POST_ATTEMPTS:
+                return
+            del self._attempts[body]
+            self.over += 1
             self._changed.notify_all()
 
-    def reached(self, value: int, timeout_s: float) -> bool:
+    def reached(self, count: int, timeout_s: float) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: self.value >= value, timeout_s)
+            return self._changed.wait_for(lambda: self.over >= count, timeout_s)
+
+
+class _WithoutMetrics(io.TextIOBase):
+    """Standard output of the handlers, for people: CloudWatch's metric lines are left out."""
+
+    def __init__(self, log: TextIO) -> None:
+        self._log = log
+        self._inside = threading.local()
+
+    def write(self, text: str) -> int:
+        """Pass the text on, unless it is a metric's line or the line break after one."""
+        if text.startswith('{"_aws"'):
+            self._inside.metric = not text.endswith("\n")
+        elif getattr(self._inside, "metric", False) and text == "\n":
+            self._inside.metric = False
+        else:
+            self._log.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the log."""
+        self._log.flush()
 
 
 class _RelayThread(threading.Thread):
     """The relay's invocation, which lasts until its context has no time left."""
 
-    def __init__(self, handler: Callable[[Any, Any], Any]) -> None:
+    def __init__(self, handler: Callable[[Any, Any], Any], event: Mapping[str, Any]) -> None:
         super().__init__(name="relay", daemon=True)
         self._handler = handler
+        self._event = event
         self._context = _Context()
+        self.failure: ScalperError | None = None
 
     def run(self) -> None:
-        self._handler({}, self._context)
+        try:
+            self._handler(self._event, self._context)
+        except ScalperError as error:
+            self.failure = error
 
     def stop(self) -> None:
         self._context.remaining_ms = 0

@@ -1,5 +1,6 @@
 """Servers on 127.0.0.1 and nothing else: an ASGI application, run here or in a thread."""
 
+import os
 import signal
 import socket
 import threading
@@ -74,6 +75,17 @@ def listen(port: int) -> socket.socket:
 def address(listener: socket.socket) -> str:
     """Return the address under which a socket of `listen` is reached."""
     return f"http://{HOST}:{listener.getsockname()[1]}"
+
+
+def end_with_stdin() -> None:
+    """Let this process end as by SIGTERM once its standard input is closed at the other end."""
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="stdin", daemon=True).start()
 
 
 @contextmanager

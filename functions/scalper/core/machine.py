@@ -93,7 +93,7 @@ def on_bar(state: SymbolState, event: BarClosed, rules: Rules) -> Step:
         case Phase.TO_BUY:
             return _consider_entry(state, event, rules)
         case Phase.BUY_SUBMITTED:
-            return _cancel_stale_buy(state, event.at)
+            return _cancel_stale_buy(state, event.at, rules)
         case Phase.TO_SELL:
             return Step(state, (), Reason.AWAITING_RETRY)
         case Phase.SELL_SUBMITTED:
@@ -109,8 +109,12 @@ def on_order(state: SymbolState, event: OrderSeen, rules: Rules) -> Step:
         return _on_other_order(state, event, rules)
     if event.report.status == ABSENT:
         return _on_absence(state, event, rules, join(order, event.report, event.at))
-    if event.report.status == REFUSED and not _is_definite(order):
-        return Step(state, (), Reason.AWAITING_ANSWER)
+    if event.report.status == REFUSED and order.progress is not Progress.INTENT:
+        return Step(state, (), Reason.STILL_WORKING)
+    if event.report.status == REFUSED and order.sends > 1:
+        # A send before this one may be on its way yet: it is, unless absences follow.
+        doubted = replace(order, status=REFUSED, absences=0)
+        return Step(replace(state, order=doubted), (), Reason.AWAITING_ANSWER)
     joined = join(order, event.report, event.at)
     halt = state.halt
     if is_correction(order, event.report):
@@ -119,7 +123,7 @@ def on_order(state: SymbolState, event: OrderSeen, rules: Rules) -> Step:
         halt = Reason.REPLACED_ORDER
     seen = replace(state, order=joined, halt=halt)
     if not joined.is_settled:
-        return _still_working(state, seen, joined, event.at)
+        return _still_working(state, seen, joined, event.at, rules)
     match state.phase:
         case Phase.BUY_SUBMITTED:
             return _buy_settled(seen, joined, event, rules)
@@ -133,11 +137,11 @@ def on_checkup(state: SymbolState, event: CheckupDue, rules: Rules) -> Step:
         case Phase.TO_BUY:
             return Step(state, (), Reason.NOTHING_NEW)
         case Phase.BUY_SUBMITTED:
-            return _cancel_stale_buy(state, event.at)
+            return _cancel_stale_buy(state, event.at, rules)
         case Phase.TO_SELL:
             return _retry_exit(state, event, rules, Reason.EXIT_RETRIED)
         case Phase.SELL_SUBMITTED:
-            return _cancel_again(state, event.at)
+            return _cancel_again(state, event.at, rules)
         case Phase.DONE:
             return Step(state, (), Reason.DAY_IS_DONE)
 
@@ -192,15 +196,15 @@ def _consider_entry(state: SymbolState, event: BarClosed, rules: Rules) -> Step:
     )
 
 
-def _cancel_stale_buy(state: SymbolState, at: datetime) -> Step:
+def _cancel_stale_buy(state: SymbolState, at: datetime, rules: Rules) -> Step:
     order = _working(state)
     if order.progress is Progress.INTENT:
         return Step(state, (), Reason.AWAITING_ANSWER)
     if at - order.submitted_at < BUY_TIMEOUT:
         return Step(state, (), Reason.STILL_WORKING)
     if order.cancel_at is not None:
-        return _cancel_again(state, at)
-    return _cancel(state, at, Reason.BUY_TIMED_OUT)
+        return _cancel_again(state, at, rules)
+    return _cancel(state, at, rules, Reason.BUY_TIMED_OUT)
 
 
 def _buy_settled(state: SymbolState, order: Order, event: OrderSeen, rules: Rules) -> Step:
@@ -265,19 +269,21 @@ def _apply_risk_controls(state: SymbolState, event: BarClosed, rules: Rules) -> 
     if order.purpose is not Purpose.TARGET or order.progress is not Progress.LIVE:
         return Step(state, (), Reason.STILL_WORKING)
     if order.cancel_at is not None:
-        return _cancel_again(state, event.at)
+        return _cancel_again(state, event.at, rules)
     if (
         rules.stop_loss_pct is not None
         and event.close is not None
         and event.close * state.qty * 100 <= state.cost * (100 - rules.stop_loss_pct)
     ):
-        return _cancel(replace(state, exit_as=Purpose.STOP), event.at, Reason.STOP_LOSS)
+        stopped = replace(state, exit_as=Purpose.STOP)
+        return _cancel(stopped, event.at, rules, Reason.STOP_LOSS)
     if (
         rules.max_hold is not None
         and state.entered_at is not None
         and event.at - state.entered_at >= rules.max_hold
     ):
-        return _cancel(replace(state, exit_as=Purpose.STOP), event.at, Reason.HELD_TOO_LONG)
+        stopped = replace(state, exit_as=Purpose.STOP)
+        return _cancel(stopped, event.at, rules, Reason.HELD_TOO_LONG)
     return Step(state, (), Reason.STILL_WORKING)
 
 
@@ -297,6 +303,10 @@ def _sell_settled(state: SymbolState, order: Order, event: OrderSeen, rules: Rul
         return Step(idle, (), Reason.LIQUIDATED if idle.phase is Phase.DONE else Reason.SOLD)
     if order.status == REFUSED:
         return Step(replace(left, phase=Phase.TO_SELL), (), Reason.EXIT_REFUSED)
+    if order.status == "replaced":
+        # What replaced it may sell the same shares: nothing more without the broker's position.
+        left = replace(left, phase=Phase.TO_SELL, exit_as=Purpose.BAILOUT)
+        return Step(left, (), Reason.REPLACED_ORDER)
     if left.exit_as is Purpose.TARGET:
         # Nobody here canceled it: the example's bail-out, at market.
         left = replace(left, exit_as=Purpose.BAILOUT)
@@ -307,12 +317,14 @@ def _sell_settled(state: SymbolState, order: Order, event: OrderSeen, rules: Rul
 # --- orders in doubt -------------------------------------------------------------------------
 
 
-def _still_working(before: SymbolState, seen: SymbolState, order: Order, at: datetime) -> Step:
+def _still_working(
+    before: SymbolState, seen: SymbolState, order: Order, at: datetime, rules: Rules
+) -> Step:
     if order.needs_confirmation:
         return Step(seen, (), Reason.AWAITING_CONFIRMATION)
     if seen.liquidating and order.cancel_at is None and order.limit is not None:
         # An intent at the time of the liquidation could not be canceled: now it can.
-        return _cancel(seen, at, Reason.LIQUIDATING)
+        return _cancel(seen, at, rules, Reason.LIQUIDATING)
     if seen == before:
         return Step(seen, (), Reason.NOTHING_NEW)
     return Step(seen, (), Reason.PARTLY_FILLED if order.filled_qty else Reason.STILL_WORKING)
@@ -325,6 +337,8 @@ def _on_absence(state: SymbolState, event: OrderSeen, rules: Rules, order: Order
         return Step(seen, (), Reason.STILL_WORKING)
     if event.at >= rules.session.close:
         return _close_unanswered(seen, order)
+    if order.status == REFUSED:
+        return _on_absence_after_refusal(seen, order, event, rules)
     age = event.at - order.submitted_at
     wanted = not order.is_buy or (
         age < RESEND_WITHIN
@@ -336,23 +350,26 @@ def _on_absence(state: SymbolState, event: OrderSeen, rules: Rules, order: Order
         again = replace(order, sends=order.sends + 1)
         return Step(replace(seen, order=again), (SubmitOrder(again),), Reason.RESENT)
     if age >= ABANDON_AFTER and order.absences >= ABSENCES_TO_ABANDON and not event.contested:
-        given_up = replace(
-            _retire(seen, order),
-            phase=_idle_phase(seen, event.at, rules),
-            abandoned=(*seen.abandoned, order.client_order_id),
-        )
+        given_up = replace(_retire(seen, order), phase=_idle_phase(seen, event.at, rules))
         return Step(given_up, (), Reason.ABANDONED)
     return Step(seen, (), Reason.AWAITING_ANSWER)
 
 
+def _on_absence_after_refusal(
+    state: SymbolState, order: Order, event: OrderSeen, rules: Rules
+) -> Step:
+    """Believe the refusal of an order sent again once no send before it has landed either."""
+    if order.absences < ABSENCES_TO_ABANDON:
+        return Step(state, (), Reason.AWAITING_ANSWER)
+    refused = join(order, replace(event.report, status=REFUSED), event.at)
+    settle = _buy_settled if order.is_buy else _sell_settled
+    return settle(state, refused, event, rules)
+
+
 def _close_unanswered(state: SymbolState, order: Order) -> Step:
     """Give up an order that never showed until the close: a day order cannot land any more."""
-    given_up = replace(
-        _retire(state, order),
-        phase=Phase.DONE if order.is_buy else Phase.TO_SELL,
-        abandoned=(*state.abandoned, order.client_order_id),
-    )
-    return Step(given_up, (), Reason.ABANDONED)
+    phase = Phase.DONE if order.is_buy else Phase.TO_SELL
+    return Step(replace(_retire(state, order), phase=phase), (), Reason.ABANDONED)
 
 
 def _on_other_order(state: SymbolState, event: OrderSeen, rules: Rules) -> Step:
@@ -375,7 +392,7 @@ def _on_other_order(state: SymbolState, event: OrderSeen, rules: Rules) -> Step:
     live = progress_of(report.status) is Progress.LIVE
     if extra <= 0 and not (live and report.client_order_id in state.abandoned):
         return Step(state, (), Reason.NOTHING_NEW)
-    halted = replace(state, halt=Reason.LATE_ORDER)
+    halted = _watch(replace(state, halt=Reason.LATE_ORDER), report.client_order_id)
     if live and event.at < rules.session.close:
         cancel = CancelOrder(report.client_order_id, report.broker_id)
         return Step(halted, (cancel,), Reason.LATE_ORDER)
@@ -415,45 +432,50 @@ def _submit(
     return Step(replace(state, generation=generation, order=order), (SubmitOrder(order),), reason)
 
 
-def _cancel(state: SymbolState, at: datetime, reason: Reason) -> Step:
+def _cancel(state: SymbolState, at: datetime, rules: Rules, reason: Reason) -> Step:
+    if at >= rules.session.close:
+        return Step(state, (), Reason.AFTER_CLOSE)
     order = replace(_working(state), cancel_at=at)
     command: Command = CancelOrder(order.client_order_id, order.broker_id)
     return Step(replace(state, order=order), (command,), reason)
 
 
-def _cancel_again(state: SymbolState, at: datetime) -> Step:
+def _cancel_again(state: SymbolState, at: datetime, rules: Rules) -> Step:
     """Repeat a cancel that shows no effect, at intervals: pending_cancel may last for hours."""
     order = _working(state)
     if order.progress is not Progress.LIVE or order.cancel_at is None:
         return Step(state, (), Reason.STILL_WORKING)
     if at - order.cancel_at < CANCEL_BACKOFF:
         return Step(state, (), Reason.AWAITING_CONFIRMATION)
-    return _cancel(state, at, Reason.CANCEL_AGAIN)
+    return _cancel(state, at, rules, Reason.CANCEL_AGAIN)
 
 
 def _cancel_to_liquidate(state: SymbolState, at: datetime, rules: Rules) -> Step:
     order = _working(state)
-    if at >= rules.session.close:
-        return Step(state, (), Reason.AFTER_CLOSE)
     if order.progress is Progress.INTENT:
         return Step(state, (), Reason.AWAITING_ANSWER)
     if order.limit is None:
         return Step(state, (), Reason.STILL_WORKING)
     if order.cancel_at is not None:
-        return _cancel_again(state, at)
-    return _cancel(state, at, Reason.LIQUIDATING)
-
-
-def _is_definite(order: Order) -> bool:
-    """Whether a refusal means that there is no order: a send before it may have landed."""
-    return order.progress is Progress.INTENT and (
-        order.sends == 1 or order.absences >= ABSENCES_TO_ABANDON
-    )
+        return _cancel_again(state, at, rules)
+    return _cancel(state, at, rules, Reason.LIQUIDATING)
 
 
 def _retire(state: SymbolState, order: Order) -> SymbolState:
-    """Drop the working order and remember what it filled, for news that comes late."""
-    return replace(state, order=None, settled=(*state.settled, order.filled_qty))
+    """Drop the working order and remember what it filled, for news that comes late.
+
+    One given up unseen, or refused only when sent again, may still land: it is asked for again.
+    """
+    retired = replace(state, order=None, settled=(*state.settled, order.filled_qty))
+    unseen = order.progress is Progress.INTENT or (order.status == REFUSED and order.sends > 1)
+    return _watch(retired, order.client_order_id) if unseen else retired
+
+
+def _watch(state: SymbolState, client_order_id: str) -> SymbolState:
+    """Have an order that is not the working one asked for at each pass."""
+    if client_order_id in state.abandoned:
+        return state
+    return replace(state, abandoned=(*state.abandoned, client_order_id))
 
 
 def _idle_phase(state: SymbolState, at: datetime, rules: Rules) -> Phase:

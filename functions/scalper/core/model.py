@@ -30,59 +30,109 @@ class Phase(StrEnum):
 class Reason(StrEnum):
     """Why a step did what it did, or did nothing; the text of logs, metrics and reports."""
 
-    # entries
+    # Entries
     BUY_SIGNAL = "buy_signal"
+    """The signal came: a limit buy is sent."""
     NO_SIGNAL = "no_signal"
+    """The bar gave no signal."""
     NO_BAR = "no_bar"
+    """No trade in this minute, or its bar did not come in time."""
     LOT_TOO_SMALL = "lot_too_small"
+    """One share costs more than the lot; the signal is used up."""
     ENTRY_LIMIT_REACHED = "entry_limit_reached"
+    """The symbol's `max_entries_per_day` is used up."""
     COOLING_DOWN = "cooling_down"
+    """A buy was refused minutes ago."""
     ORDER_LIMIT_REACHED = "order_limit_reached"
-    # why entries are blocked, also given by the shell through Rules.block
+    """So many orders today that the numbers left are kept for exits."""
+
+    # Entries blocked; the shell gives some of these through `Rules.block`
     PAUSED = "paused"
+    """The symbol is disabled or no longer in the table."""
     SYMBOL_HALTED = "symbol_halted"
+    """The symbol met what should not happen; its state says what."""
     ACCOUNT_HALTED = "account_halted"
+    """Somebody halted the account."""
     LATE_TICK = "late_tick"
-    REPEATED_TICK = "repeated_tick"
+    """The tick started too late for its minute."""
     CLOCK_SKEW = "clock_skew"
+    """This machine's clock and the broker's disagree."""
     NEWER_SCHEMA = "newer_schema"
+    """A newer version wrote the state: exits only."""
     SIGNAL_FAILED = "signal_failed"
-    # working orders
+    """The user's signal raised an error."""
+
+    # Working orders
     STILL_WORKING = "still_working"
+    """The order works on, and nothing is to be done about it."""
     PARTLY_FILLED = "partly_filled"
+    """A part of the order filled; the rest works on."""
     AWAITING_CONFIRMATION = "awaiting_confirmation"
+    """A cancel was asked for, or an event called the order over: a request has to confirm it."""
     AWAITING_ANSWER = "awaiting_answer"
+    """The order was sent and the broker has not shown it yet."""
     BUY_TIMED_OUT = "buy_timed_out"
+    """The buy is stale: it is canceled."""
     CANCEL_AGAIN = "cancel_again"
+    """The last cancel showed no effect: it is repeated."""
     RESENT = "resent"
+    """The broker does not know the order: it is sent again, unchanged."""
     ABANDONED = "abandoned"
-    # outcomes
+    """The broker never showed the order: it is given up, and its id watched for the day."""
+
+    # Outcomes
     BOUGHT = "bought"
+    """The buy is over with shares: the exit is sent."""
     BUY_ENDED_UNFILLED = "buy_ended_unfilled"
+    """The buy is over without shares."""
     BUY_REFUSED = "buy_refused"
+    """The broker refused the buy: the symbol cools down."""
     SOLD = "sold"
+    """All shares are sold."""
     EXIT_REFUSED = "exit_refused"
+    """The broker refused the sell: the shares rest until the next checkup."""
     EXIT_ENDED_UNFILLED = "exit_ended_unfilled"
-    # exits
+    """The sell is over with shares left: they are sold at market."""
+
+    # Exits
     STOP_LOSS = "stop_loss"
+    """The close reached the stop: the target is canceled, then sold at market."""
     HELD_TOO_LONG = "held_too_long"
+    """`max_hold_minutes` are over: the target is canceled, then sold at market."""
     EXIT_RETRIED = "exit_retried"
+    """Resting shares are sold again."""
     EXIT_EXHAUSTED = "exit_exhausted"
+    """Too many sells for one position: the symbol is halted."""
     AWAITING_RETRY = "awaiting_retry"
+    """Shares rest; the next checkup sells them."""
     SOLD_ELSEWHERE = "sold_elsewhere"
-    # the end of the day
+    """The broker holds fewer shares than were bought here: its number counts."""
+
+    # The end of the day
     LIQUIDATING = "liquidating"
+    """The working order is canceled, or the shares are sold at market."""
     LIQUIDATED = "liquidated"
+    """All shares are sold, and the day is done."""
     NOTHING_TO_LIQUIDATE = "nothing_to_liquidate"
+    """Nothing is held and nothing works: the day is done."""
     AFTER_CUTOFF = "after_cutoff"
+    """A bar in the last minutes decides nothing: the liquidation does."""
     AFTER_CLOSE = "after_close"
+    """The session is over: nothing is sent any more."""
     DAY_IS_DONE = "day_is_done"
-    # what should not happen
+    """Nothing more happens in this session."""
+
+    # What should not happen, and what does not matter
     UNKNOWN_ORDER = "unknown_order"
+    """Not an order of this symbol and session; one of a number not yet given halts the symbol."""
     NOTHING_NEW = "nothing_new"
+    """Everything in the report was known."""
     LATE_ORDER = "late_order"
+    """An order given up showed up or filled: it is canceled or sold, and the symbol halted."""
     CORRECTED_FILL = "corrected_fill"
+    """The broker took a fill back: the symbol is halted."""
     REPLACED_ORDER = "replaced_order"
+    """The broker replaced an order: the symbol is halted, shares rest until the next checkup."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +169,7 @@ class SymbolState:
     settled: tuple[int, ...] = ()
     """The final filled quantity of each generation's order, the working one's excepted."""
     abandoned: tuple[str, ...] = ()
-    """Client ids given up without an answer: they may still show up today."""
+    """Client ids that may still bring news today: given up without an answer, or late once."""
 
     @property
     def is_flat(self) -> bool:

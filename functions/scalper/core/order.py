@@ -30,7 +30,8 @@ TERMINAL_STATUSES = frozenset({"filled", "canceled", "expired", "rejected", "rep
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _CLIENT_ID = re.compile(
     rf"{PREFIX}-(?P<mode>paper|live)-(?P<symbol>[A-Z][A-Z0-9.]{{0,9}})"
-    r"-(?P<day>\d{8})-(?P<generation>[1-9]\d{0,2})-(?P<purpose>[a-z]+)"
+    r"-(?P<day>\d{8})-(?P<generation>[1-9]\d{0,2})-(?P<purpose>[a-z]+)",
+    re.ASCII,
 )
 
 

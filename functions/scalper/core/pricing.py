@@ -30,7 +30,8 @@ def money(value: str | int | float | Decimal) -> Money:
         dollars = value if isinstance(value, Decimal) else Decimal(str(value).strip())
     except InvalidOperation:
         raise ValueError(f"not an amount: {value!r}") from None
-    if not dollars.is_finite() or abs(dollars) > MAX_MONEY // DOLLAR:
+    # Not abs(): that rounds to the context, and overflows where the exponent is huge.
+    if not dollars.is_finite() or dollars.copy_abs() > MAX_MONEY // DOLLAR:
         raise ValueError(f"not an amount: {value!r}")
     with localcontext() as context:
         context.prec = 60

@@ -84,9 +84,9 @@ def _account_for(
 ) -> SymbolState:
     """Add an order that can change no more."""
     state = replace(state, settled=(*state.settled, report.filled_qty))
-    if report.filled_qty == 0:
-        return state
     if name.purpose is Purpose.ENTRY:
+        if report.filled_qty == 0:
+            return state
         return replace(
             state,
             qty=state.qty + report.filled_qty,
@@ -95,14 +95,16 @@ def _account_for(
             entries=state.entries + 1,
             exit_attempts=0,
         )
+    # Shares of an older session are not in these orders: what they cost is unknown.
     sold = min(report.filled_qty, state.qty)
-    cost = state.cost * sold // state.qty if state.qty else 0
+    cost = state.cost * sold // state.qty if sold else 0
+    value = report.filled_value * sold // report.filled_qty if sold else 0
     return replace(
         state,
         qty=state.qty - sold,
         cost=state.cost - cost,
-        pnl=state.pnl + report.filled_value - cost,
-        trades=state.trades + 1,
+        pnl=state.pnl + value - cost,
+        trades=state.trades + (1 if sold else 0),
         exit_attempts=state.exit_attempts + 1,
         exit_as=Purpose.BAILOUT if state.qty > sold else Purpose.TARGET,
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from threading import Lock
 from typing import Any, Protocol, TypeVar, cast
 
 from alpaca.common.exceptions import APIError
@@ -20,17 +21,19 @@ from alpaca.common.rest import RESTClient
 from requests import RequestException, Response
 from requests.adapters import HTTPAdapter
 
-from scalper.core.order import ClientOrderId, Order, OrderReport
+from scalper.core.order import PREFIX, ClientOrderId, Order, OrderReport
 from scalper.core.pricing import money, notional, price_text
 from scalper.core.session import Session, new_york_day
 from scalper.shell.errors import (
     BrokerDownError,
     BrokerError,
     RefusedError,
+    SettingsError,
     UnauthorizedError,
     UnknownOutcomeError,
 )
 from scalper.shell.settings import BrokerKeys, Settings
+from scalper.shell.telemetry import count, logger
 
 T = TypeVar("T")
 
@@ -102,6 +105,7 @@ class BoundedClient(RESTClient):
         keys = fetch_keys()
         super().__init__(base_url, keys.key_id, keys.secret_key, raw_data=True)
         self._fetch_keys = fetch_keys
+        self._renewing = Lock()
         self._retry = 0
         adapter = HTTPAdapter(pool_connections=2, pool_maxsize=CONNECTIONS, max_retries=0)
         self._session.mount("http://", adapter)
@@ -111,7 +115,7 @@ class BoundedClient(RESTClient):
 
     def _one_request(self, method: str, url: str, opts: dict[str, Any], retry: int) -> Any:
         response = self._send(method, url, opts)
-        if response.status_code == 401 and self._renew_keys():
+        if response.status_code == 401 and self._renew_keys(opts["headers"]):
             # A 401 had no effect, so that even a POST may be sent again with rotated keys.
             response = self._send(method, url, {**opts, "headers": self._get_default_headers()})
         if response.status_code >= 400:
@@ -126,13 +130,20 @@ class BoundedClient(RESTClient):
             method, url, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S), **opts
         )
 
-    def _renew_keys(self) -> bool:
-        """Fetch the keys again; return whether they changed."""
-        keys = self._fetch_keys()
-        if (keys.key_id, keys.secret_key) == (self._api_key, self._secret_key):
-            return False
-        self._api_key, self._secret_key = keys.key_id, keys.secret_key
-        return True
+    def _renew_keys(self, used: Mapping[str, str]) -> bool:
+        """Return whether there are other keys than those used; fetches them where none are known.
+
+        Of many requests refused at once the first fetches, and the others find its keys.
+        """
+        with self._renewing:
+            if self._get_auth_headers().items() <= used.items():
+                try:
+                    keys = self._fetch_keys()
+                except SettingsError as error:
+                    logger.error("settings", extra={"error": str(error)})
+                    return False
+                self._api_key, self._secret_key = keys.key_id, keys.secret_key
+            return not self._get_auth_headers().items() <= used.items()
 
 
 class AlpacaBroker:
@@ -151,7 +162,7 @@ class AlpacaBroker:
         days = ask(self._client, "/calendar", {"start": day.isoformat(), "end": day.isoformat()})
 
         def find() -> Session | None:
-            for one in days:
+            for one in _list(days):
                 if one["date"] == day.isoformat():
                     return Session.of(day, one["open"], one["close"])
             return None
@@ -190,6 +201,9 @@ class AlpacaBroker:
         Raises UnauthorizedError where the keys are refused, UnknownOutcomeError where no answer
         could be read.
         """
+        if not broker_id:
+            # DELETE /orders without an id cancels every order of the account.
+            raise UnknownOutcomeError("cancel: an order without the broker's id")
         try:
             self._client.delete(f"/orders/{broker_id}")
         except UnauthorizedError:
@@ -225,7 +239,7 @@ class AlpacaBroker:
     def positions(self) -> dict[str, int]:
         """Return the whole shares held by symbol, foreign ones included; shorts are negative."""
         answer = ask(self._client, "/positions")
-        return _parse(lambda: {one["symbol"]: int(Decimal(one["qty"])) for one in answer})
+        return _parse(lambda: {one["symbol"]: int(Decimal(one["qty"])) for one in _list(answer)})
 
     def _orders(self, query: dict[str, str]) -> list[OrderReport]:
         """Return every page of a list, oldest first; pages go on by submission time."""
@@ -233,14 +247,16 @@ class AlpacaBroker:
         query = {**query, "limit": str(PAGE), "direction": "asc", "nested": "false"}
         for _ in range(MAX_PAGES):
             answer = ask(self._client, "/orders", query)
-            for one in answer:
-                report = _parse(partial(report_of, one, confirmed=True))
-                found[report.broker_id or report.client_order_id] = report
-            if len(answer) < PAGE:
+            page = _parse(partial(_list, answer))
+            for one in page:
+                report = _listed(one)
+                if report is not None:
+                    found[report.broker_id or report.client_order_id] = report
+            if len(page) < PAGE:
                 return list(found.values())
             # `after` is exclusive: a microsecond back, so that none of the same instant is lost.
-            last = parse_time(answer[-1]["submitted_at"]) - timedelta(microseconds=1)
-            query["after"] = last.isoformat()
+            last = _parse(lambda: parse_time(page[-1]["submitted_at"]))  # noqa: B023
+            query["after"] = (last - timedelta(microseconds=1)).isoformat()
         raise BrokerDownError(f"more than {MAX_PAGES * PAGE} orders")
 
 
@@ -336,6 +352,28 @@ def _parse(read: Callable[[], T]) -> T:
         return read()
     except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise BrokerDownError(f"an answer that cannot be read: {error!r}") from error
+
+
+def _listed(document: Any) -> OrderReport | None:
+    """Return what a listed order says, None for a foreign one that cannot be read.
+
+    An order of several legs, for example, has no symbol. Raises BrokerDownError where it is ours.
+    """
+    try:
+        return report_of(document, confirmed=True)
+    except ValueError as error:
+        client_order_id = document.get("client_order_id") if isinstance(document, dict) else None
+        if not isinstance(client_order_id, str) or client_order_id.startswith(f"{PREFIX}-"):
+            raise BrokerDownError(f"an order that cannot be read: {error}") from error
+        count("ForeignOrdersUnreadable")
+        logger.warning("foreign order cannot be read", extra={"error": str(error)[:200]})
+        return None
+
+
+def _list(answer: object) -> list[Any]:
+    if not isinstance(answer, list):
+        raise TypeError(f"not a list: {type(answer).__name__}")
+    return answer
 
 
 def _str(value: object) -> str:

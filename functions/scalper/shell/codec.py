@@ -7,6 +7,7 @@ table during a deployment.
 import json
 from dataclasses import fields
 from datetime import date, datetime
+from types import UnionType
 from typing import Any
 
 from scalper.core.model import Phase, Reason, SymbolState
@@ -17,19 +18,30 @@ SCHEMA = 1
 
 _ORDER_FIELDS = tuple(field.name for field in fields(Order))
 _STATE_FIELDS = tuple(field.name for field in fields(SymbolState))
+_DECLARED = {
+    kind: [(f.name, f.type) for f in fields(kind) if isinstance(f.type, type | UnionType)]
+    for kind in (SymbolState, Order)
+}
 
 
 def encode(state: SymbolState, unknown: dict[str, Any]) -> str:
     """Return the state as JSON text; `unknown` are the fields that `decode` put aside."""
     document = {**unknown, **{name: getattr(state, name) for name in _STATE_FIELDS}}
     if state.order is not None:
-        document["order"] = {name: getattr(state.order, name) for name in _ORDER_FIELDS}
+        beside = unknown.get("order", {})
+        if beside.get("client_order_id") != state.order.client_order_id:
+            beside = {}
+        document["order"] = {
+            **beside,
+            **{name: getattr(state.order, name) for name in _ORDER_FIELDS},
+        }
     return json.dumps(document, default=_text, separators=(",", ":"))
 
 
 def decode(text: str) -> tuple[SymbolState, dict[str, Any]]:
     """Return the state and the fields that this version does not know.
 
+    Those of the working order come under "order", beside its client id: they belong to no other.
     Raises ValueError where the text is no state.
     """
     try:
@@ -44,9 +56,16 @@ def decode(text: str) -> tuple[SymbolState, dict[str, Any]]:
         known["abandoned"] = tuple(known["abandoned"])
         known["entered_at"] = _time(known["entered_at"])
         known["cool_until"] = _time(known["cool_until"])
-        known["order"] = known["order"] and _order(known["order"])
-        return SymbolState(**known), unknown
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        if known["order"] is not None:
+            beside = {n: v for n, v in known["order"].items() if n not in _ORDER_FIELDS}
+            known["order"] = _order(known["order"])
+            if beside:
+                beside["client_order_id"] = known["order"].client_order_id
+                unknown["order"] = beside
+        state = SymbolState(**known)
+        _check_types(state)
+        return state, unknown
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a state: {error!r}") from error
 
 
@@ -59,8 +78,28 @@ def _order(document: dict[str, Any]) -> Order:
     return Order(**known)
 
 
+def _check_types(state: SymbolState | Order) -> None:
+    """Raise ValueError where a field is not of its declared type: JSON holds anything."""
+    for name, declared in _DECLARED[type(state)]:
+        value = getattr(state, name)
+        if isinstance(value, bool) != (declared is bool) or not isinstance(value, declared):
+            raise ValueError(f"not a state: {name} is {value!r}")
+    if isinstance(state, SymbolState):
+        if not all(type(qty) is int for qty in state.settled):
+            raise ValueError(f"not a state: settled is {state.settled!r}")
+        if not all(isinstance(name, str) for name in state.abandoned):
+            raise ValueError(f"not a state: abandoned is {state.abandoned!r}")
+        if state.order is not None:
+            _check_types(state.order)
+
+
 def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    if not text:
+        return None
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"a time without an offset: {text!r}")
+    return at
 
 
 def _text(value: object) -> str:

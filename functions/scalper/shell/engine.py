@@ -29,7 +29,13 @@ from scalper.core.recovery import begin_session, rebuild
 from scalper.core.session import Session
 from scalper.shell.broker import NOT_UNIQUE, Broker, day_start, own_reports
 from scalper.shell.codec import SCHEMA
-from scalper.shell.errors import ConflictError, RefusedError, ScalperError, UnknownOutcomeError
+from scalper.shell.errors import (
+    ConflictError,
+    RefusedError,
+    ScalperError,
+    StoreError,
+    UnknownOutcomeError,
+)
 from scalper.shell.market_data import Window
 from scalper.shell.settings import Settings
 from scalper.shell.store import Store, Stored
@@ -178,7 +184,8 @@ class Engine:
         """Build the states that the table lacks from the broker's orders of the day.
 
         `own` are these orders by symbol where the caller has them. A state that somebody else
-        wrote meanwhile is loaded instead.
+        wrote meanwhile is loaded instead; an item that can be neither read nor written is left
+        out.
         """
         if own is None:
             orders = self.broker.orders_since(day_start(session.open))
@@ -190,14 +197,24 @@ class Engine:
             try:
                 recovered[symbol] = self.store.save(Stored(state, None), state)
             except ConflictError:
-                present = self.store.load(symbol)
+                present = self._load_instead(symbol)
                 if present is not None:
                     recovered[symbol] = present
+                continue
+            except StoreError as error:
+                _log_not_recovered(symbol, error)
                 continue
             if state.generation:
                 count("StatesRecovered")
                 logger.error("state rebuilt", extra={"symbol": symbol, "phase_to": state.phase})
         return recovered
+
+    def _load_instead(self, symbol: str) -> Stored | None:
+        try:
+            return self.store.load(symbol)
+        except StoreError as error:
+            _log_not_recovered(symbol, error)
+            return None
 
     def isolate(self, symbol: str, task: Callable[[], Stored]) -> Stored | None:
         """Run one symbol's part of a pass; its failure is logged and stops only that symbol."""
@@ -287,6 +304,11 @@ class Engine:
         if report is None:
             return OrderReport(client_order_id=client_order_id, status=ABSENT, confirmed=True)
         return report
+
+
+def _log_not_recovered(symbol: str, error: StoreError) -> None:
+    count("SymbolFailures")
+    logger.error("symbol failed", extra={"symbol": symbol, "error": str(error)})
 
 
 def _log_unknown(symbol: str, client_order_id: str, error: ScalperError) -> None:

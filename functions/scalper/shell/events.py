@@ -33,9 +33,18 @@ def ticks_due(event: Mapping[str, Any], now: Callable[[], datetime]) -> list[Tic
     Raises SettingsError where the shard makes no sense.
     """
     if "Records" in event:
-        bodies = [json.loads(record["body"]) for record in event["Records"]]
-        return [_tick_due(body, now) for body in bodies]
+        return [_tick_due(_body(record), now) for record in event["Records"]]
     return [_tick_due(event, now)]
+
+
+def _body(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        body = json.loads(record["body"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise SettingsError("a message of the tick queue is not JSON") from error
+    if not isinstance(body, dict):
+        raise SettingsError("a message of the tick queue is not a tick's event")
+    return body
 
 
 def _tick_due(event: Mapping[str, Any], now: Callable[[], datetime]) -> TickDue:

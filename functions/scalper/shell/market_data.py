@@ -102,10 +102,10 @@ class AlpacaMarketData:
         }
         for _ in range(MAX_PAGES):
             answer = ask(self._client, "/stocks/bars", query)
-            if not isinstance(answer, dict):
+            if not isinstance(answer, dict) or not isinstance(answer.get("bars") or {}, dict):
                 raise BrokerDownError("/stocks/bars: an answer that cannot be read")
             for symbol, bars in (answer.get("bars") or {}).items():
-                for bar in bars:
+                for bar in bars or ():
                     yield symbol, bar
             token = answer.get("next_page_token")
             if not token:

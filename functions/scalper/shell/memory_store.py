@@ -3,8 +3,9 @@
 from datetime import date, datetime
 
 from scalper.core.model import SymbolState
+from scalper.shell.codec import SCHEMA
 from scalper.shell.errors import ConflictError
-from scalper.shell.store import Stored
+from scalper.shell.store import Stored, in_shard
 
 
 class MemoryStore:
@@ -21,15 +22,16 @@ class MemoryStore:
         return self._states.get(symbol)
 
     def load_all(self, shard: int, shard_count: int) -> dict[str, Stored]:
-        """Return every state; shards are the table's concern."""
-        return dict(self._states)
+        """Return every state of a shard."""
+        return {s: one for s, one in self._states.items() if in_shard(s, shard, shard_count)}
 
     def save(self, before: Stored, state: SymbolState) -> Stored:
         """Write the state if the item still is `before`; raises ConflictError otherwise."""
         present = self._states.get(state.symbol)
         if (present.version if present else None) != before.version:
             raise ConflictError(f"{state.symbol}: written by somebody else")
-        stored = Stored(state, (before.version or 0) + 1, before.schema, before.unknown)
+        schema = max(before.schema, SCHEMA)
+        stored = Stored(state, (before.version or 0) + 1, schema, before.unknown)
         self._states[state.symbol] = stored
         return stored
 

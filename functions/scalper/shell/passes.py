@@ -39,6 +39,9 @@ from scalper.shell.webhook import Delivery
 LATE_AFTER = timedelta(seconds=45)
 """A tick that starts later enters nothing."""
 
+REDRIVEN_AFTER = timedelta(minutes=2)
+"""A tick that starts later still was delivered again: it only reconciles, as of now."""
+
 SKEW_LIMIT = timedelta(seconds=2)
 BAR_POLL_S = 0.5
 CHECKUP_DELAY_S = 30
@@ -94,8 +97,13 @@ def trade_update(engine: Engine, delivery: Delivery) -> Answer:
     if session is None:
         return {"status": "closed"}
     stored = engine.store.load(name.symbol)
+    if not _made(stored, name) and engine.broker.find(report.client_order_id) is None:
+        logger.warning("unknown order", extra={"client_order_id": report.client_order_id})
+        return {"status": "ignored"}
     if stored is None:
-        stored = engine.recover([name.symbol], session, at)[name.symbol]
+        stored = engine.recover([name.symbol], session, at).get(name.symbol)
+    if stored is None:
+        return {"status": "failed"}
     event = OrderSeen(symbol=name.symbol, at=at, report=report, last_trade=delivery.price)
     rules = engine.rules(session, None)
     present = stored
@@ -111,24 +119,31 @@ def trade_update(engine: Engine, delivery: Delivery) -> Answer:
 def checkup(engine: Engine, at: datetime) -> Answer:
     """Look after every working order, order in doubt and refused exit."""
     session = engine.session(new_york_day(at))
-    if session is None or at > session.close:
+    if session is None or at >= session.close:
         return {"status": "closed"}
     busy = {s: one for s, one in engine.store.load_all(0, 1).items() if _is_busy(one.state)}
     if not busy:
         return {"status": "ok", "busy": 0}
     resting = {s: one for s, one in busy.items() if one.state.phase is Phase.TO_SELL}
     answers: list[Any] = engine.fan_out(
-        [lambda: _opened_for(engine, busy), lambda: _positions_for(engine, resting)]
+        [
+            lambda: _opened_for(engine, busy),
+            lambda: _positions_for(engine, resting),
+            lambda: _rows_for(engine, busy),
+            engine.store.account_halt,
+        ]
     )
-    opened, positions = answers
+    opened, positions, rows, halt = answers
     if opened is None:
         return {"status": "failed", "busy": len(busy)}
-    rules = engine.rules(session, None)
+    block = Reason.ACCOUNT_HALTED if halt else None
 
     def look_after(stored: Stored) -> Stored:
+        symbol = stored.state.symbol
+        rules = engine.rules(session, rows.get(symbol), block)
         stored = engine.reconcile(stored, opened, at, rules)
-        position = None if positions is None else positions.get(stored.state.symbol, 0)
-        event = CheckupDue(symbol=stored.state.symbol, at=at, position=position)
+        position = None if positions is None else positions.get(symbol, 0)
+        event = CheckupDue(symbol=symbol, at=at, position=position)
         return engine.drive(stored, event, rules)
 
     _for_each(engine, busy, look_after)
@@ -142,6 +157,10 @@ def liquidate(engine: Engine, at: datetime) -> Answer:
     it sends nothing and says what is left.
     """
     session = engine.session(new_york_day(at))
+    if session is not None and (now := engine.now()) >= session.close:
+        # Delivered again after the close, or on another day: the time that counts is now.
+        at = max(at, now)
+        session = engine.session(new_york_day(at))
     if session is None or at < session.liquidate_at:
         return {"status": "not due", "flat": None}
     try:
@@ -153,10 +172,13 @@ def liquidate(engine: Engine, at: datetime) -> Answer:
         states = {}
     own = own_reports(engine.broker.orders_since(day_start(at)), engine.settings.mode)
     states |= engine.recover(set(own) - set(states), session, at, own)
-    if at < session.close:
-        states |= _liquidate_states(engine, session, states, at)
-    else:
-        states |= _reconcile_all(engine, session, states, at)
+    states |= _finish(engine, session, states, at)
+    unreadable = set(own) - set(states)
+    if unreadable:
+        # Whoever needs the item stops at it, so that nobody else sends orders for the symbol.
+        apart = replace(engine, store=MemoryStore())
+        rebuilt = apart.recover(unreadable, session, at, own)
+        states |= _finish(apart, session, rebuilt, at)
     unsold = sorted(s for s, one in states.items() if not one.state.is_flat)
     if unsold and at >= session.close - MINUTE:
         count("NotFlat", len(unsold))
@@ -200,7 +222,10 @@ def close_day(engine: Engine, at: datetime) -> Answer:
     count("NotFlat", 0 if summary["flat"] else 1)
     if not summary["flat"]:
         logger.error("not flat", extra={"symbols": sorted(left), "open_orders": working})
-    engine.store.record_day(day, json.dumps(summary))
+    try:
+        engine.store.record_day(day, json.dumps(summary))
+    except StoreError as error:
+        _failed("day record", error)
     if at - session.close <= SUMMARY_WITHIN:
         engine.outbox.notify(*_summary_text(summary, states))
     logger.info("day closed", extra=summary)
@@ -214,6 +239,7 @@ def close_day(engine: Engine, at: datetime) -> Answer:
 class _Start:
     """What a tick reads first, side by side."""
 
+    now: datetime
     block: Reason | None
     """Why the whole account enters nothing in this tick."""
     rows: Mapping[str, SymbolRules]
@@ -224,6 +250,8 @@ class _Start:
 
 def _tick_in_session(engine: Engine, due: TickDue, session: Session, at: datetime) -> Answer:
     start = _read_start(engine, due, at)
+    if start.now - at > REDRIVEN_AFTER:
+        return _tick_redriven(engine, start)
     states = start.states
     missing = [s for s in start.rows if s not in states]
     if missing:
@@ -246,41 +274,52 @@ def _tick_in_session(engine: Engine, due: TickDue, session: Session, at: datetim
     }
 
 
+def _tick_redriven(engine: Engine, start: _Start) -> Answer:
+    """Only reconcile, as of now: the minute of the event may be of another day."""
+    session = engine.session(new_york_day(start.now))
+    if session is not None and session.open < start.now:
+        _reconcile_all(engine, session, start.states, start.now)
+    return {"status": "too late", "symbols": len(start.states)}
+
+
 def _read_start(engine: Engine, due: TickDue, at: datetime) -> _Start:
     shard = (due.shard, due.shard_count)
     results: list[Any] = engine.fan_out(
         [
-            lambda: _clock_block(engine, at),
+            lambda: _read_clock(engine, at),
             lambda: _rows(engine),
             lambda: engine.store.load_all(*shard),
             engine.store.account_halt,
             lambda: engine.store.claim_minute(at, *shard),
         ]
     )
-    block, rows, states, halt, claimed = results
+    (now, block), rows, states, halt, claimed = results
     if halt:
         block = Reason.ACCOUNT_HALTED
     mine = {symbol: row for symbol, row in rows.items() if in_shard(symbol, *shard)}
-    return _Start(block, mine, states, claimed)
+    return _Start(now, block, mine, states, claimed)
 
 
-def _clock_block(engine: Engine, at: datetime) -> Reason | None:
-    """Return why the time forbids entries: a late start, or a clock that is off."""
-    if engine.settings.clock == "broker":
-        now = engine.now()
-    else:
-        now = engine.now()
+def _read_clock(engine: Engine, at: datetime) -> tuple[datetime, Reason | None]:
+    """Return the time and why it forbids entries: a late start, or a clock that is off.
+
+    Raises UnauthorizedError: with refused keys nothing can be done in this tick.
+    """
+    now = engine.now()
+    if engine.settings.clock == "system":
         try:
             skew = engine.broker.clock().now - engine.now()
+        except UnauthorizedError:
+            raise
         except BrokerError as error:
             _failed("clock", error)
         else:
             if abs(skew) > SKEW_LIMIT:
                 logger.error("clock skew", extra={"skew_s": skew.total_seconds()})
                 count("ClockSkew")
-                return Reason.CLOCK_SKEW
+                return now, Reason.CLOCK_SKEW
         count("StartLag", (now - at).total_seconds(), MetricUnit.Seconds)
-    return Reason.LATE_TICK if now - at > LATE_AFTER else None
+    return now, Reason.LATE_TICK if now - at > LATE_AFTER else None
 
 
 def _rows(engine: Engine) -> Mapping[str, SymbolRules]:
@@ -415,6 +454,15 @@ def _liquidate_states(
     return _for_each(engine, pending, step)
 
 
+def _finish(
+    engine: Engine, session: Session, states: Mapping[str, Stored], at: datetime
+) -> dict[str, Stored]:
+    """Liquidate before the close; from then on only see what became of it."""
+    if at < session.close:
+        return _liquidate_states(engine, session, states, at)
+    return _reconcile_all(engine, session, states, at)
+
+
 def _reconcile_all(
     engine: Engine, session: Session, states: Mapping[str, Stored], at: datetime
 ) -> dict[str, Stored]:
@@ -447,14 +495,28 @@ def _opened_for(engine: Engine, states: Mapping[str, Stored]) -> Mapping[str, Or
 
 
 def _positions_for(engine: Engine, states: Mapping[str, Stored]) -> Mapping[str, int] | None:
-    """Return the broker's shares by symbol where a sell is to be sized by them; None: unknown."""
+    """Return the broker's shares by symbol; None: unknown, or no sell is to be sized by them."""
     if all(one.state.is_flat for one in states.values()):
-        return {}
+        return None
     try:
         return engine.broker.positions()
     except BrokerError as error:
         _failed("positions", error)
         return None
+
+
+def _rows_for(engine: Engine, states: Mapping[str, Stored]) -> Mapping[str, SymbolRules]:
+    """Return the symbols' rows where a buy may have to be sent again."""
+    orders = [one.state.order for one in states.values()]
+    if any(order and order.is_buy and order.progress is Progress.INTENT for order in orders):
+        return _rows(engine)
+    return {}
+
+
+def _made(stored: Stored | None, name: ClientOrderId) -> bool:
+    """Whether the state knows that this system made the order."""
+    state = stored.state if stored else None
+    return state is not None and state.session == name.day and name.generation <= state.generation
 
 
 def _is_busy(state: SymbolState) -> bool:

@@ -26,6 +26,9 @@ ANSWER_TIMEOUT_S = 5.0
 LISTEN_SLICE_S = 0.25
 """How often a quiet relay looks whether its time is over."""
 
+STABLE_AFTER_S = 30.0
+"""A connection that lasted so long starts the waits between connections from the shortest."""
+
 PING_INTERVAL_S = 20.0
 """A socket that is open but mute answers no ping and is closed."""
 
@@ -33,6 +36,8 @@ BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 POST_ATTEMPTS = 3
 POST_TIMEOUT_S = (2.0, 30.0)
 POST_BACKOFF_S = 0.5
+MIN_POST_TIMEOUT_S = 1.0
+"""What a post may still take when the relay's time is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +63,9 @@ def relay_until(relay: Relay, time_left_s: Callable[[], float]) -> dict[str, Any
     with requests.Session() as session:
         session.trust_env = False
         while time_left_s() > 0:
+            began = time.monotonic()
             try:
                 with _connected(relay) as socket:
-                    failures = 0
                     relay.reconcile()
                     count("RelayConnects")
                     posted += _listen(relay, socket, session, time_left_s)
@@ -70,6 +75,8 @@ def relay_until(relay: Relay, time_left_s: Callable[[], float]) -> dict[str, Any
                     return {"status": "taken", "posted": posted}
                 failures = _back_off(failures, error, time_left_s)
             except (OSError, WebSocketException, InvalidHandshake, BrokerDownError) as error:
+                if time.monotonic() - began > STABLE_AFTER_S:
+                    failures = 0
                 failures = _back_off(failures, error, time_left_s)
     return {"status": "ok", "posted": posted}
 
@@ -110,33 +117,43 @@ def _listen(
             frame = socket.recv(timeout=LISTEN_SLICE_S)
         except TimeoutError:
             continue
-        body = frame.decode() if isinstance(frame, bytes) else frame
-        if len(body) > MAX_BODY or _stream_of(body) != "trade_updates":
+        if _parsed(frame).get("stream") != "trade_updates":
             continue
-        posted += _post(relay, session, body)
+        body = frame.decode() if isinstance(frame, bytes) else frame
+        if len(body.encode()) > MAX_BODY:
+            logger.warning("message over 64 KiB")
+            continue
+        posted += _post(relay, session, body, time_left_s)
     return posted
 
 
-def _post(relay: Relay, session: requests.Session, body: str) -> int:
+def _post(
+    relay: Relay, session: requests.Session, body: str, time_left_s: Callable[[], float]
+) -> int:
     """Post one message, again where no answer came: the webhook takes repeats without harm."""
     for attempt in range(1, POST_ATTEMPTS + 1):
+        connect_s, answer_s = POST_TIMEOUT_S
+        answer_s = min(answer_s, max(time_left_s(), MIN_POST_TIMEOUT_S))
         try:
             response = session.post(
                 relay.webhook_url,
                 data=body.encode(),
                 headers=sign(body, relay.webhook_key),
-                timeout=POST_TIMEOUT_S,
+                timeout=(connect_s, answer_s),
             )
         except requests.RequestException as error:
             failure = str(error)
         else:
-            if response.status_code < 500:
+            # 429: no execution environment was free; the function has not run.
+            if response.status_code < 500 and response.status_code != 429:
                 if response.status_code != 200:
                     logger.error("webhook refused", extra={"status": response.status_code})
                     count("RelayRefused")
                 return int(response.status_code == 200)
             failure = f"HTTP {response.status_code}"
         logger.warning("webhook did not answer", extra={"attempt": attempt, "error": failure})
+        if attempt == POST_ATTEMPTS or time_left_s() <= 0:
+            break
         time.sleep(POST_BACKOFF_S * attempt)
     # Polling finds what the message said.
     count("RelayLost")
@@ -169,13 +186,9 @@ def _answer(socket: ClientConnection, stream: str) -> dict[str, Any]:
     raise BrokerDownError(f"no answer on {stream}")
 
 
-def _stream_of(body: str) -> object:
-    return _parsed(body).get("stream")
-
-
 def _parsed(frame: str | bytes) -> dict[str, Any]:
     try:
         message = json.loads(frame)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) else {}

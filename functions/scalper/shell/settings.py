@@ -67,9 +67,9 @@ class Settings:
             webhook_secret_id=environment.get("WEBHOOK_SECRET_ID", ""),
             webhook_url=environment.get("WEBHOOK_URL", ""),
             mode=mode,
-            trading_url=_url(environment, "ALPACA_TRADING_URL", TRADING_URLS[mode]),
-            data_url=_url(environment, "ALPACA_DATA_URL", DATA_URL),
-            stream_url=_url(environment, "ALPACA_STREAM_URL", STREAM_URLS[mode]),
+            trading_url=_url(environment, "ALPACA_TRADING_URL", TRADING_URLS[mode], "http"),
+            data_url=_url(environment, "ALPACA_DATA_URL", DATA_URL, "http"),
+            stream_url=_url(environment, "ALPACA_STREAM_URL", STREAM_URLS[mode], "ws"),
             feed=_choice(environment, "DATA_FEED", ("iex", "sip")),
             default_lot=_lot(environment),
             clock=_choice(environment, "CLOCK", ("system", "broker")),
@@ -109,7 +109,7 @@ def webhook_keys(settings: Settings) -> tuple[str, ...]:
     secret = _secret(settings.webhook_secret_id, "WEBHOOK_SECRET_ID")
     keys = [secret.get(name) for name in ("current", "previous")]
     given = tuple(key for key in keys if isinstance(key, str) and key)
-    if not given or not keys[0]:
+    if not given or given[0] != keys[0]:
         raise SettingsError(
             f"the webhook key is not set: put "
             f'{{"current": "whsec_...", "previous": ""}} into the secret '
@@ -149,8 +149,15 @@ def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...])
     return value
 
 
-def _url(environment: Mapping[str, str], name: str, default: str) -> str:
-    return (environment.get(name, "") or default).rstrip("/")
+def _url(environment: Mapping[str, str], name: str, default: str, scheme: str) -> str:
+    """Return the address without a slash at its end; `scheme` is http or ws, or s after it."""
+    value = environment.get(name, "") or default
+    url = value.rstrip("/")
+    if not url.startswith((f"{scheme}://", f"{scheme}s://")):
+        raise SettingsError(f"{name} is {value!r}: set an address with {scheme}s://")
+    if url.endswith("/v2"):
+        raise SettingsError(f"{name} is {value!r}: leave /v2 out")
+    return url
 
 
 def _lot(environment: Mapping[str, str]) -> Money:

@@ -15,13 +15,19 @@ from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute, VersionAttribute
-from pynamodb.exceptions import DoesNotExist, PutError, PynamoDBException
+from pynamodb.exceptions import (
+    AttributeDeserializationError,
+    DoesNotExist,
+    PutError,
+    PynamoDBException,
+)
 from pynamodb.models import Model
 
 from scalper.core.model import SymbolState
 from scalper.shell.codec import SCHEMA, decode, encode
 from scalper.shell.errors import ConflictError, StoreDownError
 from scalper.shell.settings import Settings
+from scalper.shell.telemetry import count, logger
 
 CLAIM_KEPT = timedelta(days=2)
 DAY_KEPT = timedelta(days=400)
@@ -47,7 +53,7 @@ class Store(Protocol):
         ...
 
     def load_all(self, shard: int, shard_count: int) -> dict[str, Stored]:
-        """Return every state of a shard, by symbol, by consistent reads."""
+        """Return every state of a shard that can be read, by symbol, by consistent reads."""
         ...
 
     def save(self, before: Stored, state: SymbolState) -> Stored:
@@ -114,28 +120,40 @@ class DynamoStore:
         return _stored(item)
 
     def load_all(self, shard: int, shard_count: int) -> dict[str, Stored]:
-        """Return every state of a shard, by symbol, by one Query (more past 1 MB)."""
+        """Return every state of a shard, by symbol, by one Query (more past 1 MB).
+
+        An item that cannot be read is left out and counted: only its own symbol stops.
+        """
         low = f"{_HASHES * shard // shard_count:08x}"
         # A sort key is the hash, "#" and the symbol; "~" sorts after all of them.
         high = f"{_HASHES * (shard + 1) // shard_count - 1:08x}~"
+        stored: dict[str, Stored] = {}
         with _errors():
             items = self._items.query(
                 self._states, self._items.sk.between(low, high), consistent_read=True
             )
-            stored = [_stored(item) for item in items]
-        return {one.state.symbol: one for one in stored}
+            while True:
+                try:
+                    one = _stored(next(items))
+                except StopIteration:
+                    return stored
+                except (_UnreadableError, AttributeDeserializationError) as error:
+                    count("StatesUnreadable")
+                    logger.error("state unreadable", extra={"error": str(error)})
+                else:
+                    stored[one.state.symbol] = one
 
     def save(self, before: Stored, state: SymbolState) -> Stored:
         """Write the state if the item still is `before`.
 
         Raises ConflictError where somebody else wrote it, StoreDownError where it is unknown or
         certain that nothing was written. A write that reports failure after it succeeded (a
-        time-out, then the SDK's retry) is recognised by its nonce.
+        time-out, then the SDK's retry) is recognised by its nonce. A first write never replaces
+        an item, whatever is in it.
         """
         item = self._items(
             self._states,
             _sort_key(state.symbol),
-            version=before.version,
             nonce=uuid4().hex,
             schema=max(before.schema, SCHEMA),
             symbol=state.symbol,
@@ -143,14 +161,19 @@ class DynamoStore:
             phase=state.phase,
             document=encode(state, before.unknown),
         )
+        if before.version is not None:
+            item.version = before.version
         nonce = item.nonce
         with _errors():
             try:
-                item.save()
+                item.save(self._items.pk.does_not_exist() if before.version is None else None)
             except PutError as error:
                 if error.cause_response_code != "ConditionalCheckFailedException":
                     raise
-                written = self._items.get(self._states, item.sk, consistent_read=True)
+                try:
+                    written = self._items.get(self._states, item.sk, consistent_read=True)
+                except DoesNotExist:
+                    raise ConflictError(f"{state.symbol}: the item is gone") from error
                 if written.nonce != nonce:
                     raise ConflictError(f"{state.symbol}: written by somebody else") from error
                 item = written
@@ -215,11 +238,17 @@ def _sort_key(symbol: str) -> str:
     return f"{zlib.crc32(symbol.encode()):08x}#{symbol}"
 
 
+class _UnreadableError(StoreDownError):
+    """The item is there and makes no sense: its symbol stops, and nothing replaces it."""
+
+
 def _stored(item: _Item) -> Stored:
     try:
         state, unknown = decode(item.document or "")
+        if item.version is None or item.sk != _sort_key(state.symbol):
+            raise ValueError("no version, or the state of another symbol")
     except ValueError as error:
-        raise StoreDownError(f"the item {item.pk} {item.sk} cannot be read: {error}") from error
+        raise _UnreadableError(f"the item {item.pk} {item.sk} cannot be read: {error}") from error
     return Stored(state, int(item.version), int(item.schema or SCHEMA), unknown)
 
 
@@ -228,5 +257,7 @@ def _errors() -> Iterator[None]:
     """Turn what the SDK raises into the store's errors."""
     try:
         yield
+    except AttributeDeserializationError as error:
+        raise _UnreadableError(f"an item cannot be read: {error}") from error
     except (PynamoDBException, BotoCoreError, ClientError) as error:
         raise StoreDownError(f"the state table does not answer: {error}") from error

@@ -124,8 +124,9 @@ def load_signal(name: str) -> Signal:
     module, _, function = name.partition(":")
     try:
         found = getattr(import_module(module), function, None)
-    except ImportError as error:
-        raise ValueError(f"cannot be imported: {error}") from None
+    except Exception as error:  # noqa: BLE001 - a user's own code: it stops its symbol alone
+        why = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise ValueError(f"cannot be imported: {why}") from None
     if not callable(found):
         raise ValueError("is not a function")
     signal: Signal = found
@@ -140,20 +141,27 @@ def _lot(text: str) -> Money:
 
 
 def _percent(text: str) -> Decimal:
-    try:
-        percent = Decimal(text)
-    except InvalidOperation:
-        raise ValueError("is not a number") from None
+    percent = _number(text)
     if not 0 < percent < 100:
         raise ValueError("is not between 0 and 100")
     return percent
 
 
 def _count(text: str) -> int:
-    number = Decimal(text)
-    if number != number.to_integral_value() or not 0 < number <= 1_000:
+    number = _number(text)
+    if not 0 < number <= 1_000 or number != number.to_integral_value():
         raise ValueError("is not a whole number from 1 to 1000")
     return int(number)
+
+
+def _number(text: str) -> Decimal:
+    try:
+        number = Decimal(text)
+    except (InvalidOperation, TypeError):
+        raise ValueError("is not a number") from None
+    if not number.is_finite():
+        raise ValueError("is not a number")
+    return number
 
 
 def _enabled(value: object) -> bool:

@@ -12,9 +12,10 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from scalper.core.model import Event, Reason, Step, SymbolState
+from scalper.core.pricing import price_text
 
-logger = Logger(service="scalper", utc=True)
-metrics = Metrics(namespace="Scalper", service="scalper")
+logger = Logger(service="scalper", utc=True, location=None)
+metrics = Metrics(namespace="scalper", service="scalper")
 _metrics_lock = Lock()
 
 ALARMING = frozenset(
@@ -27,7 +28,7 @@ ALARMING = frozenset(
         Reason.UNKNOWN_ORDER,
     }
 )
-"""Reasons that people have to look at."""
+"""Halts that people have to look at."""
 
 
 def count(name: str, value: float = 1, unit: MetricUnit = MetricUnit.Count) -> None:
@@ -42,7 +43,8 @@ def log_step(
     """Write the decision's line: at INFO where something changed, else at DEBUG."""
     order = step.state.order or before.order
     changed = step.state != before or bool(step.commands)
-    alarming = step.reason in ALARMING and step.state.halt != before.halt
+    # The reason of the step may be another: a correction can come with the last fill.
+    alarming = step.state.halt in ALARMING and step.state.halt != before.halt
     write = logger.error if alarming else logger.info if changed else logger.debug
     write(
         "decision",
@@ -54,7 +56,7 @@ def log_step(
             "reason": step.reason,
             "client_order_id": order.client_order_id if order else None,
             "qty": order.qty if order else None,
-            "price": order.limit if order else None,
+            "price": price_text(order.limit) if order and order.limit else None,
             "event_at": event.at.isoformat(),
             "lag_ms": lag_ms,
             "version": version,

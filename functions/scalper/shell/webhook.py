@@ -6,16 +6,19 @@ then content, so that nothing of an unsigned body is looked at.
 """
 
 import base64
-import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import (
+    EmptyWebhookSecretError,
+    Webhook,
+    WebhookVerificationError,
+)
 
 from scalper.core.order import OrderReport
 from scalper.core.pricing import Money, money
@@ -48,16 +51,18 @@ def sign(body: str, key: str) -> dict[str, str]:
     }
 
 
-def receive(event: Mapping[str, Any], keys: Sequence[str]) -> Delivery | None:
+def receive(event: Mapping[str, Any], fetch_keys: Callable[[], Sequence[str]]) -> Delivery | None:
     """Return what a Function URL event delivers; None for a message of another stream.
 
-    Raises WebhookRefusedError with the HTTP status: 413 over 64 KiB, 401 without a good
-    signature, 400 or 415 for what is signed but makes no sense.
+    The keys are fetched only for what is small enough. Raises WebhookRefusedError with the HTTP
+    status: 413 over 64 KiB, 401 without a good signature, 400 or 415 for what is signed but makes
+    no sense.
     """
     headers = {str(k).lower(): str(v) for k, v in (event.get("headers") or {}).items()}
     body = _body(event)
-    verify(body, headers, keys)
-    if headers.get("content-type", "application/json").split(";")[0].strip() != "application/json":
+    verify(body, headers, fetch_keys())
+    kind = headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    if kind != "application/json":
         raise WebhookRefusedError(415, "the content type is not application/json")
     return parse(body)
 
@@ -70,7 +75,7 @@ def verify(body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> None
             _webhook(key).verify(body, dict(headers), json_parse=False)
         except WebhookVerificationError as error:
             why = str(error)
-        except (ValueError, OverflowError, OSError, binascii.Error):
+        except (ValueError, OverflowError, OSError):
             # The library splits and decodes headers and body before it compares.
             why = "malformed signature, time or body"
         else:
@@ -138,7 +143,7 @@ def _body(event: Mapping[str, Any]) -> bytes:
         raise WebhookRefusedError(413, "over 64 KiB")
     try:
         body = base64.b64decode(text, validate=True) if encoded else text.encode()
-    except (ValueError, binascii.Error) as error:
+    except ValueError as error:
         raise WebhookRefusedError(401, "the body cannot be decoded") from error
     if len(body) > MAX_BODY:
         raise WebhookRefusedError(413, "over 64 KiB")
@@ -148,5 +153,5 @@ def _body(event: Mapping[str, Any]) -> bytes:
 def _webhook(key: str) -> Webhook:
     try:
         return Webhook(key)
-    except (ValueError, RuntimeError, binascii.Error) as error:
+    except (ValueError, RuntimeError, EmptyWebhookSecretError) as error:
         raise SettingsError('the webhook key must be "whsec_" and base64 text') from error

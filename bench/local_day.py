@@ -1,0 +1,78 @@
+"""Times the local day as a user runs it: whole processes of `scalper run`, set-up excluded.
+
+`make bench` prints the table and writes bench/results/local_day.json, of which docs/performance.md
+is made. Times are wall-clock seconds of the whole command, the report included.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+RUNS = 3
+BAR_S = 60.0
+"""A day of 10 symbols x 390 minutes is to take less, on 2 cores."""
+
+RESULTS = Path(__file__).parent / "results" / "local_day.json"
+
+
+def main() -> int:
+    """Run, print, write; the exit code is 1 where the median misses the bar."""
+    seconds: list[float] = []
+    summary: dict[str, Any] = {}
+    for number in range(1, RUNS + 1):
+        taken, summary = _one_day()
+        seconds.append(round(taken, 2))
+        print(f"run {number} of {RUNS}: {taken:.2f} s, {summary['trades']} trades")
+    median = statistics.median(seconds)
+    result = {
+        "command": "make bench",
+        "commit": _output("git", "describe", "--always", "--dirty"),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": _machine(),
+        "seconds": seconds,
+        "median_s": median,
+        "bar_s": BAR_S,
+        "ratio_to_bar": round(median / BAR_S, 3),
+        **{key: summary[key] for key in ("symbols", "bars", "ticks", "buys", "cancels", "trades")},
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"median {median:.2f} s of {BAR_S:g} s ({median / BAR_S:.0%}); {result['machine']}")
+    return 0 if median < BAR_S else 1
+
+
+def _one_day() -> tuple[float, dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "workbench.cli", "run", "--out", folder]
+        began = time.monotonic()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=600)
+        taken = time.monotonic() - began
+        text = (Path(folder) / "summary.json").read_text(encoding="utf-8")
+        return taken, json.loads(text)
+
+
+def _machine() -> str:
+    """Return processor, cores usable, system and Python, as far as the system tells."""
+    cpuinfo = Path("/proc/cpuinfo")
+    model = platform.processor() or platform.machine()
+    if cpuinfo.exists():
+        names = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0].partition(":")[2].strip() if names else model
+    cores = os.cpu_count()
+    return f"{model}, {cores} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
