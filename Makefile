@@ -12,6 +12,10 @@ export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export SAM_CLI_TELEMETRY := 0
 
+# Compiled modules are kept, also where the caller keeps none: a day starts three processes.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
+
 BIN := .venv/bin
 UV := $(BIN)/uv
 

@@ -100,6 +100,9 @@ def serve(port: int) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     clock = _Clock()
     setattr(moto.sqs.models, "unix_time_millis", clock.milliseconds)  # noqa: B010 - not exported
+    # moto measures a message's retention by real time, to which a past day's are long expired.
+    kept = "is_message_valid_based_on_retention_period"
+    setattr(moto.sqs.models.SQSBackend, kept, lambda *_: True)
     app = DomainDispatcherApplication(create_backend_app)
     listener = listen(port)
     listener.listen(128)
@@ -135,17 +138,20 @@ class _Clock:
     def before(
         self, app: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
     ) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
-        """Return the application with the clock's path in front, one request at a time.
+        """Return the application with the clock's path in front, the tables one request at a time.
 
         moto looks at a condition first and writes later: of two writers at once both would win.
         """
 
         def dispatch(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             if environ["PATH_INFO"] != CLOCK_PATH:
-                environ["wsgi.input"] = io.BytesIO(body)
+                if not environ.get("HTTP_X_AMZ_TARGET", "").startswith("DynamoDB_"):
+                    return app(environ, start)
+                length = int(environ.get("CONTENT_LENGTH") or 0)
+                environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(length))
                 with self._turn:
                     return app(environ, start)
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             try:
                 self._milliseconds = datetime.fromisoformat(body.decode()).timestamp() * 1000
             except ValueError:

@@ -30,7 +30,12 @@ INTERRUPTED = 130
 UNFINISHED = "unfinished.log"
 """The log of a run that goes on or went wrong; it becomes console.log with the results."""
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 
 BarsArgument = Annotated[
     list[str] | None,

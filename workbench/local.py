@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TextIO
 from uuid import uuid4
 
@@ -33,7 +33,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from scalper.core.session import MINUTE
+from scalper.core.session import MINUTE, floor_minute
 from scalper.shell.errors import ScalperError, SettingsError, UnauthorizedError
 from scalper.shell.relay import POST_ATTEMPTS
 from workbench import aws
@@ -48,6 +48,9 @@ LEAD = timedelta(minutes=5)
 """How long before the open and after the close of a session its schedules are played."""
 
 HALF_MINUTE = timedelta(seconds=30)
+PROGRESS_EVERY = 5
+"""Minutes between two looks at the account for the progress bar."""
+
 START_WITHIN_S = 60.0
 SETTLE_WITHIN_S = 20.0
 LISTEN_WITHIN_S = 20.0
@@ -82,7 +85,7 @@ class Outcome:
 
 
 Progress = Callable[[datetime, int, float], None]
-"""Called after each minute: its time, how many minutes are done, and the P&L since the start."""
+"""Called every few minutes: the time, how many minutes are done, and the P&L since the start."""
 
 
 @contextmanager
@@ -153,6 +156,8 @@ class LocalDay:
         self._equity_usd = 0.0
         self._taken = _Deliveries()
         self._missed = 0
+        self._settled = 0
+        self._now = datetime.min.replace(tzinfo=UTC)
         self._relay: _RelayThread | None = None
         self._handlers: dict[str, Callable[[Any, Any], Any]] = {}
         self._http = httpx.Client(timeout=REQUEST_TIMEOUT_S, trust_env=False)
@@ -167,24 +172,32 @@ class LocalDay:
         schedules = schedules_of(template)
         with ExitStack() as stack:
             webhook_url = stack.enter_context(serving(self._function_url(), "webhook"))
-            self._check_exchange()
+            self._check_servers()
             resources = self._prepare(template, webhook_url)
             stack.enter_context(redirect_stdout(_WithoutMetrics(self._log)))
             self._load_handlers(schedules, resources)
             stack.callback(self._stop_relay)
             self._equity_usd = self._equity()
-            done = 0
-            for day in self._market.days:
-                for minute in _minutes(day):
-                    self._play(minute, schedules, resources)
-                    done += 1
-                    if self._progress is not None:
-                        self._progress(minute, done, self._equity() - self._equity_usd)
+            self._resume(schedules)
+            minutes = [minute for day in self._market.days for minute in _minutes(day)]
+            for done, minute in enumerate(minutes, start=1):
+                self._play(minute, schedules, resources)
+                if self._progress and (done % PROGRESS_EVERY == 0 or done == len(minutes)):
+                    self._progress(minute, done, self._equity() - self._equity_usd)
             orders = self._orders()
             positions = self._get("/v2/positions")
         open_orders = [order for order in orders if order["status"] in _OPEN]
         seconds = time.monotonic() - began
         return Outcome(orders, len(open_orders), len(positions), self._counts, seconds)
+
+    def _resume(self, schedules: Sequence[Schedule]) -> None:
+        """Start the relay at once where a killed day goes on: on AWS it would still run."""
+        self._now = _time(self._get("/exchange/state")["now"])
+        lately = [floor_minute(self._now) - n * MINUTE for n in range(LEAD // MINUTE)]
+        for schedule in schedules:
+            if schedule.handler == "relay.handler":
+                for minute in filter(schedule.is_due, lately):
+                    self._invoke(schedule, minute)
 
     # --- one minute ---------------------------------------------------------------------------
 
@@ -192,26 +205,25 @@ class LocalDay:
         self, minute: datetime, schedules: Sequence[Schedule], resources: aws.Resources
     ) -> None:
         """Play the minute that ends at `minute` and the half minute after it."""
-        now = _time(self._get("/exchange/state")["now"])
-        if now > minute + HALF_MINUTE:
+        if self._now > minute + HALF_MINUTE:
             return
-        if now <= minute:
+        if self._now <= minute:
             self._advance(minute)
             for schedule in schedules:
                 if schedule.is_due(minute):
                     self._invoke(schedule, minute)
-            self._settle()
         self._advance(minute + HALF_MINUTE)
         self._deliver(resources.checkup_queue_url, "checkup.handler")
-        self._settle()
         if self._after_minute is not None:
             self._after_minute(minute)
 
     def _advance(self, to: datetime) -> None:
         """Move the exchange's clock and the queues', and let what follows be taken up."""
         self._post(f"{self._aws_url}{aws.CLOCK_PATH}", content=to.isoformat())
-        self._post(f"{self._exchange_url}/exchange/advance", json={"to": to.isoformat()})
-        self._settle()
+        url = f"{self._exchange_url}/exchange/advance"
+        events = self._post(url, json={"to": to.isoformat()}).json()["events"]
+        self._now = to
+        self._settle(int(events))
 
     def _invoke(self, schedule: Schedule, minute: datetime) -> None:
         event = schedule.event(minute)
@@ -261,22 +273,25 @@ class LocalDay:
                     self._queues.delete_message(
                         QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"]
                     )
+        self._settle()
 
-    def _settle(self) -> None:
-        """Wait until every trade update so far, and those that they cause, were taken up."""
+    def _settle(self, events: int | None = None) -> None:
+        """Wait until every trade update so far, and those that they cause, were taken up.
+
+        `events` is how many there were just now, where the caller knows.
+        """
         if self._relay is None:
             return
-        events = int(self._get("/exchange/state")["events"])
-        while True:
+        if events is None:
+            events = int(self._get("/exchange/state")["events"])
+        while events != self._settled:
             if not self._taken.reached(events - self._missed, SETTLE_WITHIN_S):
                 raise LocalDayError(
                     f"{events - self._missed - self._taken.over} trade updates did not arrive "
                     f"within {SETTLE_WITHIN_S:g} s"
                 )
-            state = self._get("/exchange/state")
-            if int(state["events"]) == events:
-                return
-            events = int(state["events"])
+            self._settled = events
+            events = int(self._get("/exchange/state")["events"])
 
     # --- the relay and the webhook ------------------------------------------------------------
 
@@ -297,7 +312,8 @@ class LocalDay:
                 why = self._relay.failure or "no connection"
                 raise LocalDayError(f"the relay did not connect to the exchange: {why}")
             time.sleep(0.01)
-        self._missed = int(self._get("/exchange/state")["events"]) - self._taken.over
+        self._settled = int(self._get("/exchange/state")["events"])
+        self._missed = self._settled - self._taken.over
 
     def _stop_relay(self) -> None:
         if self._relay is not None:
@@ -320,16 +336,17 @@ class LocalDay:
 
     # --- preparation --------------------------------------------------------------------------
 
-    def _check_exchange(self) -> None:
-        """Refuse an exchange that plays other bars than this run's."""
-        sessions = self._get("/exchange/state").get("sessions", [])
-        plays = {session["date"]: session["symbols"] for session in sessions}
+    def _check_servers(self) -> None:
+        """Refuse an exchange that plays other bars than this run's; set the queues' clock by it."""
+        state = self._get("/exchange/state")
+        plays = {session["date"]: session["symbols"] for session in state["sessions"]}
         for day in self._market.days:
             if plays.get(day.session.day.isoformat()) != sorted(day.bars):
                 raise LocalDayError(
                     f"{self._exchange_url} plays other bars: it does not have the symbols of "
                     f"{day.session.day}"
                 )
+        self._post(f"{self._aws_url}{aws.CLOCK_PATH}", content=state["now"])
 
     def _prepare(self, template: Mapping[str, Any], webhook_url: str) -> aws.Resources:
         """Create the stack's resources, fill the secrets and the list, set the environment."""
@@ -412,7 +429,7 @@ class LocalDay:
             raise LocalDayError(f"the exchange answers {answer.status_code}: {text}")
         return found
 
-    def _post(self, url: str, **content: Any) -> None:
+    def _post(self, url: str, **content: Any) -> httpx.Response:
         try:
             answer = self._http.post(url, **content)
         except httpx.HTTPError as error:
@@ -420,6 +437,7 @@ class LocalDay:
         if answer.status_code != 200:
             text = " ".join(answer.text.split())[:200]
             raise LocalDayError(f"{url} answers {answer.status_code}: {text}")
+        return answer
 
 
 _KEYS = {"APCA-API-KEY-ID": KEY_ID, "APCA-API-SECRET-KEY": SECRET_KEY}

@@ -51,6 +51,7 @@ ABANDON_AFTER = timedelta(seconds=120)
 """A buy that the broker does not know is given up after this, at the earliest."""
 
 ABSENCES_TO_ABANDON = 2
+"""Answers "not found" that it takes to give an order up."""
 
 COOL_DOWN = timedelta(minutes=5)
 """After a refused buy the symbol enters nothing for so long."""

@@ -21,10 +21,15 @@ class Phase(StrEnum):
     """Where a symbol stands."""
 
     TO_BUY = "TO_BUY"
+    """Nothing is held and nothing works: a signal may enter."""
     BUY_SUBMITTED = "BUY_SUBMITTED"
+    """A limit buy is written down, sent or working."""
     TO_SELL = "TO_SELL"
+    """Shares are held and no sell works: passed through at once, rested in after a failed sell."""
     SELL_SUBMITTED = "SELL_SUBMITTED"
+    """Shares are held, and a sell is written down, sent or working."""
     DONE = "DONE"
+    """Liquidated: nothing is entered until the next session."""
 
 
 class Reason(StrEnum):

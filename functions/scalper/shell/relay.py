@@ -8,7 +8,8 @@ replays nothing after a reconnect, so each connect asks for a checkup. Paper sen
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +69,8 @@ def relay_until(relay: Relay, time_left_s: Callable[[], float]) -> dict[str, Any
                 with _connected(relay) as socket:
                     relay.reconcile()
                     count("RelayConnects")
-                    posted += _listen(relay, socket, session, time_left_s)
+                    for taken in _listen(relay, socket, session, time_left_s):
+                        posted += taken
             except InvalidStatus as error:
                 if error.response.status_code == 429:
                     logger.info("another relay holds the connection")
@@ -81,16 +83,16 @@ def relay_until(relay: Relay, time_left_s: Callable[[], float]) -> dict[str, Any
     return {"status": "ok", "posted": posted}
 
 
-def _connected(relay: Relay) -> ClientConnection:
-    """Return a connection that is authenticated and listens to trade_updates."""
-    socket = connect(
+@contextmanager
+def _connected(relay: Relay) -> Iterator[ClientConnection]:
+    """Give a connection that is authenticated and listens to trade_updates."""
+    with connect(
         relay.stream_url,
         open_timeout=OPEN_TIMEOUT_S,
         close_timeout=1,
         ping_interval=PING_INTERVAL_S,
         proxy=None,
-    )
-    try:
+    ) as socket:
         keys = {"key_id": relay.keys.key_id, "secret_key": relay.keys.secret_key}
         _send(socket, {"action": "authenticate", "data": keys})
         if _answer(socket, "authorization").get("status") != "authorized":
@@ -98,10 +100,7 @@ def _connected(relay: Relay) -> ClientConnection:
         _send(socket, {"action": "listen", "data": {"streams": ["trade_updates"]}})
         if "trade_updates" not in _answer(socket, "listening").get("streams", []):
             raise BrokerDownError("the stream does not listen to trade_updates")
-    except BaseException:
-        socket.close()
-        raise
-    return socket
+        yield socket
 
 
 def _listen(
@@ -109,9 +108,8 @@ def _listen(
     socket: ClientConnection,
     session: requests.Session,
     time_left_s: Callable[[], float],
-) -> int:
-    """Post each message of trade_updates on; return how many, when the time is over."""
-    posted = 0
+) -> Iterator[int]:
+    """Post each message of trade_updates on until the time is over; gives 1 for each one taken."""
     while time_left_s() > 0:
         try:
             frame = socket.recv(timeout=LISTEN_SLICE_S)
@@ -123,8 +121,7 @@ def _listen(
         if len(body.encode()) > MAX_BODY:
             logger.warning("message over 64 KiB")
             continue
-        posted += _post(relay, session, body, time_left_s)
-    return posted
+        yield _post(relay, session, body, time_left_s)
 
 
 def _post(

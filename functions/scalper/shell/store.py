@@ -32,6 +32,8 @@ from scalper.shell.telemetry import count, logger
 CLAIM_KEPT = timedelta(days=2)
 DAY_KEPT = timedelta(days=400)
 _HASHES = 2**32
+_READ = ("pk", "sk", "version", "schema", "document")
+"""What a state is read from; the other attributes are for people who look at the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,10 @@ class DynamoStore:
         stored: dict[str, Stored] = {}
         with _errors():
             items = self._items.query(
-                self._states, self._items.sk.between(low, high), consistent_read=True
+                self._states,
+                self._items.sk.between(low, high),
+                consistent_read=True,
+                attributes_to_get=list(_READ),
             )
             while True:
                 try:

@@ -1,0 +1,84 @@
+"""DONE. The day is done."""
+
+from functools import partial
+from typing import Any
+
+from scalper.core.model import (
+    CancelOrder,
+    Phase,
+    Reason,
+)
+from scalper.core.pricing import money
+from tests.core.build import at, bar_closed, checkup, client_id, liquidation, order, seen
+from tests.core.cells.histories import (
+    BAILOUT,
+    DONE,
+    ENTRY,
+    GAVE_UP_AND_DONE,
+    LIQUIDATION,
+    Case,
+    state_case,
+)
+
+CASES: list[Case] = []
+case = partial(state_case, CASES)
+
+for minute in ("10:00", "15:56", "16:00"):
+    case(
+        f"a signal at {minute} enters nothing once the day is done",
+        DONE,
+        bar_closed(minute, signal=True),
+        Reason.DAY_IS_DONE,
+    )
+case(
+    "an order that somebody else made changes nothing once the day is done",
+    DONE,
+    seen("15:56", 1, ENTRY, "filled", 20, client_order_id="by hand"),
+    Reason.UNKNOWN_ORDER,
+)
+case(
+    "old news changes nothing once the day is done",
+    GAVE_UP_AND_DONE,
+    seen("15:56", 1, ENTRY, "canceled", confirmed=True),
+    Reason.NOTHING_NEW,
+)
+case(
+    "an order given up that shows up once the day is done is canceled",
+    GAVE_UP_AND_DONE,
+    seen("15:56", 1, ENTRY, "new"),
+    Reason.LATE_ORDER,
+    commands=(CancelOrder(client_id(), "broker-1"),),
+    halt=Reason.LATE_ORDER,
+)
+LATE_FILL: dict[str, Any] = {
+    "halt": Reason.LATE_ORDER,
+    "settled": (20,),
+    "qty": 20,
+    "cost": money(2000),
+    "entries": 1,
+    "exit_as": BAILOUT,
+}
+case(
+    "an order given up that filled is liquidated once the day is done",
+    GAVE_UP_AND_DONE,
+    seen("15:56", 1, ENTRY, "filled", 20),
+    Reason.LATE_ORDER,
+    **LATE_FILL,
+    phase=Phase.SELL_SUBMITTED,
+    entered_at=at("15:56"),
+    exit_attempts=1,
+    submits=order(2, LIQUIDATION, 20, None, "15:56"),
+)
+case(
+    "an order given up that is found filled after the close is held",
+    GAVE_UP_AND_DONE,
+    seen("16:01", 1, ENTRY, "filled", 20),
+    Reason.AFTER_CLOSE,
+    **LATE_FILL,
+    phase=Phase.TO_SELL,
+    entered_at=at("16:01"),
+)
+case("a checkup finds the day done", DONE, checkup("15:56:30", 0), Reason.DAY_IS_DONE)
+case(
+    "the repeated liquidation finds the day done", DONE, liquidation("15:56", 0), Reason.DAY_IS_DONE
+)

@@ -1,0 +1,460 @@
+"""SELL_SUBMITTED. A sell is under way."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from scalper.core.model import (
+    CancelOrder,
+    Phase,
+    Reason,
+    SubmitOrder,
+)
+from scalper.core.order import ABSENT, REFUSED, Progress
+from scalper.core.pricing import money
+from tests.core.build import (
+    after,
+    bar_closed,
+    checkup,
+    client_id,
+    heard,
+    liquidation,
+    order,
+    rules,
+    seen,
+)
+from tests.core.cells.histories import (
+    BAILING_OUT,
+    BAILOUT,
+    BUYING,
+    ENTRY,
+    GAVE_UP_AND_HOLDS,
+    LIQUIDATION,
+    PARTLY_SOLD,
+    RESTING,
+    SELL_RESENT,
+    SELL_SENT,
+    SELLING,
+    STOP,
+    STOPPING,
+    TARGET,
+    TARGET_2,
+    Case,
+    state_case,
+    working,
+)
+
+WITH_STOP = rules(stop_loss_pct=Decimal(1))
+WITH_HOLD = rules(max_hold=timedelta(minutes=10))
+
+CASES: list[Case] = []
+case = partial(state_case, CASES)
+
+case(
+    "a resting sell stays without limit of time",
+    SELLING,
+    bar_closed("15:54", "1.00"),
+    Reason.STILL_WORKING,
+)
+case(
+    "a sell is the liquidation's from 15:55 on",
+    SELLING,
+    bar_closed("15:55", "1.00"),
+    Reason.AFTER_CUTOFF,
+    by=WITH_STOP,
+)
+case(
+    "a close one grid step above the stop holds on",
+    SELLING,
+    bar_closed("10:01", "99.0001"),
+    Reason.STILL_WORKING,
+    by=WITH_STOP,
+)
+case(
+    "a close at the stop cancels the target",
+    SELLING,
+    bar_closed("10:01", "99.00"),
+    Reason.STOP_LOSS,
+    by=WITH_STOP,
+    exit_as=STOP,
+    cancels=working(SELLING),
+)
+case(
+    "the stop goes by the average cost of the shares bought",
+    after(
+        BUYING, seen("10:00:10", 1, ENTRY, "filled", 20, "90.00"), seen("10:01", 2, TARGET, "new")
+    ),
+    bar_closed("10:02", "89.11"),
+    Reason.STILL_WORKING,
+    by=WITH_STOP,
+)
+case(
+    "a minute without a bar does not stop",
+    SELLING,
+    bar_closed("10:01", None),
+    Reason.STILL_WORKING,
+    by=WITH_STOP,
+)
+case(
+    "an unanswered target cannot be stopped yet",
+    SELL_SENT,
+    bar_closed("10:01", "50.00"),
+    Reason.STILL_WORKING,
+    by=WITH_STOP,
+)
+case(
+    "a market sell is not stopped",
+    BAILING_OUT,
+    bar_closed("10:02", "50.00"),
+    Reason.STILL_WORKING,
+    by=WITH_STOP,
+)
+case(
+    "a stop's cancel of 29 s is waited for",
+    STOPPING,
+    bar_closed("10:01:29", "98.00"),
+    Reason.AWAITING_CONFIRMATION,
+    by=WITH_STOP,
+)
+case(
+    "a stop's cancel without effect is repeated",
+    STOPPING,
+    bar_closed("10:02", "98.00"),
+    Reason.CANCEL_AGAIN,
+    by=WITH_STOP,
+    cancels=working(STOPPING),
+)
+case(
+    "shares held just short of the longest time are held on",
+    SELLING,
+    bar_closed("10:10:09.999"),
+    Reason.STILL_WORKING,
+    by=WITH_HOLD,
+)
+case(
+    "shares held for the longest time are given up",
+    SELLING,
+    bar_closed("10:10:10"),
+    Reason.HELD_TOO_LONG,
+    by=WITH_HOLD,
+    exit_as=STOP,
+    cancels=working(SELLING),
+)
+case(
+    "the answer to the submit makes the sell a live order",
+    SELL_SENT,
+    event := seen("10:00:11", 2, TARGET, "new"),
+    Reason.STILL_WORKING,
+    order=heard(SELL_SENT, event),
+)
+case(
+    "a partial exit works on, and the shares are taken off when it is over",
+    SELLING,
+    event := seen("10:00:30", 2, TARGET, "partially_filled", 5, "100.01"),
+    Reason.PARTLY_FILLED,
+    order=heard(SELLING, event),
+)
+SOLD: dict[str, Any] = {
+    "phase": Phase.TO_BUY,
+    "order": None,
+    "settled": (20, 20),
+    "qty": 0,
+    "cost": 0,
+    "entered_at": None,
+    "pnl": money("0.20"),
+    "trades": 1,
+}
+case(
+    "a full fill frees the symbol for the next entry",
+    SELLING,
+    seen("10:05", 2, TARGET, "filled", 20, "100.01"),
+    Reason.SOLD,
+    **SOLD,
+)
+case(
+    "a full fill of an unanswered sell counts",
+    SELL_SENT,
+    seen("10:05", 2, TARGET, "filled", 20, "100.01"),
+    Reason.SOLD,
+    **SOLD,
+)
+case(
+    "a full fill of a sell whose cancel was asked for counts",
+    STOPPING,
+    seen("10:01:01", 2, TARGET, "filled", 20, "100.01"),
+    Reason.SOLD,
+    **SOLD,
+)
+case(
+    "a full fill after 15:55 ends the day",
+    SELLING,
+    seen("15:55", 2, TARGET, "filled", 20, "100.01"),
+    Reason.LIQUIDATED,
+    **{**SOLD, "phase": Phase.DONE},
+)
+for status in ("canceled", "expired", "rejected", "filled"):
+    case(
+        f"a sell {status} by an event alone awaits its confirmation",
+        SELLING,
+        event := seen("10:01", 2, TARGET, status),
+        Reason.AWAITING_CONFIRMATION,
+        order=heard(SELLING, event, progress=Progress.TERMINAL),
+    )
+for status in ("canceled", "expired", "rejected"):
+    case(
+        f"a target {status} by somebody else is bailed out at market",
+        SELLING,
+        seen("10:01", 2, TARGET, status, confirmed=True),
+        Reason.EXIT_ENDED_UNFILLED,
+        settled=(20, 0),
+        exit_as=BAILOUT,
+        exit_attempts=2,
+        submits=order(3, BAILOUT, 20, None, "10:01"),
+    )
+case(
+    "what a canceled target left over is bailed out, and no more",
+    PARTLY_SOLD,
+    seen("10:01", 2, TARGET, "canceled", 5, "100.01", confirmed=True),
+    Reason.EXIT_ENDED_UNFILLED,
+    settled=(20, 5),
+    qty=15,
+    cost=money(1500),
+    pnl=money("0.05"),
+    trades=1,
+    exit_as=BAILOUT,
+    exit_attempts=2,
+    submits=order(3, BAILOUT, 15, None, "10:01"),
+)
+case(
+    "a target canceled for the stop is sold at market",
+    STOPPING,
+    seen("10:01:01", 2, TARGET, "canceled", confirmed=True),
+    Reason.EXIT_ENDED_UNFILLED,
+    settled=(20, 0),
+    exit_attempts=2,
+    submits=order(3, STOP, 20, None, "10:01:01"),
+)
+case(
+    "a target found canceled after 15:55 is liquidated",
+    SELLING,
+    seen("15:55", 2, TARGET, "canceled", confirmed=True),
+    Reason.EXIT_ENDED_UNFILLED,
+    settled=(20, 0),
+    exit_as=BAILOUT,
+    exit_attempts=2,
+    submits=order(3, LIQUIDATION, 20, None, "15:55"),
+)
+case(
+    "shares of a target that expired at the close are held",
+    SELLING,
+    seen("16:00", 2, TARGET, "expired", confirmed=True),
+    Reason.AFTER_CLOSE,
+    phase=Phase.TO_SELL,
+    order=None,
+    settled=(20, 0),
+    exit_as=BAILOUT,
+)
+case(
+    "a replaced target rests until the broker's position is known",
+    SELLING,
+    seen("10:01", 2, TARGET, "replaced", confirmed=True),
+    Reason.REPLACED_ORDER,
+    phase=Phase.TO_SELL,
+    order=None,
+    settled=(20, 0),
+    exit_as=BAILOUT,
+    halt=Reason.REPLACED_ORDER,
+)
+case(
+    "a target replaced by an event alone halts the symbol and awaits its confirmation",
+    SELLING,
+    event := seen("10:01", 2, TARGET, "replaced"),
+    Reason.AWAITING_CONFIRMATION,
+    order=heard(SELLING, event, progress=Progress.TERMINAL),
+    halt=Reason.REPLACED_ORDER,
+)
+case(
+    "the fifth sell of a position that ends unfilled is the last",
+    replace(BAILING_OUT, exit_attempts=5),
+    seen("10:02", 3, BAILOUT, "rejected", confirmed=True),
+    Reason.EXIT_EXHAUSTED,
+    phase=Phase.TO_SELL,
+    order=None,
+    settled=(20, 0, 0),
+    halt=Reason.EXIT_EXHAUSTED,
+)
+case(
+    "an unknown status of a sell counts as live",
+    SELLING,
+    event := seen("10:01", 2, TARGET, "a_word_of_2031", confirmed=True),
+    Reason.STILL_WORKING,
+    order=heard(SELLING, event),
+)
+case(
+    "a sell refused at its first send rests until the checkup",
+    SELL_SENT,
+    seen("10:00:11", 2, TARGET, REFUSED),
+    Reason.EXIT_REFUSED,
+    phase=Phase.TO_SELL,
+    order=None,
+    settled=(20, 0),
+)
+case(
+    "a refusal of a sell sent again is no answer to the first send",
+    SELL_RESENT,
+    seen("10:00:40", 2, TARGET, REFUSED),
+    Reason.AWAITING_ANSWER,
+    order=replace(working(SELL_RESENT), status=REFUSED, absences=0),
+)
+case(
+    "two absences after the refusal of a sell sent again settle it, and its id is watched",
+    after(
+        SELL_RESENT,
+        seen("10:00:40", 2, TARGET, REFUSED),
+        seen("10:01", 2, TARGET, ABSENT),
+    ),
+    seen("10:01:30", 2, TARGET, ABSENT),
+    Reason.EXIT_REFUSED,
+    phase=Phase.TO_SELL,
+    order=None,
+    settled=(20, 0),
+    abandoned=(client_id(2, TARGET),),
+)
+case(
+    "a refusal of a sell that is known to live is not believed",
+    SELLING,
+    seen("10:01", 2, TARGET, REFUSED),
+    Reason.STILL_WORKING,
+)
+case(
+    "a sell that the broker does not know is sent again however old it is",
+    SELL_SENT,
+    event := seen("11:00", 2, TARGET, ABSENT),
+    Reason.RESENT,
+    order=(again := replace(TARGET_2, sends=2, absences=1, absent_at=event.at)),
+    commands=(SubmitOrder(again),),
+)
+case(
+    "a live sell that is suddenly not found lives on",
+    SELLING,
+    seen("10:01", 2, TARGET, ABSENT),
+    Reason.STILL_WORKING,
+)
+case(
+    "an unknown sell is given up at the close, its shares are not",
+    SELL_SENT,
+    seen("16:00", 2, TARGET, ABSENT),
+    Reason.ABANDONED,
+    phase=Phase.TO_SELL,
+    order=None,
+    settled=(20, 0),
+    abandoned=(client_id(2, TARGET),),
+)
+case(
+    "an unanswered target of before the liquidation is canceled as soon as it shows",
+    after(SELL_SENT, liquidation("15:55")),
+    event := seen("15:55:01", 2, TARGET, "new"),
+    Reason.LIQUIDATING,
+    cancels=heard(SELL_SENT, event),
+)
+case(
+    "a working liquidation order is left alone",
+    after(RESTING, liquidation("15:55")),
+    event := seen("15:55:01", 3, LIQUIDATION, "new"),
+    Reason.STILL_WORKING,
+    order=heard(after(RESTING, liquidation("15:55")), event),
+)
+case(
+    "an order that somebody else made changes nothing while a sell works",
+    SELLING,
+    seen("10:01", 1, ENTRY, "filled", 20, client_order_id="by hand"),
+    Reason.UNKNOWN_ORDER,
+)
+case(
+    "the buy's fill told once more changes nothing while the sell works",
+    SELLING,
+    seen("10:01", 1, ENTRY, "filled", 20),
+    Reason.NOTHING_NEW,
+)
+case(
+    "an order given up that shows up while a sell works is canceled",
+    GAVE_UP_AND_HOLDS,
+    seen("10:11", 1, ENTRY, "new"),
+    Reason.LATE_ORDER,
+    commands=(CancelOrder(client_id(), "broker-1"),),
+    halt=Reason.LATE_ORDER,
+)
+case(
+    "a canceled buy that fills on after all, while a sell works, is watched until its turn comes",
+    after(
+        BUYING,
+        seen("10:02:01", 1, ENTRY, "canceled", confirmed=True),
+        bar_closed("10:10", signal=True),
+        seen("10:10:01", 2, ENTRY, "filled", 20),
+    ),
+    seen("10:11", 1, ENTRY, "canceled", 3, confirmed=True),
+    Reason.LATE_ORDER,
+    halt=Reason.LATE_ORDER,
+    abandoned=(client_id(),),
+)
+case("a checkup lets a sell rest", SELLING, checkup("15:00"), Reason.STILL_WORKING)
+case(
+    "a checkup waits for a cancel of 29 s",
+    STOPPING,
+    checkup("10:01:29"),
+    Reason.AWAITING_CONFIRMATION,
+)
+case(
+    "a checkup repeats a cancel of 30 s",
+    STOPPING,
+    checkup("10:01:30"),
+    Reason.CANCEL_AGAIN,
+    cancels=working(STOPPING),
+)
+case("at the close a checkup cancels nothing", STOPPING, checkup("16:00"), Reason.AFTER_CLOSE)
+case(
+    "the liquidation cancels a resting target before anything is sold",
+    SELLING,
+    liquidation("15:55", 20),
+    Reason.LIQUIDATING,
+    liquidating=True,
+    cancels=working(SELLING),
+)
+case(
+    "the liquidation cannot cancel an unanswered sell",
+    SELL_SENT,
+    liquidation("15:55", 20),
+    Reason.AWAITING_ANSWER,
+    liquidating=True,
+)
+case(
+    "the liquidation lets a market sell work",
+    BAILING_OUT,
+    liquidation("15:55", 20),
+    Reason.STILL_WORKING,
+    liquidating=True,
+)
+case(
+    "the liquidation waits for a stop's cancel",
+    STOPPING,
+    liquidation("10:01:29", 20),
+    Reason.AWAITING_CONFIRMATION,
+    liquidating=True,
+)
+case(
+    "the liquidation repeats a stop's cancel",
+    STOPPING,
+    liquidation("15:55", 20),
+    Reason.CANCEL_AGAIN,
+    liquidating=True,
+    cancels=working(STOPPING),
+)
+case(
+    "at the close a resting target is not canceled any more",
+    SELLING,
+    liquidation("16:00", 20),
+    Reason.AFTER_CLOSE,
+    liquidating=True,
+)

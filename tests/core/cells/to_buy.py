@@ -1,0 +1,263 @@
+"""TO_BUY. Nothing is held: what may enter, and late news."""
+
+from functools import partial
+
+from scalper.core.model import (
+    CancelOrder,
+    Phase,
+    Reason,
+)
+from scalper.core.order import ABSENT, REFUSED
+from scalper.core.pricing import money
+from tests.core.build import (
+    after,
+    at,
+    bar_closed,
+    checkup,
+    client_id,
+    liquidation,
+    order,
+    rules,
+    seen,
+    state,
+)
+from tests.core.cells.histories import (
+    BAILOUT,
+    BUYING,
+    ENTRY,
+    GAVE_UP,
+    IDLE,
+    PARTLY_BOUGHT,
+    SELLING,
+    TARGET,
+    Case,
+    state_case,
+)
+
+CASES: list[Case] = []
+case = partial(state_case, CASES)
+
+case("a minute without a bar decides nothing", IDLE, bar_closed("10:00", None), Reason.NO_BAR)
+case("a bar without a signal enters nothing", IDLE, bar_closed("10:00"), Reason.NO_SIGNAL)
+case(
+    "a signal sends a limit buy at the close, rounded down, of as many shares as the lot buys",
+    IDLE,
+    bar_closed("10:00", "300.0199", signal=True),
+    Reason.BUY_SIGNAL,
+    phase=Phase.BUY_SUBMITTED,
+    submits=order(1, ENTRY, 6, "300.01"),
+)
+case(
+    "the last minute before the liquidation still enters",
+    IDLE,
+    bar_closed("15:54", signal=True),
+    Reason.BUY_SIGNAL,
+    phase=Phase.BUY_SUBMITTED,
+    submits=order(submitted="15:54"),
+)
+for minute in ("15:55", "15:56", "16:00"):
+    case(
+        f"a signal at {minute} enters nothing",
+        IDLE,
+        bar_closed(minute, signal=True),
+        Reason.AFTER_CUTOFF,
+    )
+for reason in (Reason.PAUSED, Reason.ACCOUNT_HALTED, Reason.CLOCK_SKEW, Reason.LATE_TICK):
+    case(
+        f"an entry blocked as {reason} says so",
+        IDLE,
+        bar_closed("10:00", signal=True),
+        reason,
+        by=rules(block=reason),
+    )
+case(
+    "a halted symbol enters nothing",
+    state(halt=Reason.LATE_ORDER),
+    bar_closed("10:00", signal=True),
+    Reason.SYMBOL_HALTED,
+)
+case(
+    "after a refused buy a signal is passed over",
+    state(cool_until=at("10:05")),
+    bar_closed("10:04", signal=True),
+    Reason.COOLING_DOWN,
+)
+case(
+    "a symbol that has cooled down enters",
+    state(cool_until=at("10:05")),
+    bar_closed("10:05", signal=True),
+    Reason.BUY_SIGNAL,
+    phase=Phase.BUY_SUBMITTED,
+    submits=order(submitted="10:05"),
+)
+case(
+    "the day's last allowed entry is not exceeded",
+    state(entries=3),
+    bar_closed("10:00", signal=True),
+    Reason.ENTRY_LIMIT_REACHED,
+    by=rules(max_entries=3),
+)
+case(
+    "the day's last allowed entry is made",
+    state(entries=2),
+    bar_closed("10:00", signal=True),
+    Reason.BUY_SIGNAL,
+    by=rules(max_entries=3),
+    phase=Phase.BUY_SUBMITTED,
+    submits=order(),
+)
+case(
+    "the last ten order numbers are kept for exits",
+    state(generation=989, settled=(0,) * 989),
+    bar_closed("10:00", signal=True),
+    Reason.ORDER_LIMIT_REACHED,
+)
+case(
+    "a lot smaller than one share sends nothing",
+    IDLE,
+    bar_closed("10:00", "2000.01", signal=True),
+    Reason.LOT_TOO_SMALL,
+)
+case(
+    "a lot of exactly one share buys it",
+    IDLE,
+    bar_closed("10:00", "2000.00", signal=True),
+    Reason.BUY_SIGNAL,
+    phase=Phase.BUY_SUBMITTED,
+    submits=order(qty=1, limit="2000.00"),
+)
+case(
+    "an order that somebody else made changes nothing",
+    IDLE,
+    seen("10:00", 1, ENTRY, "filled", 20, client_order_id="by hand"),
+    Reason.UNKNOWN_ORDER,
+)
+for what, foreign in {
+    "symbol": client_id().replace("TSLA", "AAPL"),
+    "day": client_id().replace("0701", "0630"),
+    "mode": client_id().replace("paper", "live"),
+}.items():
+    case(
+        f"an order of another {what} changes nothing",
+        IDLE,
+        seen("10:00", 1, ENTRY, "filled", 20, client_order_id=foreign),
+        Reason.UNKNOWN_ORDER,
+    )
+for status in (ABSENT, REFUSED):
+    case(
+        f"{status} for an order that is over changes nothing",
+        GAVE_UP,
+        seen("10:10", 1, ENTRY, status),
+        Reason.UNKNOWN_ORDER,
+    )
+case(
+    "an order of ours with a number never given halts the symbol",
+    IDLE,
+    seen("10:00", 1, ENTRY, "new"),
+    Reason.UNKNOWN_ORDER,
+    halt=Reason.UNKNOWN_ORDER,
+)
+case(
+    "old news of an order that is over changes nothing",
+    after(BUYING, seen("10:02:01", 1, ENTRY, "canceled", confirmed=True)),
+    seen("10:02:02", 1, ENTRY, "new"),
+    Reason.NOTHING_NEW,
+)
+case(
+    "an order given up that shows up is canceled, and the symbol halted",
+    GAVE_UP,
+    seen("10:03", 1, ENTRY, "new"),
+    Reason.LATE_ORDER,
+    commands=(CancelOrder(client_id(), "broker-1"),),
+    halt=Reason.LATE_ORDER,
+)
+case(
+    "an order given up that shows up at the close is not canceled any more",
+    GAVE_UP,
+    seen("16:00", 1, ENTRY, "new"),
+    Reason.LATE_ORDER,
+    halt=Reason.LATE_ORDER,
+)
+case(
+    "an order given up that filled is sold at market at once",
+    GAVE_UP,
+    seen("10:03", 1, ENTRY, "filled", 20),
+    Reason.LATE_ORDER,
+    halt=Reason.LATE_ORDER,
+    phase=Phase.SELL_SUBMITTED,
+    settled=(20,),
+    qty=20,
+    cost=money(2000),
+    entered_at=at("10:03"),
+    entries=1,
+    exit_as=BAILOUT,
+    exit_attempts=1,
+    submits=order(2, BAILOUT, 20, None, "10:03"),
+)
+case(
+    "an order given up that is found filled after the close is held, for nothing can be sent",
+    GAVE_UP,
+    seen("16:00", 1, ENTRY, "filled", 20),
+    Reason.AFTER_CLOSE,
+    halt=Reason.LATE_ORDER,
+    phase=Phase.TO_SELL,
+    settled=(20,),
+    qty=20,
+    cost=money(2000),
+    entered_at=at("16:00"),
+    entries=1,
+    exit_as=BAILOUT,
+)
+case(
+    "a canceled order that fills on after all is canceled again, and watched from then on",
+    after(BUYING, seen("10:02:01", 1, ENTRY, "canceled", confirmed=True)),
+    seen("10:02:02", 1, ENTRY, "partially_filled", 3),
+    Reason.LATE_ORDER,
+    commands=(CancelOrder(client_id(), "broker-1"),),
+    halt=Reason.LATE_ORDER,
+    abandoned=(client_id(),),
+)
+SOLD_TWICE = after(
+    SELLING,
+    seen("10:01", 2, TARGET, "canceled", confirmed=True),
+    seen("10:01:01", 3, BAILOUT, "filled", 20, "99.00"),
+)
+case(
+    "an exit that is over and fills on after all halts the symbol",
+    SOLD_TWICE,
+    seen("10:02", 2, TARGET, "filled", 20, "100.01"),
+    Reason.LATE_ORDER,
+    halt=Reason.LATE_ORDER,
+    abandoned=(client_id(2, TARGET),),
+)
+case(
+    "of an order that fills on after all only what was not known is sold",
+    after(
+        PARTLY_BOUGHT,
+        seen("10:02:01", 1, ENTRY, "canceled", 8, confirmed=True),
+        seen("10:03", 2, TARGET, "filled", 8, "100.01"),
+    ),
+    seen("10:04", 1, ENTRY, "canceled", 20, confirmed=True),
+    Reason.LATE_ORDER,
+    halt=Reason.LATE_ORDER,
+    abandoned=(client_id(),),
+    phase=Phase.SELL_SUBMITTED,
+    settled=(20, 8),
+    qty=12,
+    cost=money(1200),
+    entered_at=at("10:04"),
+    entries=2,
+    exit_as=BAILOUT,
+    exit_attempts=1,
+    submits=order(3, BAILOUT, 12, None, "10:04"),
+)
+case("a checkup finds nothing to do", IDLE, checkup("10:00:30", 0), Reason.NOTHING_NEW)
+for minute in ("15:55", "16:00"):
+    case(
+        f"the liquidation at {minute} finds nothing and ends the day",
+        IDLE,
+        liquidation(minute, 0),
+        Reason.NOTHING_TO_LIQUIDATE,
+        phase=Phase.DONE,
+        liquidating=True,
+    )

@@ -1,0 +1,183 @@
+"""TO_SELL. Shares rest without a sell."""
+
+from dataclasses import replace
+from functools import partial
+
+from scalper.core.model import (
+    Phase,
+    Reason,
+)
+from scalper.core.pricing import money
+from tests.core.build import bar_closed, checkup, client_id, liquidation, order, seen
+from tests.core.cells.histories import ENTRY, LIQUIDATION, RESTING, TARGET, Case, state_case
+
+CASES: list[Case] = []
+case = partial(state_case, CASES)
+
+case(
+    "a bar leaves resting shares to the checkup",
+    RESTING,
+    bar_closed("10:01"),
+    Reason.AWAITING_RETRY,
+)
+case(
+    "a bar leaves resting shares to the liquidation",
+    RESTING,
+    bar_closed("15:55"),
+    Reason.AFTER_CUTOFF,
+)
+case(
+    "an order that somebody else made does not move resting shares",
+    RESTING,
+    seen("10:01", 1, ENTRY, "new", client_order_id="by hand"),
+    Reason.UNKNOWN_ORDER,
+)
+case(
+    "old news of the buy does not move resting shares",
+    RESTING,
+    seen("10:01", 1, ENTRY, "partially_filled", 8),
+    Reason.NOTHING_NEW,
+)
+case(
+    "a refused exit that fills after all halts the symbol",
+    RESTING,
+    seen("10:01", 2, TARGET, "filled", 20, "100.01"),
+    Reason.LATE_ORDER,
+    halt=Reason.LATE_ORDER,
+    abandoned=(client_id(2, TARGET),),
+)
+for position in (None, 20, 25):
+    case(
+        f"a checkup sends a refused target again where the broker holds {position}",
+        RESTING,
+        checkup("10:00:30", position),
+        Reason.EXIT_RETRIED,
+        phase=Phase.SELL_SUBMITTED,
+        exit_attempts=2,
+        submits=order(3, TARGET, 20, "100.01", "10:00:30"),
+    )
+case(
+    "a position younger than 15 s is not believed",
+    RESTING,
+    checkup("10:00:24.999", 0),
+    Reason.EXIT_RETRIED,
+    phase=Phase.SELL_SUBMITTED,
+    exit_attempts=2,
+    submits=order(3, TARGET, 20, "100.01", "10:00:24.999"),
+)
+case(
+    "no more is sold than the broker holds, and the symbol is halted",
+    RESTING,
+    checkup("10:00:30", 7),
+    Reason.EXIT_RETRIED,
+    phase=Phase.SELL_SUBMITTED,
+    qty=7,
+    cost=money(700),
+    halt=Reason.SOLD_ELSEWHERE,
+    exit_attempts=2,
+    submits=order(3, TARGET, 7, "100.01", "10:00:30"),
+)
+for position in (0, -5):
+    case(
+        f"nothing is sold where the broker holds {position}",
+        RESTING,
+        checkup("10:00:30", position),
+        Reason.SOLD_ELSEWHERE,
+        phase=Phase.TO_BUY,
+        qty=0,
+        cost=0,
+        entered_at=None,
+        halt=Reason.SOLD_ELSEWHERE,
+    )
+    case(
+        f"the day is done where the broker holds {position} after 15:55",
+        RESTING,
+        checkup("15:55:30", position),
+        Reason.SOLD_ELSEWHERE,
+        phase=Phase.DONE,
+        qty=0,
+        cost=0,
+        entered_at=None,
+        halt=Reason.SOLD_ELSEWHERE,
+    )
+case(
+    "a checkup after 15:55 sells at market",
+    RESTING,
+    checkup("15:55:30", 20),
+    Reason.EXIT_RETRIED,
+    phase=Phase.SELL_SUBMITTED,
+    exit_attempts=2,
+    submits=order(3, LIQUIDATION, 20, None, "15:55:30"),
+)
+case(
+    "after five sells of one position the symbol is halted and nothing is sent",
+    replace(RESTING, exit_attempts=5),
+    checkup("10:05"),
+    Reason.EXIT_EXHAUSTED,
+    halt=Reason.EXIT_EXHAUSTED,
+)
+case(
+    "without an order number left nothing is sent",
+    replace(RESTING, generation=999, settled=(0,) * 999),
+    checkup("10:05"),
+    Reason.EXIT_EXHAUSTED,
+    halt=Reason.EXIT_EXHAUSTED,
+)
+case("after the close nothing is sold", RESTING, checkup("16:00", 20), Reason.AFTER_CLOSE)
+case(
+    "the liquidation sells resting shares at market",
+    RESTING,
+    liquidation("15:55", 20),
+    Reason.LIQUIDATING,
+    liquidating=True,
+    phase=Phase.SELL_SUBMITTED,
+    exit_attempts=2,
+    submits=order(3, LIQUIDATION, 20, None, "15:55"),
+)
+case(
+    "the liquidation sells without knowing the broker's position",
+    RESTING,
+    liquidation("15:55"),
+    Reason.LIQUIDATING,
+    liquidating=True,
+    phase=Phase.SELL_SUBMITTED,
+    exit_attempts=2,
+    submits=order(3, LIQUIDATION, 20, None, "15:55"),
+)
+case(
+    "the liquidation has five more attempts",
+    replace(RESTING, exit_attempts=9),
+    liquidation("15:58"),
+    Reason.LIQUIDATING,
+    liquidating=True,
+    phase=Phase.SELL_SUBMITTED,
+    exit_attempts=10,
+    submits=order(3, LIQUIDATION, 20, None, "15:58"),
+)
+case(
+    "the liquidation stops after ten sells of one position",
+    replace(RESTING, exit_attempts=10),
+    liquidation("15:58"),
+    Reason.EXIT_EXHAUSTED,
+    liquidating=True,
+    halt=Reason.EXIT_EXHAUSTED,
+)
+case(
+    "the liquidation finds the shares gone",
+    RESTING,
+    liquidation("15:55", 0),
+    Reason.SOLD_ELSEWHERE,
+    liquidating=True,
+    phase=Phase.DONE,
+    qty=0,
+    cost=0,
+    entered_at=None,
+    halt=Reason.SOLD_ELSEWHERE,
+)
+case(
+    "at the close the liquidation sells nothing any more",
+    RESTING,
+    liquidation("16:00", 20),
+    Reason.AFTER_CLOSE,
+    liquidating=True,
+)

@@ -1,0 +1,423 @@
+"""Fakes that follow the shell's protocols, and a desk that puts them together.
+
+The broker is a small book with scripted faults; the store is the MemoryStore that the conformance
+suite holds against DynamoDB. Both write down what is done to them, in one list, in order.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from typing import Any, TypeVar
+
+from scalper.core.model import Phase, SymbolState
+from scalper.core.order import ClientOrderId, Order, OrderReport, Purpose
+from scalper.core.pricing import DOLLAR, Money
+from scalper.core.session import Session
+from scalper.core.signal import Bar
+from scalper.shell import passes
+from scalper.shell.broker import NOT_UNIQUE, Clock
+from scalper.shell.engine import Engine
+from scalper.shell.errors import ConflictError, RefusedError, StoreDownError
+from scalper.shell.market_data import Bars, Window
+from scalper.shell.memory_store import MemoryStore
+from scalper.shell.settings import Settings
+from scalper.shell.store import Stored
+from scalper.shell.symbols import SymbolRules
+from scalper.shell.webhook import Delivery
+
+T = TypeVar("T")
+Log = list[tuple[Any, ...]]
+
+DAY = date(2025, 3, 5)
+SESSION = Session.of(DAY, "09:30", "16:00")
+OPEN, CLOSE, CUTOFF = SESSION.open, SESSION.close, SESSION.liquidate_at
+LOT: Money = 2000 * DOLLAR
+PRICE: Money = 100 * DOLLAR
+QTY = 20
+"""Shares of a lot at PRICE."""
+
+
+def minute(number: float) -> datetime:
+    """Return a time so many minutes after the open."""
+    return OPEN + timedelta(minutes=number)
+
+
+def client_id(generation: int, purpose: str = "entry", symbol: str = "AAA", day: date = DAY) -> str:
+    return str(ClientOrderId("paper", symbol, day, generation, Purpose(purpose)))
+
+
+def settings(**changes: Any) -> Settings:
+    given: dict[str, Any] = {
+        "symbols_table": "symbols",
+        "state_table": "state",
+        "clock": "broker",
+        "bar_wait_s": 0.0,
+    }
+    return Settings(**given | changes)
+
+
+def always(bars: Sequence[Bar], /) -> bool:
+    return True
+
+
+def never(bars: Sequence[Bar], /) -> bool:
+    return False
+
+
+def bar(start: datetime, close: Money = PRICE) -> Bar:
+    return Bar(start, close, close, close, close, 100)
+
+
+class FakeBroker:
+    """The Broker protocol over a book; `script` a method's next calls to make them fail."""
+
+    def __init__(self, log: Log, now: datetime) -> None:
+        self.log = log
+        self.now = now
+        self.skew = timedelta(0)
+        self.sessions: dict[date, Session | None] = {DAY: SESSION}
+        self.book: dict[str, OrderReport] = {}
+        self.held: dict[str, int] = defaultdict(int)
+        self.cancels_take = True
+        self.positions_answer: dict[str, int] | None = None
+        self.fill_before_answer: Money | None = None
+        self._scripts: dict[str, deque[BaseException | None]] = defaultdict(deque)
+        self._made = 0
+        self._stamps = 0
+
+    # Scripts
+
+    def fail(self, method: str, *errors: BaseException | None) -> None:
+        """Let the method's next calls raise, before they have any effect; None lets one pass."""
+        self._scripts[method].extend(errors)
+
+    def fail_after(self, method: str, error: BaseException) -> None:
+        """Let the method's next call take effect and raise all the same."""
+        self._scripts[f"after {method}"].append(error)
+
+    def always_fail(self, method: str, error: Exception) -> None:
+        self.fail(method, *[error] * 500)
+
+    def heal(self) -> None:
+        self._scripts.clear()
+
+    def _trip(self, method: str) -> None:
+        if self._scripts[method]:
+            error = self._scripts[method].popleft()
+            if error is not None:
+                raise error
+
+    # The protocol
+
+    def clock(self) -> Clock:
+        self._trip("clock")
+        return Clock(self.now + self.skew, is_open=True)
+
+    def session(self, day: date) -> Session | None:
+        self._trip("session")
+        return self.sessions.get(day)
+
+    def submit(self, symbol: str, order: Order) -> OrderReport:
+        self.log.append(("submit", order.client_order_id, order.qty, order.limit))
+        self._trip("submit")
+        if order.client_order_id in self.book:
+            raise RefusedError(422, NOT_UNIQUE, "client_order_id must be unique")
+        if not order.is_buy and order.qty > self.available(symbol):
+            raise RefusedError(403, 40310000, "insufficient qty available for order")
+        self.put(symbol, order.client_order_id, qty=order.qty, limit=order.limit)
+        placed = self.book[order.client_order_id]
+        if self.fill_before_answer is not None:
+            self.fill(order.client_order_id, self.fill_before_answer)
+        self._trip("after submit")
+        return placed
+
+    def cancel(self, broker_id: str) -> None:
+        report = next(one for one in self.book.values() if one.broker_id == broker_id)
+        self.log.append(("cancel", report.client_order_id))
+        self._trip("cancel")
+        if report.status in ("new", "partially_filled"):
+            status = "canceled" if self.cancels_take else "pending_cancel"
+            self.say(report.client_order_id, status=status)
+        self._trip("after cancel")
+
+    def find(self, client_order_id: str) -> OrderReport | None:
+        self.log.append(("find", client_order_id))
+        self._trip("find")
+        report = self.book.get(client_order_id)
+        return None if report is None else replace(report, confirmed=True)
+
+    def open_orders(self) -> list[OrderReport]:
+        self.log.append(("open_orders",))
+        self._trip("open_orders")
+        return [replace(one, confirmed=True) for one in self.book.values() if self._is_open(one)]
+
+    def orders_since(self, start: datetime) -> list[OrderReport]:
+        self.log.append(("orders_since",))
+        self._trip("orders_since")
+        return [replace(one, confirmed=True) for one in self.book.values()]
+
+    def positions(self) -> dict[str, int]:
+        self.log.append(("positions",))
+        self._trip("positions")
+        if self.positions_answer is not None:
+            return self.positions_answer
+        return {symbol: qty for symbol, qty in self.held.items() if qty}
+
+    # What happens at the broker
+
+    def put(
+        self, symbol: str, client_order_id: str, *, qty: int = QTY, limit: Money | None = PRICE
+    ) -> None:
+        """Place an order, also a foreign one."""
+        self._made += 1
+        self.book[client_order_id] = OrderReport(
+            client_order_id=client_order_id,
+            status="new",
+            symbol=symbol,
+            qty=qty,
+            limit=limit,
+            submitted_at=self.now,
+            updated_at=self._stamp(),
+            broker_id=f"b{self._made}",
+        )
+
+    def fill(self, client_order_id: str, price: Money, qty: int | None = None) -> OrderReport:
+        """Fill an order, `qty` shares more or all that is left; return what the broker says."""
+        report = self.book[client_order_id]
+        more = report.qty - report.filled_qty if qty is None else qty
+        filled = report.filled_qty + more
+        made = ClientOrderId.parse(client_order_id)
+        buys = made is not None and made.purpose is Purpose.ENTRY
+        self.held[report.symbol] += more if buys else -more
+        return self.say(
+            client_order_id,
+            status="filled" if filled == report.qty else "partially_filled",
+            filled_qty=filled,
+            filled_value=report.filled_value + more * price,
+        )
+
+    def say(self, client_order_id: str, **changes: Any) -> OrderReport:
+        report = replace(self.book[client_order_id], updated_at=self._stamp(), **changes)
+        self.book[client_order_id] = report
+        return report
+
+    def available(self, symbol: str) -> int:
+        held_for_orders = sum(
+            one.qty - one.filled_qty
+            for one in self.book.values()
+            if one.symbol == symbol and self._is_open(one) and not _is_entry(one)
+        )
+        return self.held[symbol] - held_for_orders
+
+    def _is_open(self, report: OrderReport) -> bool:
+        return report.status not in ("filled", "canceled", "expired", "rejected", "replaced")
+
+    def _stamp(self) -> datetime:
+        self._stamps += 1
+        return self.now + timedelta(microseconds=self._stamps)
+
+
+def _is_entry(report: OrderReport) -> bool:
+    return report.client_order_id.endswith("entry")
+
+
+class RecordingStore(MemoryStore):
+    """The memory store, with a log, faults and a hook before a write."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self.log = log
+        self.down: set[str] = set()
+        self.unreadable: set[str] = set()
+        self.before_save: Callable[[SymbolState], None] | None = None
+
+    def load(self, symbol: str) -> Stored | None:
+        self._trip("load")
+        if symbol in self.unreadable:
+            raise StoreDownError(f"{symbol}: cannot be read")
+        return super().load(symbol)
+
+    def load_all(self, shard: int, shard_count: int) -> dict[str, Stored]:
+        self._trip("load_all")
+        found = super().load_all(shard, shard_count)
+        return {s: one for s, one in found.items() if s not in self.unreadable}
+
+    def save(self, before: Stored, state: SymbolState) -> Stored:
+        self._trip("save")
+        if self.before_save is not None:
+            self.before_save(state)
+        if state.symbol in self.unreadable:
+            raise ConflictError(f"{state.symbol}: there is an item")
+        stored = super().save(before, state)
+        order = state.order.client_order_id if state.order else None
+        self.log.append(("save", state.symbol, state.phase.value, order))
+        return stored
+
+    def claim_minute(self, minute: datetime, shard: int, shard_count: int) -> bool:
+        self._trip("claim_minute")
+        self.log.append(("claim", minute))
+        return super().claim_minute(minute, shard, shard_count)
+
+    def account_halt(self) -> str:
+        self._trip("account_halt")
+        return super().account_halt()
+
+    def record_day(self, day: date, summary: str) -> None:
+        self._trip("record_day")
+        super().record_day(day, summary)
+
+    def lose(self, symbol: str) -> None:
+        del self._states[symbol]
+
+    def _trip(self, method: str) -> None:
+        if method in self.down or "all" in self.down:
+            raise StoreDownError("the state table does not answer")
+
+
+class FakeMarket:
+    """The MarketData protocol over bars that the test puts there."""
+
+    def __init__(self) -> None:
+        self.by_symbol: dict[str, list[Bar]] = {}
+        self.asked: list[tuple[tuple[str, ...], datetime, datetime]] = []
+        self.error: Exception | None = None
+        self.refused: tuple[str, ...] = ()
+
+    def bars(self, symbols: Sequence[str], start: datetime, end: datetime) -> Bars:
+        self.asked.append((tuple(symbols), start, end))
+        if self.error is not None:
+            raise self.error
+        found = {
+            symbol: [one for one in self.by_symbol.get(symbol, []) if start <= one.start <= end]
+            for symbol in symbols
+        }
+        return Bars({symbol: bars for symbol, bars in found.items() if bars}, self.refused)
+
+
+class FakeSymbols:
+    """The Symbols protocol over a dictionary."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, SymbolRules] = {}
+        self.refused: tuple[str, ...] = ()
+        self.error: Exception | None = None
+
+    def read(self) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
+        if self.error is not None:
+            raise self.error
+        return dict(self.rows), self.refused
+
+
+@dataclass
+class RecordingOutbox:
+    """The Outbox protocol; keeps what it is given."""
+
+    checkups: list[int] = field(default_factory=list)
+    mails: list[tuple[str, str]] = field(default_factory=list)
+
+    def checkup_in(self, delay_s: int, at: datetime) -> None:
+        self.checkups.append(delay_s)
+
+    def notify(self, subject: str, text: str) -> None:
+        self.mails.append((subject, text))
+
+
+def in_turn(tasks: Sequence[Callable[[], T]], /) -> list[T]:
+    """Run tasks one after the other; as the pool does, all of them before the first error."""
+    results: list[T] = []
+    first: Exception | None = None
+    for task in tasks:
+        try:
+            results.append(task())
+        except Exception as error:  # noqa: BLE001 - raised below
+            first = first or error
+    if first is not None:
+        raise first
+    return results
+
+
+class Desk:
+    """One account under an engine of fakes, and its functions as a test calls them."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.log: Log = []
+        self.broker = FakeBroker(self.log, OPEN)
+        self.store = RecordingStore(self.log)
+        self.market = FakeMarket()
+        self.symbols = FakeSymbols()
+        self.outbox = RecordingOutbox()
+        self.engine = Engine(
+            settings=settings(**changes),
+            store=self.store,
+            broker=self.broker,
+            window=Window(self.market),
+            symbols=self.symbols,
+            outbox=self.outbox,
+            fan_out=in_turn,
+        )
+
+    def trade(self, *names: str, **row: Any) -> None:
+        """Put symbols into the table, with an always-buy signal and a bar at each minute."""
+        for name in names:
+            given: dict[str, Any] = {"lot": LOT, "signal": always}
+            self.symbols.rows[name] = SymbolRules(name, **given | row)
+            ticks = [*SESSION.ticks()]
+            self.market.by_symbol[name] = [bar(at - timedelta(minutes=1)) for at in ticks]
+
+    def tick(self, number: float, **late: Any) -> dict[str, Any]:
+        self.broker.now = minute(number) + late.get("late", timedelta(0))
+        return passes.tick(self.engine, passes.TickDue(minute(number)))
+
+    def checkup(self, number: float) -> dict[str, Any]:
+        self.broker.now = minute(number)
+        return passes.checkup(self.engine, minute(number))
+
+    def liquidate(self, at: datetime) -> dict[str, Any]:
+        self.broker.now = at
+        return passes.liquidate(self.engine, at)
+
+    def close_day(self, at: datetime) -> dict[str, Any]:
+        self.broker.now = at
+        return passes.close_day(self.engine, at)
+
+    def update(self, report: OrderReport, at: datetime, price: Money | None = None) -> Any:
+        self.broker.now = at
+        return passes.trade_update(self.engine, Delivery(report, price, at))
+
+    def state(self, symbol: str = "AAA") -> SymbolState:
+        stored = MemoryStore.load(self.store, symbol)
+        assert stored is not None
+        return stored.state
+
+    def phase(self, symbol: str = "AAA") -> Phase:
+        return self.state(symbol).phase
+
+    def sent(self) -> list[tuple[Any, ...]]:
+        """Return what was sent to the broker with an effect, in order."""
+        return [one for one in self.log if one[0] in ("submit", "cancel")]
+
+    def submitted(self) -> list[str]:
+        return [one[1] for one in self.log if one[0] == "submit"]
+
+    def buy(self, number: float = 1, symbol: str = "AAA") -> str:
+        """Tick so that a buy works; return its client id."""
+        if symbol not in self.symbols.rows:
+            self.trade(symbol)
+        self.tick(number)
+        order = self.state(symbol).order
+        assert order is not None
+        assert order.is_buy
+        return order.client_order_id
+
+    def hold(self, number: float = 1, symbol: str = "AAA") -> str:
+        """Buy, fill and tell it, so that the target works; return the target's client id."""
+        report = self.broker.fill(self.buy(number, symbol), PRICE)
+        self.update(report, minute(number) + timedelta(seconds=10), PRICE)
+        order = self.state(symbol).order
+        assert order is not None
+        assert order.purpose is Purpose.TARGET
+        return order.client_order_id
+
+    def stop_entries(self) -> None:
+        self.symbols.rows = {s: replace(r, signal=never) for s, r in self.symbols.rows.items()}

@@ -1,0 +1,454 @@
+"""Flat before the close, whatever is down; nothing sent from the close on; the day's summary."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from scalper.core.model import Phase, Reason
+from scalper.core.pricing import CENT, DOLLAR
+from scalper.core.session import Session
+from scalper.shell import passes
+from scalper.shell.errors import BrokerDownError, RefusedError, UnknownOutcomeError
+from tests.shell.conftest import Records
+from tests.shell.fakes import CLOSE, CUTOFF, DAY, PRICE, QTY, Desk, client_id, minute, never
+
+MINUTE = timedelta(minutes=1)
+
+
+def sell(generation: int, qty: int = QTY) -> tuple[object, ...]:
+    return ("submit", client_id(generation, "liquidation"), qty, None)
+
+
+def tick_at(desk: Desk, at: object) -> dict[str, object]:
+    desk.broker.now = at  # type: ignore[assignment]
+    return passes.tick(desk.engine, passes.TickDue(desk.broker.now))
+
+
+class TestDue:
+    def test_before_its_time_it_does_nothing(self, desk: Desk):
+        desk.hold(1)
+        desk.log.clear()
+        assert desk.liquidate(CUTOFF - MINUTE) == {"status": "not due", "flat": None}
+        assert desk.log == []
+
+    def test_a_holiday_has_none(self, desk: Desk):
+        desk.broker.sessions.clear()
+        assert desk.liquidate(CUTOFF)["status"] == "not due"
+
+    def test_a_half_day_is_liquidated_five_minutes_before_its_close(self, desk: Desk):
+        half = Session.of(DAY, "09:30", "13:00")
+        desk.broker.sessions[DAY] = half
+        desk.hold(1)
+        assert desk.liquidate(half.close - 6 * MINUTE)["status"] == "not due"
+        assert desk.liquidate(half.close - 5 * MINUTE)["status"] == "ok"
+        assert desk.sent()[-1] == sell(3)
+
+    def test_nothing_to_do_is_done(self, desk: Desk):
+        desk.trade("AAA", signal=never)
+        desk.tick(1)
+        assert desk.liquidate(CUTOFF) == {"status": "ok", "flat": True, "left": []}
+        assert desk.phase() is Phase.DONE
+        assert desk.sent() == []
+
+
+class TestBeforeTheClose:
+    def test_the_target_is_canceled_before_the_market_sell(self, desk: Desk):
+        target = desk.hold(1)
+        sent = len(desk.sent())
+        answer = desk.liquidate(CUTOFF)
+        assert desk.sent()[sent:] == [("cancel", target), sell(3)]
+        assert answer == {"status": "ok", "flat": False, "left": ["AAA"]}
+        desk.broker.fill(client_id(3, "liquidation"), PRICE)
+        assert desk.liquidate(CUTOFF + MINUTE) == {"status": "ok", "flat": True, "left": []}
+        assert desk.phase() is Phase.DONE
+        assert len(desk.sent()) == sent + 2
+
+    def test_a_cancel_that_takes_its_time_is_waited_for_and_nothing_sold_before(self, desk: Desk):
+        target = desk.hold(1)
+        desk.broker.cancels_take = False
+        sent = len(desk.sent())
+        desk.liquidate(CUTOFF)
+        assert desk.sent()[sent:] == [("cancel", target)]
+        finds = [one for one in desk.log if one == ("find", target)]
+        assert len(finds) == 1 + passes.CANCEL_POLLS
+        desk.broker.say(target, status="canceled")
+        desk.liquidate(CUTOFF + MINUTE)
+        assert desk.sent()[sent:] == [("cancel", target), sell(3)]
+
+    def test_a_target_that_fills_as_it_is_canceled_is_not_sold_again(self, desk: Desk):
+        """Known fault 1: never short."""
+        target = desk.hold(1)
+        canceled = desk.broker.cancel
+
+        def cancel(broker_id: str) -> None:
+            desk.broker.fill(target, PRICE + CENT)
+            canceled(broker_id)
+
+        desk.broker.cancel = cancel  # type: ignore[method-assign]
+        desk.liquidate(CUTOFF)
+        assert desk.broker.held["AAA"] == 0
+        assert desk.phase() is Phase.DONE
+        assert desk.submitted() == [client_id(1), target]
+
+    def test_a_working_buy_is_canceled(self, desk: Desk):
+        desk.buy(380)
+        desk.liquidate(CUTOFF)
+        assert desk.sent()[-1] == ("cancel", client_id(1))
+        assert desk.phase() is Phase.DONE
+
+    def test_a_partly_filled_buy_is_canceled_and_what_it_bought_is_sold(self, desk: Desk):
+        desk.buy(384)
+        desk.broker.fill(client_id(1), PRICE, 7)
+        desk.liquidate(CUTOFF)
+        assert desk.sent()[-2:] == [("cancel", client_id(1)), sell(2, 7)]
+
+    def test_a_buy_that_fills_after_it_is_sold_at_market(self, desk: Desk):
+        """Known fault 2."""
+        desk.buy(384)
+        desk.broker.cancels_take = False
+        desk.liquidate(CUTOFF)
+        desk.update(desk.broker.fill(client_id(1), PRICE), CUTOFF + MINUTE / 2, PRICE)
+        assert desk.sent()[-1] == sell(2)
+
+    def test_an_unanswered_buy_that_shows_up_is_canceled(self, desk: Desk):
+        desk.trade("AAA")
+        desk.broker.fail_after("submit", UnknownOutcomeError("504"))
+        desk.tick(384)
+        desk.liquidate(CUTOFF)
+        assert desk.sent()[-1] == ("cancel", client_id(1))
+        assert desk.phase() is Phase.DONE
+
+    def test_a_refused_sale_is_retried_by_each_repetition_within_bounds(self, desk: Desk):
+        desk.hold(1)
+        desk.broker.always_fail("submit", RefusedError(403, 40310000, "insufficient qty"))
+        for number in range(4):
+            desk.liquidate(CUTOFF + number * MINUTE)
+        sales = [one for one in desk.submitted() if one.endswith("liquidation")]
+        assert sales == [client_id(number, "liquidation") for number in (3, 4, 5, 6)]
+        desk.broker.heal()
+        desk.liquidate(CUTOFF + 4 * MINUTE)
+        assert desk.sent()[-1] == sell(7)
+
+    def test_an_unanswered_sale_is_sent_again_under_the_same_id(self, desk: Desk):
+        desk.hold(1)
+        desk.broker.fail("submit", UnknownOutcomeError("504"))
+        desk.liquidate(CUTOFF)
+        desk.liquidate(CUTOFF + MINUTE)
+        assert desk.sent()[-2:] == [sell(3), sell(3)]
+        assert [one for one in desk.broker.book if one.endswith("liquidation")] == [sell(3)[1]]
+
+    def test_one_symbols_failure_does_not_stop_the_others(self, desk: Desk, records: Records):
+        desk.hold(1, "AAA")
+        desk.hold(2, "BBB")
+        desk.stop_entries()
+        desk.broker.fail("cancel", BrokerDownError("not said by the adapter"))
+        answer = desk.liquidate(CUTOFF)
+        assert desk.sent()[-1] == ("submit", client_id(3, "liquidation", "BBB"), QTY, None)
+        assert answer["left"] == ["AAA", "BBB"]
+        assert len(records.of("symbol failed")) == 1
+
+    def test_foreign_shares_and_orders_stay(self, desk: Desk):
+        desk.hold(1)
+        desk.broker.held["AAA"] += 100
+        desk.broker.held["ZZZ"] = 50
+        desk.broker.put("AAA", "by-hand")
+        desk.liquidate(CUTOFF)
+        desk.broker.fill(client_id(3, "liquidation"), PRICE)
+        desk.liquidate(CUTOFF + MINUTE)
+        assert dict(desk.broker.held) == {"AAA": 100, "ZZZ": 50}
+        assert desk.broker.book["by-hand"].status == "new"
+
+    def test_a_position_below_ours_is_adopted(self, desk: Desk, records: Records):
+        desk.hold(1)
+        desk.broker.say(client_id(2, "target"), status="canceled")
+        desk.broker.fail("submit", RefusedError(403, 40310000, "insufficient qty"))
+        desk.stop_entries()
+        desk.tick(2)
+        assert desk.phase() is Phase.TO_SELL
+        desk.broker.held["AAA"] = 5
+        desk.liquidate(CUTOFF)
+        assert desk.sent()[-1][2:] == (5, None)
+        assert desk.state().halt is Reason.SOLD_ELSEWHERE
+
+    def test_orders_that_cannot_be_listed_raise_to_be_invoked_again(self, desk: Desk):
+        desk.hold(1)
+        desk.broker.fail("orders_since", BrokerDownError("down"))
+        with pytest.raises(BrokerDownError):
+            desk.liquidate(CUTOFF)
+        desk.liquidate(CUTOFF)
+        assert desk.sent()[-1] == sell(3)
+
+    def test_positions_and_open_orders_that_cannot_be_read_stop_nothing(self, desk: Desk):
+        desk.hold(1)
+        desk.broker.fail("open_orders", BrokerDownError("down"))
+        desk.broker.fail("positions", BrokerDownError("down"))
+        desk.liquidate(CUTOFF)
+        assert desk.sent()[-1] == sell(3)
+
+
+class TestWithoutTheTable:
+    def test_it_works_from_the_brokers_orders_alone(self, desk: Desk, records: Records):
+        target = desk.hold(1, "AAA")
+        desk.buy(384, "BBB")
+        desk.store.down.add("all")
+        sent = len(desk.sent())
+        assert desk.liquidate(CUTOFF)["left"] == ["AAA"]
+        assert desk.sent()[sent:] == [
+            ("cancel", target),
+            sell(3),
+            ("cancel", client_id(1, symbol="BBB")),
+        ]
+        assert "liquidating without the table" in records.messages()
+
+    def test_repeated_it_sells_once(self, desk: Desk):
+        desk.hold(1)
+        desk.store.down.add("all")
+        for number in range(4):
+            desk.liquidate(CUTOFF + number * MINUTE)
+        assert desk.submitted().count(client_id(3, "liquidation")) == 1
+        desk.broker.fill(client_id(3, "liquidation"), PRICE)
+        assert desk.liquidate(CUTOFF + 4 * MINUTE)["flat"] is True
+
+    def test_the_table_back_again_takes_up_what_was_done_without_it(self, desk: Desk):
+        desk.hold(1)
+        desk.store.down.add("all")
+        desk.liquidate(CUTOFF)
+        desk.store.down.clear()
+        assert desk.state().generation == 2
+        desk.broker.fill(client_id(3, "liquidation"), PRICE)
+        desk.liquidate(CUTOFF + MINUTE)
+        assert desk.liquidate(CUTOFF + 2 * MINUTE)["flat"] is True
+        assert (desk.phase(), desk.broker.held["AAA"]) == (Phase.DONE, 0)
+
+    def test_a_missing_item_is_rebuilt(self, desk: Desk):
+        desk.hold(1)
+        desk.store.lose("AAA")
+        desk.liquidate(CUTOFF)
+        assert desk.sent()[-1] == sell(3)
+
+    def test_an_unreadable_item_is_liquidated_from_the_brokers_orders(
+        self, desk: Desk, records: Records
+    ):
+        desk.hold(1, "AAA")
+        desk.hold(2, "BBB")
+        desk.stop_entries()
+        desk.store.unreadable.add("AAA")
+        answer = desk.liquidate(CUTOFF)
+        assert answer == {"status": "ok", "flat": False, "left": ["AAA", "BBB"]}
+        assert [one for one in desk.submitted() if one.endswith("liquidation")] == [
+            client_id(3, "liquidation", "BBB"),
+            client_id(3, "liquidation"),
+        ]
+        for symbol in ("AAA", "BBB"):
+            desk.broker.fill(client_id(3, "liquidation", symbol), PRICE)
+        assert desk.liquidate(CUTOFF + MINUTE)["flat"] is True
+        assert len([one for one in desk.submitted() if one.endswith("liquidation")]) == 2
+
+
+class TestTheTicksPart:
+    def test_from_the_cutoff_on_nothing_is_entered(self, desk: Desk):
+        desk.trade("AAA", "BBB")
+        for at in (CUTOFF, CUTOFF + MINUTE, CLOSE - MINUTE, CLOSE):
+            tick_at(desk, at)
+        assert desk.sent() == []
+
+    def test_the_last_minute_before_the_cutoff_enters(self, desk: Desk):
+        desk.trade("AAA")
+        tick_at(desk, CUTOFF - MINUTE)
+        assert desk.submitted() == [client_id(1)]
+
+    def test_its_minute_is_the_liquidations_own(self, desk: Desk):
+        desk.hold(1)
+        sent = desk.sent()
+        tick_at(desk, CUTOFF)
+        assert desk.sent() == sent
+
+    def test_a_minute_later_the_tick_liquidates_too(self, desk: Desk):
+        target = desk.hold(1)
+        sent = len(desk.sent())
+        tick_at(desk, CUTOFF + MINUTE)
+        assert desk.sent()[sent:] == [("cancel", target), sell(3)]
+
+    def test_tick_and_liquidation_together_sell_once(self, desk: Desk):
+        desk.hold(1)
+        raced: list[int] = []
+
+        def race(state: object) -> None:
+            if not raced:
+                raced.append(1)
+                tick_at(desk, CUTOFF + MINUTE)
+
+        desk.store.before_save = race
+        desk.liquidate(CUTOFF + MINUTE)
+        assert raced
+        assert desk.submitted().count(client_id(3, "liquidation")) == 1
+        assert desk.broker.available("AAA") == 0
+
+
+class TestFromTheCloseOn:
+    @pytest.mark.parametrize("at", [CLOSE, CLOSE + MINUTE, CLOSE + timedelta(hours=3)])
+    @pytest.mark.parametrize("what", ["target", "buy", "unanswered", "refused", "abandoned"])
+    def test_nothing_is_sent(self, at: object, what: str):
+        desk = Desk()
+        if what == "target":
+            desk.hold(380)
+        elif what == "buy":
+            desk.buy(380)
+        elif what == "unanswered":
+            desk.trade("AAA")
+            desk.broker.fail_after("submit", UnknownOutcomeError("504"))
+            desk.tick(380)
+        elif what == "refused":
+            report = desk.broker.fill(desk.buy(380), PRICE)
+            desk.broker.fail("submit", RefusedError(403, 40310000, "insufficient qty"))
+            desk.update(report, minute(380), PRICE)
+        else:
+            desk.trade("AAA")
+            desk.broker.always_fail("submit", UnknownOutcomeError("504"))
+            desk.tick(370)
+            desk.stop_entries()
+            for number in (371, 372, 373):
+                desk.tick(number)
+            desk.broker.heal()
+            desk.broker.put("AAA", client_id(1))
+        sent = desk.sent()
+        tick_at(desk, CLOSE)
+        desk.checkup(390)
+        desk.liquidate(at)  # type: ignore[arg-type]
+        desk.close_day(at)  # type: ignore[arg-type]
+        assert desk.sent() == sent
+
+    def test_an_intent_found_alive_at_the_close_is_not_canceled_any_more(self, desk: Desk):
+        desk.trade("AAA")
+        desk.broker.fail("submit", UnknownOutcomeError("504"))
+        desk.tick(384)
+        desk.stop_entries()
+        desk.broker.always_fail("find", BrokerDownError("down"))
+        desk.liquidate(CUTOFF)
+        desk.broker.heal()
+        desk.broker.put("AAA", client_id(1))
+        sent = desk.sent()
+        desk.liquidate(CLOSE)
+        assert desk.sent() == sent
+
+    def test_what_is_left_is_said_with_an_alarm(self, desk: Desk, records: Records):
+        desk.hold(1)
+        assert desk.liquidate(CLOSE) == {"status": "ok", "flat": False, "left": ["AAA"]}
+        assert "not flat" in records.messages()
+
+    def test_a_liquidation_delivered_after_the_close_goes_by_the_time_it_is(self, desk: Desk):
+        desk.hold(1)
+        sent = desk.sent()
+        desk.broker.now = CLOSE + MINUTE
+        assert passes.liquidate(desk.engine, CUTOFF)["left"] == ["AAA"]
+        assert desk.sent() == sent
+
+    def test_a_liquidation_of_yesterday_is_not_due_today(self, desk: Desk):
+        yesterday = Session.of(DAY - timedelta(days=1), "09:30", "16:00")
+        desk.broker.sessions[yesterday.day] = yesterday
+        desk.hold(1)
+        before = desk.state()
+        desk.broker.now = minute(5)
+        assert passes.liquidate(desk.engine, yesterday.liquidate_at)["status"] == "not due"
+        assert desk.state() == before
+
+
+class TestCloseDay:
+    def day(self, desk: Desk) -> None:
+        """Two round trips, one of them at a loss, on two symbols."""
+        desk.broker.fill(desk.hold(1, "AAA"), PRICE + CENT)
+        desk.stop_entries()
+        target = desk.hold(2, "BBB")
+        desk.stop_entries()
+        desk.tick(3)
+        desk.liquidate(CUTOFF)
+        assert desk.broker.book[target].status == "canceled"
+        desk.broker.fill(client_id(3, "liquidation", "BBB"), PRICE - DOLLAR)
+        desk.liquidate(CUTOFF + MINUTE)
+
+    def test_the_summary_has_the_days_numbers(self, desk: Desk):
+        self.day(desk)
+        answer = desk.close_day(CLOSE + 5 * MINUTE)
+        assert answer["session"] == "2025-03-05"
+        assert answer["flat"] is True
+        assert (answer["positions"], answer["open_orders"]) == ({}, [])
+        assert answer["trades"] == 2
+        assert answer["pnl_usd"] == pytest.approx(QTY * 0.01 - QTY * 1.0)
+        assert json.loads(desk.store.days[DAY]) == answer
+
+    def test_the_owner_gets_one_mail(self, desk: Desk):
+        self.day(desk)
+        desk.close_day(CLOSE + 5 * MINUTE)
+        ((subject, text),) = desk.outbox.mails
+        assert subject == "Scalper 2025-03-05: -$19.80, 2 trades, flat"
+        assert text.splitlines()[2:] == [
+            "AAA           1 trades         0.20",
+            "BBB           1 trades       -20.00",
+        ]
+
+    def test_it_reads_the_broker_alone(self, desk: Desk):
+        self.day(desk)
+        for symbol in ("AAA", "BBB"):
+            desk.store.lose(symbol)
+        assert desk.close_day(CLOSE)["trades"] == 2
+
+    def test_a_table_that_is_down_keeps_nobody_uninformed(self, desk: Desk, records: Records):
+        self.day(desk)
+        desk.store.down.add("all")
+        assert desk.close_day(CLOSE)["trades"] == 2
+        assert len(desk.outbox.mails) == 1
+        assert "request failed" in records.messages()
+
+    def test_not_flat_is_said_in_answer_log_and_mail(self, desk: Desk, records: Records):
+        desk.hold(1)
+        desk.broker.held["AAA"] += 100
+        desk.broker.held["ZZZ"] = 3
+        answer = desk.close_day(CLOSE)
+        assert answer["flat"] is False
+        assert answer["positions"] == {"AAA": QTY}
+        assert answer["open_orders"] == [client_id(2, "target")]
+        assert "not flat" in records.messages()
+        ((subject, text),) = desk.outbox.mails
+        assert subject.endswith("NOT FLAT")
+        assert f"STILL HELD: {QTY} AAA" in text
+        assert f"STILL OPEN: {client_id(2, 'target')}" in text
+
+    def test_before_the_close_it_waits(self, desk: Desk):
+        assert desk.close_day(CLOSE - MINUTE) == {"status": "not closed", "session": "2025-03-05"}
+        assert desk.outbox.mails == []
+
+    def test_a_schedule_that_fires_hours_after_a_half_days_close_sends_no_second_mail(
+        self, desk: Desk
+    ):
+        desk.broker.sessions[DAY] = Session.of(DAY, "09:30", "13:00")
+        close = desk.broker.sessions[DAY].close  # type: ignore[union-attr]
+        desk.close_day(close + 10 * MINUTE)
+        desk.close_day(CLOSE + 10 * MINUTE)
+        assert len(desk.outbox.mails) == 1
+        assert len(desk.store.days) == 1
+
+    def test_a_day_without_orders_is_flat(self, desk: Desk):
+        answer = desk.close_day(CLOSE)
+        assert (answer["flat"], answer["trades"], answer["pnl_usd"]) == (True, 0, 0.0)
+
+    @pytest.mark.parametrize("method", ["orders_since", "positions", "session"])
+    def test_a_broker_that_does_not_answer_raises_to_be_invoked_again(
+        self, desk: Desk, method: str
+    ):
+        desk.broker.fail(method, BrokerDownError("down"))
+        with pytest.raises(BrokerDownError):
+            desk.close_day(CLOSE)
+        assert desk.outbox.mails == []
+
+    def test_orders_of_another_day_or_mode_do_not_count(self, desk: Desk):
+        self.day(desk)
+        yesterday = client_id(1, day=DAY - timedelta(days=1), symbol="CCC")
+        live = client_id(1, symbol="CCC").replace("paper", "live")
+        for name in (yesterday, live):
+            desk.broker.put("CCC", name)
+            desk.broker.book[name] = replace(
+                desk.broker.book[name], status="filled", filled_qty=5, filled_value=5
+            )
+        assert desk.close_day(CLOSE)["trades"] == 2

@@ -1,0 +1,775 @@
+"""Each minute decides once for every symbol; what fails stops only what needs it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from scalper.core.model import Phase, Reason, SymbolState
+from scalper.core.pricing import CENT, DOLLAR
+from scalper.core.session import Session, floor_minute, new_york_day
+from scalper.core.signal import Bar
+from scalper.shell import passes
+from scalper.shell.broker import Clock
+from scalper.shell.codec import SCHEMA
+from scalper.shell.errors import (
+    BrokerDownError,
+    RefusedError,
+    StoreDownError,
+    UnauthorizedError,
+    UnknownOutcomeError,
+)
+from scalper.shell.market_data import Bars
+from scalper.shell.memory_store import MemoryStore
+from scalper.shell.store import Stored, in_shard
+from tests.shell.conftest import Records
+from tests.shell.fakes import (
+    CLOSE,
+    CUTOFF,
+    DAY,
+    OPEN,
+    PRICE,
+    QTY,
+    Desk,
+    always,
+    bar,
+    client_id,
+    minute,
+    never,
+)
+
+
+def reasons(records: Records, symbol: str = "AAA") -> list[str]:
+    return [str(r.__dict__["reason"]) for r in records.of("decision") if r.symbol == symbol]  # type: ignore[attr-defined]
+
+
+class TestIdle:
+    def test_an_idle_tick_writes_nothing_but_its_claim(self, desk: Desk):
+        desk.trade("AAA", "BBB", signal=never)
+        desk.tick(1)
+        desk.log.clear()
+        assert desk.tick(2) == {
+            "status": "ok",
+            "minute": "2025-03-05T14:32:00+00:00",
+            "symbols": 2,
+            "busy": 0,
+        }
+        assert desk.log == [("claim", minute(2))]
+        assert desk.outbox.checkups == []
+
+    def test_the_broker_is_asked_for_orders_only_where_one_is_in_question(self, desk: Desk):
+        desk.trade("AAA", "BBB", signal=never)
+        desk.tick(1)
+        desk.trade("BBB")
+        desk.tick(2)
+        desk.stop_entries()
+        desk.log.clear()
+        desk.tick(3)
+        assert desk.log == [("claim", minute(3)), ("open_orders",)]
+        assert desk.outbox.checkups == [30, 30]
+
+    @pytest.mark.parametrize("at", [OPEN, CLOSE + timedelta(minutes=1), OPEN - timedelta(hours=3)])
+    def test_outside_the_session_nothing_happens(self, desk: Desk, at: datetime):
+        desk.trade("AAA")
+        desk.broker.now = at
+        answer = passes.tick(desk.engine, passes.TickDue(at))
+        assert answer == {"status": "closed", "minute": at.isoformat()}
+        assert desk.log == []
+
+    def test_a_holiday_is_closed_and_asked_for_once(self, desk: Desk):
+        desk.broker.sessions = {}
+        asked: list[object] = []
+        desk.broker.session = lambda day: asked.append(day)  # type: ignore[method-assign]
+        for number in (1, 2, 3):
+            assert desk.tick(number)["status"] == "closed"
+        assert asked == [DAY]
+
+    def test_seconds_of_the_scheduled_time_do_no_harm(self, desk: Desk):
+        desk.trade("AAA")
+        desk.broker.now = minute(1)
+        passes.tick(desk.engine, passes.TickDue(minute(1) + timedelta(seconds=13)))
+        assert desk.state().order.submitted_at == minute(1)  # type: ignore[union-attr]
+
+
+class TestEntries:
+    def test_a_signal_buys_a_lot_at_the_close(self, desk: Desk):
+        desk.trade("AAA")
+        assert desk.tick(1)["busy"] == 1
+        assert desk.sent() == [("submit", client_id(1), QTY, PRICE)]
+        assert desk.outbox.checkups == [30]
+
+    def test_each_row_has_its_own_rules(self, desk: Desk):
+        desk.trade("AAA", lot=500 * DOLLAR)
+        desk.trade("BBB", max_entries=0)
+        desk.trade("CCC", enabled=False)
+        desk.trade("DDD", lot=99 * DOLLAR)
+        desk.tick(1)
+        assert desk.sent() == [("submit", client_id(1), 5, PRICE)]
+
+    def test_the_signal_sees_the_sessions_bars_so_far_oldest_first(self, desk: Desk):
+        seen: list[Sequence[Bar]] = []
+
+        def look(bars: Sequence[Bar], /) -> bool:
+            seen.append(bars)
+            return False
+
+        desk.trade("AAA", signal=look)
+        desk.tick(3)
+        desk.tick(4)
+        assert [[one.start for one in bars] for bars in seen] == [
+            [minute(0), minute(1), minute(2)],
+            [minute(0), minute(1), minute(2), minute(3)],
+        ]
+
+    def test_a_minute_without_a_bar_asks_no_signal_and_enters_nothing(
+        self, desk: Desk, records: Records
+    ):
+        desk.trade("AAA", "BBB")
+        desk.market.by_symbol["AAA"] = [bar(minute(n)) for n in range(10) if n != 4]
+        desk.tick(5)
+        assert desk.submitted() == [client_id(1, symbol="BBB")]
+        desk.tick(6)
+        assert client_id(1) in desk.submitted()
+
+    def test_bars_that_cannot_be_had_enter_nothing_and_stop_nothing_else(self, desk: Desk):
+        target = desk.hold(1)
+        desk.trade("BBB")
+        desk.market.error = BrokerDownError("down")
+        desk.broker.fill(target, PRICE + CENT)
+        assert desk.tick(2)["status"] == "ok"
+        assert desk.phase() is Phase.TO_BUY
+        assert client_id(1, symbol="BBB") not in desk.submitted()
+
+    def test_refused_bars_are_counted_and_logged(self, desk: Desk, records: Records):
+        desk.trade("AAA")
+        desk.market.refused = ("ZZZ: prices out of order",)
+        desk.tick(1)
+        assert records.of("bar refused")[0].error == "ZZZ: prices out of order"  # type: ignore[attr-defined]
+        assert desk.submitted() == [client_id(1)]
+
+    def test_refused_rows_are_logged_within_bounds_and_the_others_trade(
+        self, desk: Desk, records: Records
+    ):
+        desk.trade("AAA")
+        desk.symbols.refused = tuple(f"B{number}: lot 'abc'" for number in range(500))
+        desk.tick(1)
+        assert len(records.of("symbol refused")) == 20
+        assert desk.submitted() == [client_id(1)]
+
+    @pytest.mark.parametrize("error", [ValueError("oops"), ZeroDivisionError(), RecursionError()])
+    def test_a_signal_that_fails_stops_its_own_symbol_alone(
+        self, desk: Desk, records: Records, error: Exception
+    ):
+        def broken(bars: Sequence[Bar], /) -> bool:
+            raise error
+
+        desk.trade("AAA", "CCC")
+        desk.trade("BBB", signal=broken)
+        assert desk.tick(1)["status"] == "ok"
+        assert desk.submitted() == [client_id(1), client_id(1, symbol="CCC")]
+        assert records.of("signal failed")[0].symbol == "BBB"  # type: ignore[attr-defined]
+
+    def test_a_signals_truth_counts_whatever_its_type(self, desk: Desk):
+        desk.trade("AAA", signal=lambda bars: 1)
+        desk.trade("BBB", signal=lambda bars: None)
+        desk.tick(1)
+        assert desk.submitted() == [client_id(1)]
+
+    def test_after_a_bar_came_late_the_decision_uses_it(self, desk: Desk):
+        desk = Desk(bar_wait_s=5.0)
+        desk.trade("AAA", "BBB")
+        desk.market.by_symbol["AAA"] = []
+        fetch = desk.market.bars
+
+        def bars(symbols: Sequence[str], start: datetime, end: datetime) -> Bars:
+            if len(desk.market.asked) == 2:
+                # BBB was decided meanwhile: its bar was there.
+                assert desk.submitted() == [client_id(1, symbol="BBB")]
+                desk.market.by_symbol["AAA"] = [bar(minute(0))]
+            return fetch(symbols, start, end)
+
+        desk.market.bars = bars  # type: ignore[method-assign]
+        desk.tick(1)
+        assert desk.submitted() == [client_id(1, symbol="BBB"), client_id(1)]
+        assert len(desk.market.asked) == 3
+
+    def test_the_wait_for_a_bar_has_its_bound(self, desk: Desk):
+        desk = Desk(bar_wait_s=0.05)
+        desk.trade("AAA")
+        desk.market.by_symbol["AAA"] = []
+        assert desk.tick(1)["status"] == "ok"
+        assert desk.submitted() == []
+
+    def test_symbols_that_do_not_need_the_bar_are_not_waited_for(self, desk: Desk):
+        desk = Desk(bar_wait_s=5.0)
+        desk.trade("AAA", enabled=False)
+        desk.hold(1, "BBB")
+        desk.market.by_symbol["BBB"] = []
+        desk.market.asked.clear()
+        desk.tick(2)
+        assert len(desk.market.asked) == 1
+
+
+class TestBlocks:
+    @pytest.mark.parametrize("block", ["halted", "late", "paused", "removed"])
+    def test_a_position_is_managed_to_its_end(self, block: str):
+        desk = Desk()
+        target = desk.hold(1)
+        late = timedelta(0)
+        if block == "halted":
+            desk.store.halt_account("by hand")
+        elif block == "late":
+            late = timedelta(seconds=46)
+        elif block == "paused":
+            desk.symbols.rows["AAA"] = replace(desk.symbols.rows["AAA"], enabled=False)
+        elif block == "removed":
+            desk.symbols.rows.clear()
+        desk.broker.fill(target, PRICE + CENT, 5)
+        desk.broker.say(target, status="canceled")
+        assert desk.tick(2, late=late)["status"] == "ok"
+        assert desk.sent()[-1] == ("submit", client_id(3, "bailout"), QTY - 5, None)
+        desk.broker.fill(client_id(3, "bailout"), PRICE)
+        desk.tick(3, late=late)
+        assert desk.phase() is Phase.TO_BUY
+        assert len([one for one in desk.submitted() if one.endswith("entry")]) == 1
+
+    @pytest.mark.parametrize("why", ["paused", "removed"])
+    def test_a_buy_of_a_symbol_paused_or_removed_is_given_up_when_stale(self, desk: Desk, why: str):
+        desk.buy(1)
+        if why == "paused":
+            desk.symbols.rows["AAA"] = replace(desk.symbols.rows["AAA"], enabled=False)
+        else:
+            desk.symbols.rows.clear()
+        desk.tick(2)
+        desk.tick(3)
+        assert desk.sent()[-1] == ("cancel", client_id(1))
+        assert desk.phase() is Phase.TO_BUY
+
+    def test_a_halted_account_enters_nothing_until_resumed(self, desk: Desk):
+        desk.trade("AAA")
+        desk.store.halt_account("by hand")
+        desk.tick(1)
+        assert desk.sent() == []
+        desk.store.halt_account("")
+        desk.tick(2)
+        assert desk.submitted() == [client_id(1)]
+
+    @pytest.mark.parametrize(("seconds", "buys"), [(0, 1), (45, 1), (46, 0), (119, 0)])
+    def test_a_tick_that_starts_over_45_s_late_enters_nothing(
+        self, desk: Desk, seconds: int, buys: int
+    ):
+        desk.trade("AAA")
+        assert desk.tick(1, late=timedelta(seconds=seconds))["status"] == "ok"
+        assert len(desk.submitted()) == buys
+
+    def test_a_newer_versions_item_enters_nothing_and_its_exit_goes_on(self, desk: Desk):
+        target = desk.hold(1)
+        stored = MemoryStore.load(desk.store, "AAA")
+        assert stored is not None
+        desk.store.save(replace(stored, schema=SCHEMA + 1, unknown={"venue": "IEX"}), stored.state)
+        desk.broker.fill(target, PRICE + CENT)
+        desk.tick(2)
+        assert desk.phase() is Phase.TO_BUY
+        assert len(desk.submitted()) == 2
+        kept = MemoryStore.load(desk.store, "AAA")
+        assert kept is not None
+        assert (kept.schema, kept.unknown) == (SCHEMA + 1, {"venue": "IEX"})
+
+    def test_symbols_that_cannot_be_read_stop_no_exit(self, desk: Desk):
+        target = desk.hold(1)
+        desk.symbols.error = StoreDownError("throttled")
+        desk.broker.fill(target, PRICE + CENT)
+        assert desk.tick(2)["status"] == "ok"
+        assert desk.phase() is Phase.TO_BUY
+
+
+class TestSystemClock:
+    """CLOCK=system: the session lies around the real time, which the fakes cannot move."""
+
+    @pytest.fixture
+    def real(self) -> Desk:
+        desk = Desk(clock="system")
+        now = datetime.now(UTC)
+        at = floor_minute(now)
+        day = new_york_day(at)
+        session = Session(day, at - timedelta(hours=1), at + timedelta(hours=1))
+        desk.broker.sessions = {day: session}
+        desk.broker.now = now
+        desk.trade("AAA", signal=always)
+        clock = desk.broker.clock
+
+        def running() -> Clock:
+            answer = clock()
+            return replace(answer, now=datetime.now(UTC) + desk.broker.skew)
+
+        desk.broker.clock = running  # type: ignore[method-assign]
+        return desk
+
+    def run(self, desk: Desk) -> dict[str, Any]:
+        at = datetime.now(UTC)
+        desk.market.by_symbol["AAA"] = [bar(floor_minute(at) - timedelta(minutes=1))]
+        return passes.tick(desk.engine, passes.TickDue(at))
+
+    @pytest.mark.parametrize("skew", [-1, 0, 1])
+    def test_clocks_that_agree_within_two_seconds_enter(
+        self, real: Desk, skew: int, monkeypatch: pytest.MonkeyPatch
+    ):
+        # The test may run in any second of the minute.
+        monkeypatch.setattr(passes, "LATE_AFTER", timedelta(minutes=5))
+        real.broker.skew = timedelta(seconds=skew)
+        assert self.run(real)["status"] == "ok"
+        assert len(real.submitted()) == 1
+
+    @pytest.mark.parametrize("skew", [-3, 3])
+    def test_clocks_that_disagree_enter_nothing(self, real: Desk, records: Records, skew: int):
+        real.broker.skew = timedelta(seconds=skew)
+        assert self.run(real)["status"] == "ok"
+        assert real.submitted() == []
+        assert records.messages() == ["clock skew"]
+
+    def test_a_broker_clock_without_an_answer_is_no_skew(self, real: Desk, records: Records):
+        real.broker.always_fail("clock", BrokerDownError("down"))
+        assert self.run(real)["status"] == "ok"
+        assert records.of("clock skew") == []
+
+    def test_refused_keys_are_one_line_on_what_to_set_in_a_warm_process_too(
+        self, real: Desk, records: Records
+    ):
+        assert self.run(real)["status"] == "ok"
+        records.all.clear()
+        real.broker.always_fail("clock", UnauthorizedError(401, None, "unauthorized"))
+        assert self.run(real) == {"status": "keys_refused"}
+        (line,) = [r for r in records.all if r.levelname in ("ERROR", "WARNING")]
+        assert line.getMessage() == "the broker refuses the keys"
+        assert "valid key of the paper account" in line.todo  # type: ignore[attr-defined]
+
+
+class TestRepeats:
+    def test_a_duplicate_tick_only_reconciles(self, desk: Desk):
+        desk.trade("AAA")
+        desk.tick(1)
+        desk.broker.fill(client_id(1), PRICE)
+        assert desk.tick(1)["status"] == "repeated"
+        assert desk.submitted() == [client_id(1), client_id(2, "target")]
+        desk.broker.fill(client_id(2, "target"), PRICE + CENT)
+        desk.tick(1)
+        assert desk.phase() is Phase.TO_BUY
+        assert len(desk.submitted()) == 2
+
+    def test_a_duplicate_tick_does_not_send_an_absent_buy_again(self, desk: Desk):
+        desk.trade("AAA")
+        desk.broker.fail("submit", UnknownOutcomeError("504"))
+        desk.tick(1)
+        desk.tick(1)
+        assert desk.submitted() == [client_id(1)]
+
+    def test_a_claim_is_lost_where_the_start_fails_and_the_minute_only_reconciles(self, desk: Desk):
+        desk.trade("AAA")
+        desk.store.down.add("load_all")
+        assert desk.tick(1)["status"] == "failed"
+        desk.store.down.clear()
+        assert desk.tick(1)["status"] == "repeated"
+        assert desk.sent() == []
+        desk.tick(2)
+        assert desk.submitted() == [client_id(1)]
+
+    def test_a_tick_of_yesterday_only_reconciles_as_of_now(self, desk: Desk):
+        """Redriven from a dead-letter queue: today's state is not made yesterday's."""
+        yesterday = Session.of(DAY - timedelta(days=1), "09:30", "16:00")
+        desk.broker.sessions[yesterday.day] = yesterday
+        target = desk.hold(1)
+        desk.broker.fill(target, PRICE + CENT)
+        desk.broker.now = minute(5)
+        for at in (yesterday.open + timedelta(minutes=5), yesterday.close - timedelta(minutes=2)):
+            answer = passes.tick(desk.engine, passes.TickDue(at))
+            assert answer == {"status": "too late", "symbols": 1}
+        state = desk.state()
+        assert (state.phase, state.session, state.generation) == (Phase.TO_BUY, DAY, 2)
+
+    def test_a_tick_redriven_after_the_close_sends_nothing(self, desk: Desk):
+        desk.hold(1)
+        sent = desk.sent()
+        desk.broker.now = CLOSE + timedelta(minutes=20)
+        passes.tick(desk.engine, passes.TickDue(CLOSE - timedelta(minutes=3)))
+        assert desk.sent() == sent
+
+    def test_an_earlier_minute_that_is_decided_later_takes_nothing_back(self, desk: Desk):
+        desk.buy(5)
+        desk.tick(4)
+        assert desk.submitted() == [client_id(1)]
+        assert desk.phase() is Phase.BUY_SUBMITTED
+
+
+class TestFailures:
+    def test_one_symbols_failure_does_not_stop_the_others(self, desk: Desk, records: Records):
+        desk.trade("AAA", "BBB", "CCC")
+        desk.broker.fail("submit", None, BrokerDownError("not said by the adapter"), None)
+        assert desk.tick(1)["status"] == "ok"
+        assert desk.phase("AAA") is desk.phase("CCC") is Phase.BUY_SUBMITTED
+        assert [r.symbol for r in records.of("symbol failed")] == ["BBB"]  # type: ignore[attr-defined]
+
+    def test_a_question_that_fails_stops_its_own_symbol_alone(self, desk: Desk):
+        desk.buy(1, "AAA")
+        desk.buy(2, "BBB")
+        desk.stop_entries()
+        for symbol in ("AAA", "BBB"):
+            desk.broker.say(client_id(1, symbol=symbol), status="canceled")
+        desk.broker.fail("find", BrokerDownError("down"))
+        desk.tick(3)
+        assert desk.phase("AAA") is Phase.BUY_SUBMITTED
+        assert desk.phase("BBB") is Phase.TO_BUY
+
+    def test_an_invariant_that_breaks_stops_its_own_symbol_alone(
+        self, desk: Desk, records: Records
+    ):
+        desk.trade("BBB")
+        # SELL_SUBMITTED without an order contradicts itself.
+        bad = SymbolState(symbol="AAA", session=DAY, phase=Phase.SELL_SUBMITTED, qty=5, cost=1)
+        desk.store.save(Stored(bad, None), bad)
+        assert desk.tick(1)["status"] == "ok"
+        assert desk.submitted() == [client_id(1, symbol="BBB")]
+        assert [r.symbol for r in records.of("symbol failed")] == ["AAA"]  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("method", ["load_all", "claim_minute", "account_halt", "all"])
+    def test_a_store_that_is_down_sends_nothing_and_does_not_raise(
+        self, desk: Desk, method: str, records: Records
+    ):
+        desk.trade("AAA")
+        desk.store.down.add(method)
+        answer = desk.tick(1)
+        assert (answer["status"], answer["what"]) == ("failed", "tick")
+        assert desk.sent() == []
+        assert "request failed" in records.messages()
+
+    @pytest.mark.parametrize(
+        "error", [BrokerDownError("down"), RefusedError(429, 42910000, "rate limit exceeded")]
+    )
+    def test_a_broker_that_is_down_does_not_raise(self, desk: Desk, error: Exception):
+        desk.trade("AAA")
+        desk.broker.always_fail("session", error)
+        assert desk.tick(1)["status"] == "failed"
+
+    def test_refused_keys_are_one_line_on_what_to_set(self, desk: Desk, records: Records):
+        desk.broker.always_fail("session", UnauthorizedError(401, None, "unauthorized"))
+        assert desk.tick(1) == {"status": "keys_refused"}
+        assert records.messages() == ["the broker refuses the keys"]
+
+
+class TestRecovery:
+    def test_a_missing_item_is_rebuilt_before_anything_else(self, desk: Desk, records: Records):
+        desk.hold(1)
+        before = desk.state()
+        desk.store.lose("AAA")
+        desk.log.clear()
+        desk.tick(2)
+        after = desk.state()
+        assert desk.log[:3] == [
+            ("claim", minute(2)),
+            ("orders_since",),
+            ("save", "AAA", "SELL_SUBMITTED", client_id(2, "target")),
+        ]
+        assert (after.phase, after.qty, after.generation) == (
+            before.phase,
+            before.qty,
+            before.generation,
+        )
+        assert desk.submitted() == []
+        assert records.of("state rebuilt")
+
+    def test_a_position_without_its_sell_is_sold_after_the_rebuild(self, desk: Desk):
+        desk.broker.fill(desk.buy(1), PRICE)
+        desk.store.lose("AAA")
+        desk.stop_entries()
+        desk.tick(2)
+        assert desk.phase() is Phase.TO_SELL
+        assert desk.outbox.checkups[-1] == 30
+        desk.checkup(2.5)
+        assert desk.sent()[-1] == ("submit", client_id(2, "target"), QTY, PRICE + CENT)
+
+    def test_a_rebuild_that_somebody_else_wins_is_loaded(self, desk: Desk):
+        desk.trade("AAA", signal=never)
+        raced: list[int] = []
+
+        def race(state: SymbolState) -> None:
+            if not raced:
+                raced.append(1)
+                won = replace(state, pnl=7)
+                desk.store.save(Stored(won, None), won)
+
+        desk.store.before_save = race
+        assert desk.tick(1)["symbols"] == 1
+        assert desk.state().pnl == 7
+
+    def test_orders_that_cannot_be_read_enter_nothing(self, desk: Desk):
+        desk.trade("AAA")
+        desk.broker.fail("orders_since", BrokerDownError("down"))
+        assert desk.tick(1)["status"] == "failed"
+        assert desk.sent() == []
+
+    def test_a_rebuild_that_cannot_be_written_stops_its_own_symbol_alone(
+        self, desk: Desk, records: Records
+    ):
+        desk.trade("AAA", "BBB")
+
+        def throttled(state: SymbolState) -> None:
+            if state.symbol == "AAA":
+                raise StoreDownError("throttled")
+
+        desk.store.before_save = throttled
+        assert desk.tick(1)["symbols"] == 1
+        assert desk.submitted() == [client_id(1, symbol="BBB")]
+        assert [r.symbol for r in records.of("symbol failed")] == ["AAA"]  # type: ignore[attr-defined]
+        desk.store.before_save = None
+        desk.tick(2)
+        assert desk.submitted()[-1] == client_id(1)
+
+    def test_an_unreadable_item_stops_its_own_symbol_alone(self, desk: Desk, records: Records):
+        desk.trade("AAA", "BBB", signal=never)
+        desk.tick(1)
+        desk.trade("AAA", "BBB")
+        desk.store.unreadable.add("AAA")
+        assert desk.tick(2)["status"] == "ok"
+        assert desk.submitted() == [client_id(1, symbol="BBB")]
+        assert [r.symbol for r in records.of("symbol failed")] == ["AAA"]  # type: ignore[attr-defined]
+        desk.store.unreadable.clear()
+        assert desk.state().generation == 0
+
+    def test_a_new_session_begins_anew(self, desk: Desk):
+        desk.broker.fill(desk.hold(1), PRICE + CENT)
+        desk.stop_entries()
+        desk.tick(2)
+        assert desk.state().trades == 1
+        tomorrow = Session.of(DAY + timedelta(days=1), "09:30", "16:00")
+        desk.broker.sessions[tomorrow.day] = tomorrow
+        desk.broker.now = tomorrow.open + timedelta(minutes=1)
+        desk.trade("AAA")
+        desk.market.by_symbol["AAA"] = [bar(tomorrow.open)]
+        passes.tick(desk.engine, passes.TickDue(desk.broker.now))
+        assert desk.submitted()[-1] == client_id(1, day=tomorrow.day)
+        assert desk.state().trades == 0
+
+
+class TestForeignHands:
+    def test_foreign_orders_and_positions_are_left_alone(self, desk: Desk):
+        desk.trade("AAA", signal=never)
+        desk.broker.put("AAA", "by-hand")
+        desk.broker.put("AAA", client_id(1).replace("paper", "live"))
+        desk.broker.put("ZZZ", "by-hand-too")
+        desk.broker.held["AAA"] = 7
+        for number in range(1, 6):
+            desk.tick(number)
+        desk.liquidate(CUTOFF)
+        assert desk.sent() == []
+
+    def test_an_order_canceled_by_hand_is_found(self, desk: Desk):
+        desk.buy(1)
+        desk.stop_entries()
+        desk.broker.say(client_id(1), status="canceled")
+        desk.tick(2)
+        assert desk.phase() is Phase.TO_BUY
+
+    def test_shares_sold_by_hand_are_not_sold_again(self, desk: Desk, records: Records):
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        desk.stop_entries()
+        desk.broker.fail("submit", RefusedError(403, 40310000, "insufficient qty"))
+        desk.update(report, minute(1), PRICE)
+        desk.broker.held["AAA"] = 5
+        desk.checkup(2)
+        assert desk.sent()[-1][2] == 5
+        assert desk.state().halt is Reason.SOLD_ELSEWHERE
+        assert [r.levelname for r in records.of("decision")].count("ERROR") == 1
+
+    def test_a_position_that_was_not_asked_for_is_not_taken_for_none(self, desk: Desk):
+        """The exit that a checkup's own reconciling sends is refused: its position is unknown."""
+        desk.hold(1)
+        desk.stop_entries()
+        desk.broker.say(client_id(2, "target"), status="rejected")
+        desk.broker.fail("submit", RefusedError(403, 40310000, "wash trade"))
+        desk.checkup(2)
+        assert ("positions",) not in desk.log
+        state = desk.state()
+        assert (state.qty, state.halt) == (QTY, None)
+        assert desk.broker.held["AAA"] == QTY
+
+    def test_an_order_replaced_by_hand_halts_the_symbol_with_an_alarm(
+        self, desk: Desk, records: Records
+    ):
+        desk.hold(1)
+        desk.stop_entries()
+        desk.broker.say(client_id(2, "target"), status="replaced")
+        desk.tick(2)
+        assert desk.state().halt is Reason.REPLACED_ORDER
+        assert [r.levelname for r in records.of("decision")].count("ERROR") == 1
+
+    def test_a_fill_taken_back_halts_the_symbol_with_an_alarm(self, desk: Desk, records: Records):
+        """Fault 39; the step's own reason is another one."""
+        desk.buy(1)
+        desk.stop_entries()
+        desk.update(desk.broker.fill(client_id(1), PRICE, 7), minute(1.5), PRICE)
+        desk.broker.say(client_id(1), filled_qty=4, filled_value=4 * PRICE)
+        desk.tick(2)
+        assert desk.state().halt is Reason.CORRECTED_FILL
+        assert [r.levelname for r in records.of("decision")].count("ERROR") == 1
+
+
+class TestRiskControls:
+    def test_a_stop_loss_cancels_the_target_and_sells_at_market(self, desk: Desk):
+        desk.trade("AAA", stop_loss_pct=Decimal(1))
+        desk.hold(1)
+        desk.stop_entries()
+        desk.market.by_symbol["AAA"] = [bar(minute(n), PRICE - 99 * CENT) for n in range(2)]
+        desk.tick(2)
+        assert len(desk.sent()) == 2
+        desk.market.by_symbol["AAA"] = [bar(minute(n), PRICE - DOLLAR) for n in range(3)]
+        desk.tick(3)
+        assert desk.sent()[2:] == [
+            ("cancel", client_id(2, "target")),
+            ("submit", client_id(3, "stop"), QTY, None),
+        ]
+
+    def test_a_position_held_too_long_is_sold(self, desk: Desk):
+        desk.trade("AAA", max_hold=timedelta(minutes=3))
+        desk.hold(1)
+        desk.stop_entries()
+        for number in (2, 3, 4, 5):
+            desk.tick(number)
+        assert desk.sent()[-1] == ("submit", client_id(3, "stop"), QTY, None)
+
+
+class TestShards:
+    def test_a_shard_looks_after_its_own_symbols(self, desk: Desk):
+        names = [f"A{letter}" for letter in "ABCDEFGH"]
+        desk.trade(*names)
+        for shard in range(3):
+            desk.broker.now = minute(1)
+            answer = passes.tick(desk.engine, passes.TickDue(minute(1), shard, 3))
+            assert answer["status"] == "ok"
+            mine = [name for name in names if in_shard(name, shard, 3)]
+            assert answer["symbols"] == len(mine)
+        assert sorted(desk.submitted()) == [client_id(1, symbol=name) for name in names]
+
+
+class TestTradeUpdates:
+    @pytest.mark.parametrize(
+        "name",
+        ["foreign", "", client_id(1).replace("paper", "live"), client_id(1, symbol="ZZZ")],
+    )
+    def test_an_order_that_is_not_ours_changes_nothing(self, desk: Desk, name: str):
+        desk.hold(1)
+        before = desk.state()
+        desk.log.clear()
+        report = replace(desk.broker.book[client_id(1)], client_order_id=name)
+        assert desk.update(report, minute(2), PRICE) == {"status": "ignored"}
+        assert (desk.state(), desk.log) == (before, [])
+
+    @pytest.mark.parametrize(
+        "name", [client_id(9), client_id(1, symbol="NEW"), client_id(1, day=DAY.replace(day=4))]
+    )
+    def test_an_id_of_our_form_that_nobody_knows_changes_nothing(self, desk: Desk, name: str):
+        desk.hold(1)
+        before = desk.state()
+        desk.log.clear()
+        symbol = name.split("-")[2]
+        report = replace(desk.broker.book[client_id(1)], client_order_id=name, symbol=symbol)
+        assert desk.update(report, minute(2), PRICE) == {"status": "ignored"}
+        assert desk.state() == before
+        assert desk.log == [("find", name)]
+        assert MemoryStore.load(desk.store, "NEW") is None
+
+    def test_an_order_of_ours_that_the_state_does_not_know_halts_the_symbol(self, desk: Desk):
+        desk.hold(1)
+        desk.broker.put("AAA", client_id(9))
+        desk.update(desk.broker.book[client_id(9)], minute(2))
+        assert desk.state().halt is Reason.UNKNOWN_ORDER
+
+    def test_a_missing_item_is_rebuilt_first(self, desk: Desk):
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        desk.stop_entries()
+        desk.store.lose("AAA")
+        assert desk.update(report, minute(1.5), PRICE) == {"status": "taken"}
+        assert desk.state().qty == QTY
+        assert desk.outbox.checkups[-1] == 30
+        desk.checkup(2)
+        assert desk.sent()[-1][1] == client_id(2, "target")
+
+    def test_the_target_is_at_the_executions_price_where_that_is_higher(self, desk: Desk):
+        desk.broker.fill(desk.buy(1), PRICE - DOLLAR)
+        report = desk.broker.book[client_id(1)]
+        desk.update(report, minute(1.5), PRICE + 50 * CENT)
+        assert desk.sent()[-1] == ("submit", client_id(2, "target"), QTY, PRICE + 50 * CENT)
+
+    def test_a_fill_found_by_polling_takes_the_newest_close(self, desk: Desk):
+        desk.broker.fill(desk.buy(1), PRICE - DOLLAR)
+        desk.stop_entries()
+        desk.market.by_symbol["AAA"] = [bar(minute(0)), bar(minute(1), PRICE + 25 * CENT)]
+        desk.tick(2)
+        assert desk.sent()[-1] == ("submit", client_id(2, "target"), QTY, PRICE + 25 * CENT)
+
+    def test_a_fill_on_a_holiday_is_closed(self, desk: Desk):
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        desk.broker.sessions.clear()
+        desk.engine.sessions.clear()
+        assert desk.update(report, minute(1.5)) == {"status": "closed"}
+
+    def test_an_update_whose_symbol_fails_answers_and_does_not_raise(self, desk: Desk):
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        desk.store.down.add("save")
+        assert desk.update(report, minute(1.5), PRICE) == {"status": "failed"}
+        assert len(desk.sent()) == 1
+
+    def test_after_the_close_nothing_is_sent(self, desk: Desk):
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        assert desk.update(report, CLOSE, PRICE) == {"status": "taken"}
+        assert desk.phase() is Phase.TO_SELL
+        assert len(desk.sent()) == 1
+
+
+class TestCheckups:
+    def test_without_anything_at_work_it_asks_nobody(self, desk: Desk):
+        desk.trade("AAA", signal=never)
+        desk.tick(1)
+        desk.log.clear()
+        assert desk.checkup(1.5) == {"status": "ok", "busy": 0}
+        assert desk.log == []
+
+    def test_one_list_serves_all_and_only_the_missing_are_asked_for(self, desk: Desk):
+        desk.buy(1, "AAA")
+        desk.buy(2, "BBB")
+        desk.buy(3, "CCC")
+        desk.broker.fill(client_id(1, symbol="BBB"), PRICE)
+        desk.log.clear()
+        desk.checkup(2.5)
+        assert desk.log[:2] == [("open_orders",), ("find", client_id(1, symbol="BBB"))]
+        assert len([one for one in desk.log if one[0] == "find"]) == 1
+
+    def test_a_fill_whose_event_never_came_is_sold(self, desk: Desk):
+        """Fault 1: correct with zero webhooks."""
+        desk.broker.fill(desk.buy(1), PRICE)
+        desk.checkup(1.5)
+        assert desk.submitted() == [client_id(1), client_id(2, "target")]
+
+    @pytest.mark.parametrize("at", [CLOSE, CLOSE + timedelta(minutes=5)])
+    def test_from_the_close_on_it_does_nothing(self, desk: Desk, at: datetime):
+        desk.hold(1)
+        desk.log.clear()
+        desk.broker.now = at
+        assert passes.checkup(desk.engine, at) == {"status": "closed"}
+        assert desk.log == []
+
+    def test_it_enters_nothing(self, desk: Desk):
+        desk.hold(1, "AAA")
+        desk.trade("BBB")
+        desk.log.clear()
+        desk.checkup(1.5)
+        assert desk.sent() == []
+
+    def test_positions_that_cannot_be_read_do_not_stop_the_retry(self, desk: Desk):
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        desk.broker.fail("submit", RefusedError(403, 40310000, "insufficient qty"))
+        desk.update(report, minute(1), PRICE)
+        desk.broker.fail("positions", BrokerDownError("down"))
+        desk.checkup(2)
+        assert desk.phase() is Phase.SELL_SUBMITTED

@@ -1,0 +1,97 @@
+"""The generated pages follow the code and the template, and the check sees when they do not."""
+
+import re
+from pathlib import Path
+from shutil import copy, copytree
+
+import pytest
+
+from scalper.core.model import (
+    BarClosed,
+    CheckupDue,
+    Event,
+    LiquidationDue,
+    OrderSeen,
+    Phase,
+    Reason,
+)
+from scalper.core.transitions import TRANSITIONS
+from workbench import docs
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write the pages into a folder of their own and return it."""
+    (tmp_path / "docs").mkdir()
+    copy(ROOT / "template.yaml", tmp_path)
+    copytree(ROOT / "bench/results", tmp_path / "bench/results")
+    monkeypatch.setattr(docs, "ROOT", tmp_path)
+    assert docs.main([]) == 0
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", docs.PAGES)
+def test_page_in_the_repository_is_up_to_date(name: str) -> None:
+    assert (ROOT / name).read_text(encoding="utf-8") == docs.PAGES[name]()
+
+
+def test_fresh_pages_pass_the_check_in_silence(pages: Path, capsys) -> None:
+    assert docs.main(["--check"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+ROW = (Phase.TO_BUY, LiquidationDue, Phase.DONE)
+NEW_ROW = (Phase.DONE, CheckupDue, Phase.TO_BUY)
+
+
+@pytest.mark.parametrize("changed", [TRANSITIONS - {ROW}, TRANSITIONS | {NEW_ROW}])
+def test_changed_transition_makes_the_page_stale(changed, pages, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(docs, "TRANSITIONS", changed)
+    before = (pages / "docs/state-machine.md").read_text()
+    assert docs.main(["--check"]) == 1
+    assert capsys.readouterr().err == ("docs/state-machine.md is stale: python -m workbench.docs\n")
+    assert (pages / "docs/state-machine.md").read_text() == before, "a check writes nothing"
+    assert docs.main([]) == 0
+    assert docs.main(["--check"]) == 0
+
+
+def test_changed_parameter_makes_the_settings_stale(pages: Path, capsys) -> None:
+    template = pages / "template.yaml"
+    template.write_text(template.read_text().replace('Default: "2000"', 'Default: "500"'))
+    assert docs.main(["--check"]) == 1
+    assert capsys.readouterr().err == "docs/settings.md is stale: python -m workbench.docs\n"
+
+
+def test_missing_page_is_stale(pages: Path, capsys) -> None:
+    (pages / "docs/settings.md").unlink()
+    assert docs.main(["--check"]) == 1
+    assert "docs/settings.md is stale" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("texts", ["VARIABLES", "ATTRIBUTES"])
+def test_setting_without_a_text_fails_by_name(texts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, name = getattr(docs, texts)
+    monkeypatch.delitem(getattr(docs, texts), name)
+    with pytest.raises(SystemExit, match=name):
+        docs.settings()
+
+
+def test_picture_shows_each_transition_between_two_phases() -> None:
+    arrow = re.compile(r"^    (\w+) --> (\w+): (.+)$", re.MULTILINE)
+    kinds: dict[str, type[Event]] = {
+        kind.__name__: kind for kind in (BarClosed, OrderSeen, CheckupDue, LiquidationDue)
+    }
+    shown = {
+        (Phase(one), kinds[event], Phase(other))
+        for one, other, events in arrow.findall(docs.state_machine())
+        for event in events.split(", ")
+    }
+    assert shown == {row for row in TRANSITIONS if row[0] is not row[2]}
+
+
+def test_every_reason_is_explained() -> None:
+    page = docs.state_machine()
+    for reason in Reason:
+        assert re.search(rf"^\| `{reason}` \| \S.+ \|$", page, re.MULTILINE), reason
