@@ -582,14 +582,13 @@ class TestForeignHands:
         assert desk.state().halt is Reason.SOLD_ELSEWHERE
         assert [r.levelname for r in records.of("decision")].count("ERROR") == 1
 
-    def test_a_position_that_was_not_asked_for_is_not_taken_for_none(self, desk: Desk):
-        """The exit that a checkup's own reconciling sends is refused: its position is unknown."""
+    def test_a_refused_bail_out_loses_nothing(self, desk: Desk):
+        """The exit that a checkup's own reconciling sends is refused, and again."""
         desk.hold(1)
         desk.stop_entries()
         desk.broker.say(client_id(2, "target"), status="rejected")
         desk.broker.fail("submit", RefusedError(403, 40310000, "wash trade"))
         desk.checkup(2)
-        assert ("positions",) not in desk.log
         state = desk.state()
         assert (state.qty, state.halt) == (QTY, None)
         assert desk.broker.held["AAA"] == QTY

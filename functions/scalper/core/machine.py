@@ -304,14 +304,14 @@ def _sell_settled(state: SymbolState, order: Order, event: OrderSeen, rules: Rul
         return Step(idle, (), Reason.LIQUIDATED if idle.phase is Phase.DONE else Reason.SOLD)
     if order.status == REFUSED:
         return Step(replace(left, phase=Phase.TO_SELL), (), Reason.EXIT_REFUSED)
+    exit_as = Purpose.BAILOUT if left.exit_as is Purpose.TARGET else left.exit_as
+    held = replace(left, phase=Phase.TO_SELL, exit_as=exit_as)
     if order.status == "replaced":
-        # What replaced it may sell the same shares: nothing more without the broker's position.
-        left = replace(left, phase=Phase.TO_SELL, exit_as=Purpose.BAILOUT)
-        return Step(left, (), Reason.REPLACED_ORDER)
-    if left.exit_as is Purpose.TARGET:
-        # Nobody here canceled it: the example's bail-out, at market.
-        left = replace(left, exit_as=Purpose.BAILOUT)
-    held = replace(left, phase=Phase.TO_SELL)
+        return Step(held, (), Reason.REPLACED_ORDER)
+    if order.cancel_at is None:
+        # Nobody here canceled it. Who did may have sold the shares: the bail-out, at market,
+        # waits in TO_SELL for the broker's position.
+        return Step(held, (), Reason.EXIT_ENDED_UNFILLED)
     return _exit(held, event.at, rules, None, Reason.EXIT_ENDED_UNFILLED)
 
 

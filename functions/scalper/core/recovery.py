@@ -14,7 +14,7 @@ def begin_session(state: SymbolState, day: date) -> SymbolState:
     An order in doubt keeps its session until it is settled; shares left over are held on, to be
     bailed out, for a position is never forgotten.
     """
-    if state.session == day or state.order is not None:
+    if state.session >= day or state.order is not None:
         return state
     fresh = SymbolState(symbol=state.symbol, session=day)
     if state.qty == 0:

@@ -248,15 +248,16 @@ class AlpacaBroker:
         for _ in range(MAX_PAGES):
             answer = ask(self._client, "/orders", query)
             page = _parse(partial(_list, answer))
+            known = len(found)
             for one in page:
                 report = _listed(one)
                 if report is not None:
                     found[report.broker_id or report.client_order_id] = report
             if len(page) < PAGE:
                 return list(found.values())
-            # `after` is exclusive: a microsecond back, so that none of the same instant is lost.
-            last = _parse(lambda: parse_time(page[-1]["submitted_at"]))  # noqa: B023
-            query["after"] = (last - timedelta(microseconds=1)).isoformat()
+            # `after` is exclusive: a microsecond back, so that none of the same instant is lost,
+            # unless a whole page lies within it.
+            query["after"] = _parse(partial(_after, page[-1], exactly=len(found) == known))
         raise BrokerDownError(f"more than {MAX_PAGES * PAGE} orders")
 
 
@@ -374,6 +375,13 @@ def _list(answer: object) -> list[Any]:
     if not isinstance(answer, list):
         raise TypeError(f"not a list: {type(answer).__name__}")
     return answer
+
+
+def _after(document: Mapping[str, Any], *, exactly: bool) -> str:
+    """Return where the next page starts: at an order's stamp, all its digits, or just before."""
+    stamp = _str(document["submitted_at"])
+    at = parse_time(stamp)
+    return stamp if exactly else (at - timedelta(microseconds=1)).isoformat()
 
 
 def _str(value: object) -> str:

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from scalper.core import machine
 from scalper.core.model import (
     CancelOrder,
+    CheckupDue,
     Command,
     Event,
     InvariantError,
@@ -22,6 +23,7 @@ from scalper.core.model import (
     Rules,
     Step,
     SubmitOrder,
+    SymbolState,
 )
 from scalper.core.order import ABSENT, REFUSED, Order, OrderReport
 from scalper.core.pricing import Money
@@ -30,6 +32,7 @@ from scalper.core.session import Session
 from scalper.shell.broker import NOT_UNIQUE, Broker, day_start, own_reports
 from scalper.shell.codec import SCHEMA
 from scalper.shell.errors import (
+    BrokerError,
     ConflictError,
     RefusedError,
     ScalperError,
@@ -131,6 +134,8 @@ class Engine:
             stored, step = self._advance(stored, pending.popleft(), rules)
             for command in step.commands:
                 pending += self._carry_out(stored.state.symbol, command, event.at)
+            if step.reason is Reason.EXIT_ENDED_UNFILLED and stored.state.order is None:
+                pending += self._bail_out(stored.state, event.at, rules)
             order = stored.state.order
             if order is not None and order.needs_confirmation and not confirmed and not pending:
                 confirmed = True
@@ -298,6 +303,18 @@ class Engine:
             # Asked for right after a request with an effect: too early to count as absent.
             return []
         return [OrderSeen(symbol=symbol, at=at, report=report)]
+
+    def _bail_out(self, state: SymbolState, at: datetime, rules: Rules) -> list[Event]:
+        """Ask what is held before a sell that ended by another's hand is tried again."""
+        if at >= rules.session.close:
+            return []
+        try:
+            position = self.broker.positions().get(state.symbol, 0)
+        except BrokerError as error:
+            count("BrokerErrors")
+            logger.error("request failed", extra={"what": "positions", "error": str(error)})
+            return []
+        return [CheckupDue(symbol=state.symbol, at=at, position=position)]
 
     def _find(self, client_order_id: str) -> OrderReport:
         report = self.broker.find(client_order_id)

@@ -1,11 +1,12 @@
-"""A store in memory: what the liquidation works on while the table is down, and a test's fake."""
+"""A store in memory, and one that falls back on it: the liquidation works with the table down."""
 
 from datetime import date, datetime
 
 from scalper.core.model import SymbolState
 from scalper.shell.codec import SCHEMA
-from scalper.shell.errors import ConflictError
-from scalper.shell.store import Stored, in_shard
+from scalper.shell.errors import ConflictError, StoreError
+from scalper.shell.store import Store, Stored, in_shard
+from scalper.shell.telemetry import count, logger
 
 
 class MemoryStore:
@@ -53,3 +54,53 @@ class MemoryStore:
     def record_day(self, day: date, summary: str) -> None:
         """Keep a session's summary."""
         self.days[day] = summary
+
+
+class LastResortStore(MemoryStore):
+    """The table while it answers, memory where it does not; for the liquidation alone.
+
+    What it keeps in memory nobody else sees. Client ids are deterministic, so that whoever finds
+    the table back again makes the same ids, learns that they exist and takes the orders up.
+    """
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self._store = store
+
+    def load(self, symbol: str) -> Stored | None:
+        """Return the symbol's state; raises StoreError where only the table could know it."""
+        return super().load(symbol) or self._store.load(symbol)
+
+    def load_all(self, shard: int, shard_count: int) -> dict[str, Stored]:
+        """Return the states that the table gives, none where it does not answer."""
+        try:
+            return self._store.load_all(shard, shard_count)
+        except StoreError as error:
+            _log_down("every symbol", error)
+            return {}
+
+    def save(self, before: Stored, state: SymbolState) -> Stored:
+        """Write to the table, or to memory where it does not answer or cannot be read."""
+        if super().load(state.symbol) is None:
+            try:
+                return self._store.save(before, state)
+            except ConflictError as error:
+                if self._is_readable(state.symbol):
+                    raise
+                _log_down(state.symbol, error)
+            except StoreError as error:
+                _log_down(state.symbol, error)
+            before = Stored(before.state, None, before.schema, before.unknown)
+        return super().save(before, state)
+
+    def _is_readable(self, symbol: str) -> bool:
+        try:
+            self._store.load(symbol)
+        except StoreError:
+            return False
+        return True
+
+
+def _log_down(symbol: str, error: StoreError) -> None:
+    count("LiquidatedWithoutTable")
+    logger.error("liquidating without the table", extra={"symbol": symbol, "error": str(error)})

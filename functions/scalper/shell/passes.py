@@ -30,7 +30,7 @@ from scalper.core.signal import Bar
 from scalper.shell.broker import day_start, own_reports
 from scalper.shell.engine import Engine
 from scalper.shell.errors import BrokerError, ScalperError, StoreError, UnauthorizedError
-from scalper.shell.memory_store import MemoryStore
+from scalper.shell.memory_store import LastResortStore
 from scalper.shell.store import Stored, in_shard
 from scalper.shell.symbols import SymbolRules
 from scalper.shell.telemetry import count, logger
@@ -163,22 +163,11 @@ def liquidate(engine: Engine, at: datetime) -> Answer:
         session = engine.session(new_york_day(at))
     if session is None or at < session.liquidate_at:
         return {"status": "not due", "flat": None}
-    try:
-        states = engine.store.load_all(0, 1)
-    except StoreError as error:
-        logger.error("liquidating without the table", extra={"error": str(error)})
-        count("LiquidatedWithoutTable")
-        engine = replace(engine, store=MemoryStore())
-        states = {}
+    engine = replace(engine, store=LastResortStore(engine.store))
+    states = engine.store.load_all(0, 1)
     own = own_reports(engine.broker.orders_since(day_start(at)), engine.settings.mode)
     states |= engine.recover(set(own) - set(states), session, at, own)
     states |= _finish(engine, session, states, at)
-    unreadable = set(own) - set(states)
-    if unreadable:
-        # Whoever needs the item stops at it, so that nobody else sends orders for the symbol.
-        apart = replace(engine, store=MemoryStore())
-        rebuilt = apart.recover(unreadable, session, at, own)
-        states |= _finish(apart, session, rebuilt, at)
     unsold = sorted(s for s, one in states.items() if not one.state.is_flat)
     if unsold and at >= session.close - MINUTE:
         count("NotFlat", len(unsold))

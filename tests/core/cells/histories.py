@@ -19,6 +19,7 @@ from tests.core.build import (
     RULES,
     after,
     bar_closed,
+    checkup,
     liquidation,
     order,
     rules,
@@ -85,6 +86,7 @@ SELL_RESENT = after(SELL_SENT, seen("10:00:40", 2, TARGET, ABSENT))
 BAILING_OUT = after(
     SELLING,
     seen("10:01", 2, TARGET, "canceled", confirmed=True),
+    checkup("10:01", 20),
     seen("10:01:01", 3, BAILOUT, "new"),
 )
 RESTING = after(SELL_SENT, seen("10:00:11", 2, TARGET, REFUSED))

@@ -204,28 +204,28 @@ for status in ("canceled", "expired", "rejected", "filled"):
     )
 for status in ("canceled", "expired", "rejected"):
     case(
-        f"a target {status} by somebody else is bailed out at market",
+        f"a target {status} by somebody else rests until the broker's position is known",
         SELLING,
         seen("10:01", 2, TARGET, status, confirmed=True),
         Reason.EXIT_ENDED_UNFILLED,
+        phase=Phase.TO_SELL,
+        order=None,
         settled=(20, 0),
         exit_as=BAILOUT,
-        exit_attempts=2,
-        submits=order(3, BAILOUT, 20, None, "10:01"),
     )
 case(
-    "what a canceled target left over is bailed out, and no more",
+    "what a target canceled by somebody else left over rests, and no more",
     PARTLY_SOLD,
     seen("10:01", 2, TARGET, "canceled", 5, "100.01", confirmed=True),
     Reason.EXIT_ENDED_UNFILLED,
+    phase=Phase.TO_SELL,
+    order=None,
     settled=(20, 5),
     qty=15,
     cost=money(1500),
     pnl=money("0.05"),
     trades=1,
     exit_as=BAILOUT,
-    exit_attempts=2,
-    submits=order(3, BAILOUT, 15, None, "10:01"),
 )
 case(
     "a target canceled for the stop is sold at market",
@@ -237,8 +237,8 @@ case(
     submits=order(3, STOP, 20, None, "10:01:01"),
 )
 case(
-    "a target found canceled after 15:55 is liquidated",
-    SELLING,
+    "a target canceled for the liquidation is sold at market",
+    after(SELLING, liquidation("15:55", 20)),
     seen("15:55", 2, TARGET, "canceled", confirmed=True),
     Reason.EXIT_ENDED_UNFILLED,
     settled=(20, 0),
@@ -250,7 +250,7 @@ case(
     "shares of a target that expired at the close are held",
     SELLING,
     seen("16:00", 2, TARGET, "expired", confirmed=True),
-    Reason.AFTER_CLOSE,
+    Reason.EXIT_ENDED_UNFILLED,
     phase=Phase.TO_SELL,
     order=None,
     settled=(20, 0),
@@ -277,12 +277,12 @@ case(
 )
 case(
     "the fifth sell of a position that ends unfilled is the last",
-    replace(BAILING_OUT, exit_attempts=5),
-    seen("10:02", 3, BAILOUT, "rejected", confirmed=True),
+    replace(STOPPING, exit_attempts=5),
+    seen("10:02", 2, TARGET, "canceled", confirmed=True),
     Reason.EXIT_EXHAUSTED,
     phase=Phase.TO_SELL,
     order=None,
-    settled=(20, 0, 0),
+    settled=(20, 0),
     halt=Reason.EXIT_EXHAUSTED,
 )
 case(
