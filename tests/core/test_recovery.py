@@ -196,6 +196,11 @@ def test_the_same_day_goes_on() -> None:
     assert begin_session(HELD, DAY) is HELD
 
 
+def test_an_older_day_resets_nothing() -> None:
+    """An event delivered again from yesterday: today's generations must not repeat."""
+    assert begin_session(replace(HELD, session=TOMORROW), DAY).session == TOMORROW
+
+
 def test_a_new_day_begins_anew() -> None:
     done = after(state(pnl=5, trades=1, halt=Reason.LATE_ORDER), liquidation("15:55"))
     assert begin_session(done, TOMORROW) == state(session=TOMORROW)

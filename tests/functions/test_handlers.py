@@ -20,8 +20,9 @@ import liquidate
 import relay
 import tick
 import trade_update
-from scalper.shell import broker, passes, runtime
+from scalper.shell import broker, runtime
 from scalper.shell.errors import BrokerDownError, ScalperError, SettingsError
+from scalper.shell.passes import parts
 from scalper.shell.webhook import MAX_BODY, sign
 from tests.shell.conftest import Records, make_state_table, make_symbols_table
 from tests.shell.fakes import client_id
@@ -100,7 +101,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(broker, "GET_BACKOFF_S", 0.0)
-    monkeypatch.setattr(passes, "CANCEL_POLL_S", 0.0)
+    monkeypatch.setattr(parts, "CANCEL_POLL_S", 0.0)
     runtime._engine.cache_clear()
     runtime._webhook_keys.cache_clear()
     yield monkeypatch

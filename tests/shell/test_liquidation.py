@@ -11,6 +11,7 @@ from scalper.core.pricing import CENT, DOLLAR
 from scalper.core.session import Session
 from scalper.shell import passes
 from scalper.shell.errors import BrokerDownError, RefusedError, UnknownOutcomeError
+from scalper.shell.passes import parts
 from tests.shell.conftest import Records
 from tests.shell.fakes import CLOSE, CUTOFF, DAY, PRICE, QTY, Desk, client_id, minute, never
 
@@ -72,7 +73,7 @@ class TestBeforeTheClose:
         desk.liquidate(CUTOFF)
         assert desk.sent()[sent:] == [("cancel", target)]
         finds = [one for one in desk.log if one == ("find", target)]
-        assert len(finds) == 1 + passes.CANCEL_POLLS
+        assert len(finds) == 1 + parts.CANCEL_POLLS
         desk.broker.say(target, status="canceled")
         desk.liquidate(CUTOFF + MINUTE)
         assert desk.sent()[sent:] == [("cancel", target), sell(3)]
@@ -201,6 +202,13 @@ class TestWithoutTheTable:
             ("cancel", client_id(1, symbol="BBB")),
         ]
         assert "liquidating without the table" in records.messages()
+
+    def test_a_table_that_can_be_read_but_not_written_stops_nothing(self, desk: Desk):
+        target = desk.hold(1)
+        desk.store.down.add("save")
+        sent = len(desk.sent())
+        desk.liquidate(CUTOFF)
+        assert desk.sent()[sent:] == [("cancel", target), sell(3)]
 
     def test_repeated_it_sells_once(self, desk: Desk):
         desk.hold(1)

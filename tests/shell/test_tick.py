@@ -24,6 +24,7 @@ from scalper.shell.errors import (
 )
 from scalper.shell.market_data import Bars
 from scalper.shell.memory_store import MemoryStore
+from scalper.shell.passes import ticks
 from scalper.shell.store import Stored, in_shard
 from tests.shell.conftest import Records
 from tests.shell.fakes import (
@@ -318,7 +319,7 @@ class TestSystemClock:
         self, real: Desk, skew: int, monkeypatch: pytest.MonkeyPatch
     ):
         # The test may run in any second of the minute.
-        monkeypatch.setattr(passes, "LATE_AFTER", timedelta(minutes=5))
+        monkeypatch.setattr(ticks, "LATE_AFTER", timedelta(minutes=5))
         real.broker.skew = timedelta(seconds=skew)
         assert self.run(real)["status"] == "ok"
         assert len(real.submitted()) == 1
@@ -570,6 +571,17 @@ class TestForeignHands:
         desk.broker.say(client_id(1), status="canceled")
         desk.tick(2)
         assert desk.phase() is Phase.TO_BUY
+
+    def test_a_target_canceled_and_its_shares_sold_by_hand_is_not_bailed_out(self, desk: Desk):
+        """What would be a short sale: the bail-out asks for the position first."""
+        desk.hold(1)
+        desk.stop_entries()
+        desk.broker.say(client_id(2, "target"), status="canceled")
+        desk.broker.held["AAA"] = 0
+        sent = len(desk.sent())
+        desk.tick(2)
+        assert desk.sent()[sent:] == []
+        assert desk.state().halt is Reason.SOLD_ELSEWHERE
 
     def test_shares_sold_by_hand_are_not_sold_again(self, desk: Desk, records: Records):
         report = desk.broker.fill(desk.buy(1), PRICE)

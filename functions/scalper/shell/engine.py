@@ -97,6 +97,14 @@ class Engine:
             self.sessions[day] = self.broker.session(day)
         return self.sessions[day]
 
+    def states(self, session: Session, shard: int = 0, shard_count: int = 1) -> dict[str, Stored]:
+        """Return a shard's states as they stand in this session: an idle one begins it anew."""
+        stored = self.store.load_all(shard, shard_count)
+        return {
+            symbol: replace(one, state=begin_session(one.state, session.day))
+            for symbol, one in stored.items()
+        }
+
     def rules(
         self, session: Session, row: SymbolRules | None, block: Reason | None = None
     ) -> Rules:

@@ -1,0 +1,107 @@
+"""Between two ticks: an order event taken up at once, and the checkup of what works."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from scalper.core.model import CheckupDue, OrderSeen, Phase, Reason
+from scalper.core.order import ClientOrderId, Progress
+from scalper.core.session import new_york_day
+from scalper.shell.engine import Engine
+from scalper.shell.passes.parts import (
+    CHECKUP_DELAY_S,
+    Answer,
+    for_each,
+    is_busy,
+    opened_for,
+    positions_for,
+    read_rows,
+)
+from scalper.shell.store import Stored
+from scalper.shell.symbols import SymbolRules
+from scalper.shell.telemetry import logger
+from scalper.shell.webhook import Delivery
+
+
+def trade_update(engine: Engine, delivery: Delivery) -> Answer:
+    """Take one order event up at once: on a full fill the exit is sent before this returns.
+
+    An order that this system did not make changes nothing.
+    """
+    report = delivery.report
+    name = ClientOrderId.parse(report.client_order_id)
+    if name is None or name.mode != engine.settings.mode or name.symbol != report.symbol:
+        logger.info("foreign order", extra={"symbol": report.symbol[:12], "status": report.status})
+        return {"status": "ignored"}
+    # A simulated clock's time comes with the event: the way to the sell has no request to spare.
+    simulated = engine.settings.clock == "broker" and delivery.at is not None
+    at = delivery.at if simulated and delivery.at else engine.now()
+    session = engine.session(new_york_day(at))
+    if session is None:
+        return {"status": "closed"}
+    stored = engine.store.load(name.symbol)
+    if not _made(stored, name) and engine.broker.find(report.client_order_id) is None:
+        logger.warning("unknown order", extra={"client_order_id": report.client_order_id})
+        return {"status": "ignored"}
+    if stored is None:
+        stored = engine.recover([name.symbol], session, at).get(name.symbol)
+    if stored is None:
+        return {"status": "failed"}
+    event = OrderSeen(symbol=name.symbol, at=at, report=report, last_trade=delivery.price)
+    rules = engine.rules(session, None)
+    present = stored
+    done = engine.isolate(name.symbol, lambda: engine.drive(present, event, rules))
+    if done is None:
+        return {"status": "failed"}
+    order = done.state.order
+    if done.state.phase is Phase.TO_SELL or (order and order.progress is Progress.INTENT):
+        engine.outbox.checkup_in(CHECKUP_DELAY_S, at)
+    return {"status": "taken"}
+
+
+def checkup(engine: Engine, at: datetime) -> Answer:
+    """Look after every working order, order in doubt and refused exit."""
+    session = engine.session(new_york_day(at))
+    if session is None or at >= session.close:
+        return {"status": "closed"}
+    busy = {s: one for s, one in engine.states(session).items() if is_busy(one.state)}
+    if not busy:
+        return {"status": "ok", "busy": 0}
+    resting = {s: one for s, one in busy.items() if one.state.phase is Phase.TO_SELL}
+    answers: list[Any] = engine.fan_out(
+        [
+            lambda: opened_for(engine, busy),
+            lambda: positions_for(engine, resting),
+            lambda: _rows_for(engine, busy),
+            engine.store.account_halt,
+        ]
+    )
+    opened, positions, rows, halt = answers
+    if opened is None:
+        return {"status": "failed", "busy": len(busy)}
+    block = Reason.ACCOUNT_HALTED if halt else None
+
+    def look_after(stored: Stored) -> Stored:
+        symbol = stored.state.symbol
+        rules = engine.rules(session, rows.get(symbol), block)
+        stored = engine.reconcile(stored, opened, at, rules)
+        position = None if positions is None else positions.get(symbol, 0)
+        event = CheckupDue(symbol=symbol, at=at, position=position)
+        return engine.drive(stored, event, rules)
+
+    for_each(engine, busy, look_after)
+    return {"status": "ok", "busy": len(busy)}
+
+
+def _rows_for(engine: Engine, states: Mapping[str, Stored]) -> Mapping[str, SymbolRules]:
+    """Return the symbols' rows where a buy may have to be sent again."""
+    orders = [one.state.order for one in states.values()]
+    if any(order and order.is_buy and order.progress is Progress.INTENT for order in orders):
+        return read_rows(engine)
+    return {}
+
+
+def _made(stored: Stored | None, name: ClientOrderId) -> bool:
+    """Whether the state knows that this system made the order."""
+    state = stored.state if stored else None
+    return state is not None and state.session == name.day and name.generation <= state.generation

@@ -1,0 +1,249 @@
+"""The tick: each minute a decision for every symbol."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+
+from scalper.core.model import BarClosed, Phase, Reason, Rules, SymbolState
+from scalper.core.session import MINUTE, Session, floor_minute, new_york_day
+from scalper.core.signal import Bar
+from scalper.shell.engine import Engine
+from scalper.shell.errors import BrokerError, StoreError, UnauthorizedError
+from scalper.shell.passes.parts import (
+    CHECKUP_DELAY_S,
+    Answer,
+    failed,
+    for_each,
+    is_busy,
+    liquidate_states,
+    opened_for,
+    read_rows,
+    reconcile_all,
+)
+from scalper.shell.store import Stored, in_shard
+from scalper.shell.symbols import SymbolRules
+from scalper.shell.telemetry import count, logger
+
+LATE_AFTER = timedelta(seconds=45)
+"""A tick that starts later enters nothing."""
+
+REDRIVEN_AFTER = timedelta(minutes=2)
+"""A tick that starts later still was delivered again: it only reconciles, as of now."""
+
+SKEW_LIMIT = timedelta(seconds=2)
+BAR_POLL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class TickDue:
+    """A tick's event: the minute that is over, and the part of the symbols to look after."""
+
+    minute: datetime
+    shard: int = 0
+    shard_count: int = 1
+
+
+def tick(engine: Engine, due: TickDue) -> Answer:
+    """Decide once for each symbol of the shard, on the minute that ended at `due.minute`."""
+    count("Heartbeat")
+    at = floor_minute(due.minute)
+    try:
+        session = engine.session(new_york_day(at))
+        if session is None or not session.open < at <= session.close:
+            return {"status": "closed", "minute": at.isoformat()}
+        return _tick_in_session(engine, due, session, at)
+    except UnauthorizedError as error:
+        return _broker_refuses_keys(engine, error)
+    except (BrokerError, StoreError) as error:
+        return failed("tick", error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What a tick reads first, side by side."""
+
+    now: datetime
+    block: Reason | None
+    """Why the whole account enters nothing in this tick."""
+    rows: Mapping[str, SymbolRules]
+    states: dict[str, Stored]
+    claimed: bool
+    """Whether this is the minute's first tick; any other only reconciles."""
+
+
+def _tick_in_session(engine: Engine, due: TickDue, session: Session, at: datetime) -> Answer:
+    start = _read_start(engine, due, session, at)
+    if start.now - at > REDRIVEN_AFTER:
+        return _tick_redriven(engine, start)
+    states = start.states
+    missing = [s for s in start.rows if s not in states]
+    if missing:
+        states = states | engine.recover(missing, session, at)
+    if start.claimed and at < session.liquidate_at:
+        states |= _decide(engine, session, start, states, at)
+    elif start.claimed and session.liquidate_at < at < session.close:
+        states |= liquidate_states(engine, session, states, at)
+    else:
+        # The minute of the liquidation is the liquidation's own.
+        states |= reconcile_all(engine, session, states, at)
+    busy = [one for one in states.values() if is_busy(one.state)]
+    if busy and at < session.close:
+        engine.outbox.checkup_in(CHECKUP_DELAY_S, at)
+    return {
+        "status": "ok" if start.claimed else "repeated",
+        "minute": at.isoformat(),
+        "symbols": len(states),
+        "busy": len(busy),
+    }
+
+
+def _tick_redriven(engine: Engine, start: _Start) -> Answer:
+    """Only reconcile, as of now: the minute of the event may be of another day."""
+    session = engine.session(new_york_day(start.now))
+    if session is not None and session.open < start.now:
+        reconcile_all(engine, session, start.states, start.now)
+    return {"status": "too late", "symbols": len(start.states)}
+
+
+def _read_start(engine: Engine, due: TickDue, session: Session, at: datetime) -> _Start:
+    shard = (due.shard, due.shard_count)
+    results: list[Any] = engine.fan_out(
+        [
+            lambda: _read_clock(engine, at),
+            lambda: read_rows(engine),
+            lambda: engine.states(session, *shard),
+            engine.store.account_halt,
+            lambda: engine.store.claim_minute(at, *shard),
+        ]
+    )
+    (now, block), rows, states, halt, claimed = results
+    if halt:
+        block = Reason.ACCOUNT_HALTED
+    mine = {symbol: row for symbol, row in rows.items() if in_shard(symbol, *shard)}
+    return _Start(now, block, mine, states, claimed)
+
+
+def _read_clock(engine: Engine, at: datetime) -> tuple[datetime, Reason | None]:
+    """Return the time and why it forbids entries: a late start, or a clock that is off.
+
+    Raises UnauthorizedError: with refused keys nothing can be done in this tick.
+    """
+    now = engine.now()
+    if engine.settings.clock == "system":
+        try:
+            skew = engine.broker.clock().now - engine.now()
+        except UnauthorizedError:
+            raise
+        except BrokerError as error:
+            failed("clock", error)
+        else:
+            if abs(skew) > SKEW_LIMIT:
+                logger.error("clock skew", extra={"skew_s": skew.total_seconds()})
+                count("ClockSkew")
+                return now, Reason.CLOCK_SKEW
+        count("StartLag", (now - at).total_seconds(), MetricUnit.Seconds)
+    return now, Reason.LATE_TICK if now - at > LATE_AFTER else None
+
+
+def _decide(
+    engine: Engine, session: Session, start: _Start, states: dict[str, Stored], at: datetime
+) -> dict[str, Stored]:
+    """Reconcile and decide each symbol as soon as its bar is there, all of them in the end."""
+    opened, _ = engine.fan_out(
+        [lambda: opened_for(engine, states), lambda: _refresh(engine, session, start, at)]
+    )
+
+    def rules_of(symbol: str) -> Rules:
+        return engine.rules(session, start.rows.get(symbol), start.block)
+
+    def decide(stored: Stored) -> Stored:
+        symbol = stored.state.symbol
+        rules = rules_of(symbol)
+        if opened is not None:
+            last = engine.window.last_close(symbol)
+            stored = engine.reconcile(stored, opened, at, rules, last)
+        event, rules = _bar_closed(engine, stored.state, start.rows.get(symbol), rules, at)
+        return engine.drive(stored, event, rules)
+
+    decided: dict[str, Stored] = {}
+    waiting = dict(states)
+    deadline = time.monotonic() + engine.settings.bar_wait_s
+    while waiting:
+        last_look = time.monotonic() >= deadline
+        ready = {
+            symbol: stored
+            for symbol, stored in waiting.items()
+            if last_look
+            or not _needs_bar(stored.state, start.rows.get(symbol), start.block)
+            or _bar_ended_at(engine.window.bars(symbol, at), at) is not None
+        }
+        decided |= for_each(engine, ready, decide)
+        waiting = {s: one for s, one in waiting.items() if s not in ready}
+        if waiting:
+            time.sleep(min(BAR_POLL_S, max(deadline - time.monotonic(), 0.0)))
+            _refresh(engine, session, start, at)
+    return decided
+
+
+def _refresh(engine: Engine, session: Session, start: _Start, at: datetime) -> None:
+    """Fetch the bars that the window lacks; without them nothing is entered."""
+    symbols = sorted(s for s, row in start.rows.items() if row.enabled or s in start.states)
+    if not symbols:
+        return
+    try:
+        refused = engine.window.refresh(symbols, session, at)
+    except BrokerError as error:
+        failed("bars", error)
+        return
+    for line in refused:
+        count("BarsRefused")
+        logger.warning("bar refused", extra={"error": line})
+
+
+def _bar_closed(
+    engine: Engine, state: SymbolState, row: SymbolRules | None, rules: Rules, at: datetime
+) -> tuple[BarClosed, Rules]:
+    """Return the minute's event; a signal that fails blocks its symbol's entry alone."""
+    bars = engine.window.bars(state.symbol, at)
+    newest = _bar_ended_at(bars, at)
+    signal = False
+    may_enter = state.phase is Phase.TO_BUY and rules.block is None and state.halt is None
+    if newest is not None and row is not None and may_enter:
+        try:
+            signal = bool(row.signal(bars))
+        except Exception:  # noqa: BLE001 - a user's own code: its failure stops its symbol alone
+            logger.exception("signal failed", extra={"symbol": state.symbol})
+            count("SignalsFailed")
+            rules = replace(rules, block=Reason.SIGNAL_FAILED)
+    close = newest.close if newest is not None else None
+    return BarClosed(symbol=state.symbol, at=at, close=close, signal=signal), rules
+
+
+def _bar_ended_at(bars: Sequence[Bar], at: datetime) -> Bar | None:
+    return bars[-1] if bars and bars[-1].start == at - MINUTE else None
+
+
+def _needs_bar(state: SymbolState, row: SymbolRules | None, block: Reason | None) -> bool:
+    """Whether the decision is worth waiting for the minute's bar."""
+    if row is None:
+        return False
+    if state.phase is Phase.TO_BUY:
+        return row.enabled and block is None and state.halt is None
+    return state.phase is Phase.SELL_SUBMITTED and row.stop_loss_pct is not None
+
+
+def _broker_refuses_keys(engine: Engine, error: UnauthorizedError) -> Answer:
+    count("KeysRefused")
+    logger.error(
+        "the broker refuses the keys",
+        extra={
+            "error": str(error),
+            "todo": f"put a valid key of the {engine.settings.mode} account as "
+            f'{{"key_id", "secret_key"}} into the secret {engine.settings.broker_secret_id}',
+        },
+    )
+    return {"status": "keys_refused"}
