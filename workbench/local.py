@@ -8,7 +8,6 @@ it caused has been taken up, so a day takes seconds and comes out the same each 
 
 import base64
 import importlib
-import io
 import logging
 import os
 import re
@@ -22,7 +21,6 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TextIO
-from uuid import uuid4
 
 import boto3
 import httpx
@@ -38,6 +36,13 @@ from scalper.shell.errors import ScalperError, SettingsError, UnauthorizedError
 from scalper.shell.relay import POST_ATTEMPTS
 from workbench import aws
 from workbench.bars import Market, MarketDay
+from workbench.invocations import (
+    Context,
+    LongInvocation,
+    WithoutMetrics,
+    function_url_event,
+    queue_record,
+)
 from workbench.loopback import serving
 from workbench.schedules import Schedule, schedules_of
 
@@ -158,7 +163,7 @@ class LocalDay:
         self._missed = 0
         self._settled = 0
         self._now = datetime.min.replace(tzinfo=UTC)
-        self._relay: _RelayThread | None = None
+        self._relay: LongInvocation | None = None
         self._handlers: dict[str, Callable[[Any, Any], Any]] = {}
         self._http = httpx.Client(timeout=REQUEST_TIMEOUT_S, trust_env=False)
 
@@ -174,7 +179,7 @@ class LocalDay:
             webhook_url = stack.enter_context(serving(self._function_url(), "webhook"))
             self._check_servers()
             resources = self._prepare(template, webhook_url)
-            stack.enter_context(redirect_stdout(_WithoutMetrics(self._log)))
+            stack.enter_context(redirect_stdout(WithoutMetrics(self._log)))
             self._load_handlers(schedules, resources)
             stack.callback(self._stop_relay)
             self._equity_usd = self._equity()
@@ -245,7 +250,7 @@ class LocalDay:
         What it left undone the next invocation does. Raises LocalDayError where none can do it.
         """
         try:
-            answer: dict[str, Any] = self._handlers[name](event, _Context())
+            answer: dict[str, Any] = self._handlers[name](event, Context())
         except SettingsError as error:
             raise LocalDayError(f"{name}: {error}") from error
         except ScalperError as error:
@@ -263,7 +268,7 @@ class LocalDay:
             ).get("Messages", [])
         if not messages:
             return
-        answer = self._call(name, {"Records": [_record(one, queue_url) for one in messages]})
+        answer = self._call(name, {"Records": [queue_record(one, queue_url) for one in messages]})
         if "batchItemFailures" not in answer:
             return
         failed = {item["itemIdentifier"] for item in answer["batchItemFailures"]}
@@ -302,7 +307,7 @@ class LocalDay:
         if int(self._get("/exchange/state")["listening"]):
             # Somebody else's: what fills is found by polling, and the next run looks again.
             return
-        self._relay = _RelayThread(self._handlers["relay.handler"], event)
+        self._relay = LongInvocation(self._handlers["relay.handler"], event)
         self._relay.start()
         deadline = time.monotonic() + LISTEN_WITHIN_S
         while int(self._get("/exchange/state")["listening"]) == 0:
@@ -324,9 +329,9 @@ class LocalDay:
         """Return the application that turns requests into the events of a Function URL."""
 
         async def answer(request: Request) -> Response:
-            event = await _function_url_event(request)
+            event = await function_url_event(request)
             handler = self._handlers["trade_update.handler"]
-            response = await run_in_threadpool(handler, event, _Context())
+            response = await run_in_threadpool(handler, event, Context())
             self._taken.add(event["body"], response["statusCode"])
             return Response(
                 response["body"], response["statusCode"], headers=response.get("headers")
@@ -480,108 +485,11 @@ class _Deliveries:
             return self._changed.wait_for(lambda: self.over >= count, timeout_s)
 
 
-class _WithoutMetrics(io.TextIOBase):
-    """Standard output of the handlers, for people: CloudWatch's metric lines are left out."""
-
-    def __init__(self, log: TextIO) -> None:
-        self._log = log
-        self._inside = threading.local()
-
-    def write(self, text: str) -> int:
-        """Pass the text on, unless it is a metric's line or the line break after one."""
-        if text.startswith('{"_aws"'):
-            self._inside.metric = not text.endswith("\n")
-        elif getattr(self._inside, "metric", False) and text == "\n":
-            self._inside.metric = False
-        else:
-            self._log.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush the log."""
-        self._log.flush()
-
-
-class _RelayThread(threading.Thread):
-    """The relay's invocation, which lasts until its context has no time left."""
-
-    def __init__(self, handler: Callable[[Any, Any], Any], event: Mapping[str, Any]) -> None:
-        super().__init__(name="relay", daemon=True)
-        self._handler = handler
-        self._event = event
-        self._context = _Context()
-        self.failure: ScalperError | None = None
-
-    def run(self) -> None:
-        try:
-            self._handler(self._event, self._context)
-        except ScalperError as error:
-            self.failure = error
-
-    def stop(self) -> None:
-        self._context.remaining_ms = 0
-
-
-class _Context:
-    """What the handlers may ask of Lambda's context object."""
-
-    def __init__(self) -> None:
-        self.aws_request_id = str(uuid4())
-        self.remaining_ms = 900_000
-
-    def get_remaining_time_in_millis(self) -> int:
-        return self.remaining_ms
-
-
 def _minutes(day: MarketDay) -> list[datetime]:
     """Return the minutes of a session to be played, from before the open to after the close."""
     session = day.session
     count = (session.close - session.open + 2 * LEAD) // MINUTE
     return [session.open - LEAD + n * MINUTE for n in range(count + 1)]
-
-
-def _record(message: Mapping[str, Any], queue_url: str) -> dict[str, Any]:
-    """Return a message as the event source mapping hands it over."""
-    return {
-        "messageId": message["MessageId"],
-        "receiptHandle": message["ReceiptHandle"],
-        "body": message["Body"],
-        "attributes": message.get("Attributes", {}),
-        "messageAttributes": {},
-        "md5OfBody": message.get("MD5OfBody", ""),
-        "eventSource": "aws:sqs",
-        "eventSourceARN": f"arn:aws:sqs:{aws.REGION}:123456789012:{queue_url.rsplit('/', 1)[-1]}",
-        "awsRegion": aws.REGION,
-    }
-
-
-async def _function_url_event(request: Request) -> dict[str, Any]:
-    """Return a request as a Function URL's event (payload format 2.0)."""
-    body = await request.body()
-    try:
-        text, encoded = body.decode(), False
-    except UnicodeDecodeError:
-        text, encoded = base64.b64encode(body).decode(), True
-    return {
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": request.url.path,
-        "rawQueryString": request.url.query,
-        "headers": {key.lower(): value for key, value in request.headers.items()},
-        "requestContext": {
-            "http": {
-                "method": request.method,
-                "path": request.url.path,
-                "protocol": "HTTP/1.1",
-                "sourceIp": "127.0.0.1",
-                "userAgent": request.headers.get("user-agent", ""),
-            },
-            "requestId": str(uuid4()),
-            "stage": "$default",
-        },
-        "body": text,
-        "isBase64Encoded": encoded,
-    }
 
 
 def _time(text: str) -> datetime:
