@@ -27,9 +27,7 @@ def bars_closing_at(*closes: int) -> Sequence[Bar]:
 @pytest.mark.parametrize(
     ("closes", "buys"), [((4, 3, 2, 1), True), ((9, 4, 3, 2, 1), True), ((1, 2), False)]
 )
-def test_the_signal_of_the_readme_buys_on_a_dip(
-    closes: tuple[int, ...], buys: bool
-) -> None:
+def test_the_signal_of_the_readme_buys_on_a_dip(closes: tuple[int, ...], buys: bool) -> None:
     block = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert block is not None
     names: dict[str, Any] = {}
