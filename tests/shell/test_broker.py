@@ -372,6 +372,26 @@ class TestPages:
         assert [one.broker_id for one in found] == [f"b{number}" for number in range(count)]
         assert all(one.confirmed for one in found)
 
+    def test_more_than_a_page_within_one_microsecond_ends(self, server: Scripted):
+        """A simulated exchange stamps a large liquidation so: nanoseconds apart."""
+
+        def to_the_nanosecond(stamp: str) -> tuple[datetime, int]:
+            digits = stamp.partition(".")[2].rstrip("Z")
+            return parse_time(stamp), int(digits[6:9]) if digits.isdigit() else 0
+
+        orders = [
+            one | {"submitted_at": f"2025-03-05T14:31:00.000000{number:03d}Z"}
+            for number, one in enumerate(self.orders(PAGE + 2))
+        ]
+
+        def answer(request: Request) -> tuple[int, Any]:
+            after = to_the_nanosecond(request.query["after"])
+            found = [one for one in orders if to_the_nanosecond(one["submitted_at"]) > after]
+            return 200, found[: int(request.query["limit"])]
+
+        server.answer(answer)
+        assert len(alpaca(server).orders_since(OPEN)) == PAGE + 2
+
     def test_the_query_asks_for_all_orders_oldest_first(self, server: Scripted):
         server.answer((200, []))
         alpaca(server).orders_since(OPEN)

@@ -96,6 +96,14 @@ class TestIdle:
 
 
 class TestEntries:
+    def test_a_symbol_that_was_done_yesterday_enters_again(self, desk: Desk):
+        yesterday = new_york_day(minute(1)) - timedelta(days=1)
+        done = SymbolState(symbol="AAA", session=yesterday, phase=Phase.DONE, liquidating=True)
+        desk.store.save(Stored(done, None), done)
+        desk.buy(1)
+        assert desk.phase() is Phase.BUY_SUBMITTED
+        assert desk.state().session == new_york_day(minute(1))
+
     def test_a_signal_buys_a_lot_at_the_close(self, desk: Desk):
         desk.trade("AAA")
         assert desk.tick(1)["busy"] == 1
