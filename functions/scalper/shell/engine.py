@@ -8,7 +8,7 @@ asked. Of two writers one meets a conflict, loads again and decides again.
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Protocol, TypeVar
 
 from scalper.core import machine
@@ -44,6 +44,7 @@ from scalper.shell.settings import Settings
 from scalper.shell.store import Store, Stored
 from scalper.shell.symbols import SymbolRules, Symbols
 from scalper.shell.telemetry import count, log_step, logger
+from scalper.shell.timing import SystemTiming, Timing
 
 T = TypeVar("T")
 
@@ -83,13 +84,14 @@ class Engine:
     symbols: Symbols
     outbox: Outbox
     fan_out: FanOut
+    timing: Timing = field(default_factory=SystemTiming)
     sessions: dict[date, Session | None] = field(default_factory=dict)
 
     def now(self) -> datetime:
         """Return the time that decisions go by, as CLOCK says."""
         if self.settings.clock == "broker":
             return self.broker.clock().now
-        return datetime.now(UTC)
+        return self.timing.now()
 
     def session(self, day: date) -> Session | None:
         """Return the trading hours of a New York date, asked for once while warm."""
@@ -264,7 +266,7 @@ class Engine:
         """Return how long ago an event's time is; a simulated clock has no such age."""
         if self.settings.clock == "broker":
             return None
-        return round((datetime.now(UTC) - at).total_seconds() * 1000)
+        return round((self.timing.now() - at).total_seconds() * 1000)
 
     def _carry_out(self, symbol: str, command: Command, at: datetime) -> list[Event]:
         """Send a command once and return what the broker answered, nothing where unknown."""

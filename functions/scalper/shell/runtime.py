@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache, partial
 from typing import Any, TypeVar
@@ -42,11 +43,19 @@ def current_settings() -> Settings:
         raise
 
 
+@dataclass(slots=True)
+class Sources:
+    """Where an invocation's collaborators come from; the simulator puts its own here."""
+
+    engine: Callable[[Settings], Engine]
+    webhook_keys: Callable[[Settings], tuple[str, ...]]
+
+
 def current_engine() -> Engine:
     """Return this process's engine; raises SettingsError, after a line in the log."""
     settings = current_settings()
     try:
-        return _engine(settings)
+        return sources.engine(settings)
     except SettingsError as error:
         logger.error("settings", extra={"error": str(error)})
         raise
@@ -73,7 +82,10 @@ def current_webhook_keys() -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def _webhook_keys(settings: Settings, _period: int) -> tuple[str, ...]:
-    return webhook_keys(settings)
+    return sources.webhook_keys(settings)
+
+
+sources = Sources(_engine, webhook_keys)
 
 
 def current_relay() -> Relay:

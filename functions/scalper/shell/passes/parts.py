@@ -1,6 +1,5 @@
 """What several passes do: over all symbols side by side, one symbol's failure stops only it."""
 
-import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
@@ -46,7 +45,7 @@ def liquidate_states(
             order = stored.state.order
             if order is None or order.cancel_at is None:
                 break
-            time.sleep(CANCEL_POLL_S * 2**attempt)
+            engine.timing.sleep(CANCEL_POLL_S * 2**attempt)
             stored = engine.reconcile(stored, {}, at, rules)
         return stored
 

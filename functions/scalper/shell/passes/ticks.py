@@ -1,6 +1,5 @@
 """The tick: each minute a decision for every symbol."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -171,9 +170,9 @@ def _decide(
 
     decided: dict[str, Stored] = {}
     waiting = dict(states)
-    deadline = time.monotonic() + engine.settings.bar_wait_s
+    deadline = engine.timing.monotonic() + engine.settings.bar_wait_s
     while waiting:
-        last_look = time.monotonic() >= deadline
+        last_look = engine.timing.monotonic() >= deadline
         ready = {
             symbol: stored
             for symbol, stored in waiting.items()
@@ -184,7 +183,8 @@ def _decide(
         decided |= for_each(engine, ready, decide)
         waiting = {s: one for s, one in waiting.items() if s not in ready}
         if waiting:
-            time.sleep(min(BAR_POLL_S, max(deadline - time.monotonic(), 0.0)))
+            left_s = deadline - engine.timing.monotonic()
+            engine.timing.sleep(min(BAR_POLL_S, max(left_s, 0.0)))
             _refresh(engine, session, start, at)
     return decided
 
