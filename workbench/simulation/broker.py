@@ -290,12 +290,12 @@ class SimulatedBroker:
         """Decide when the order fills, in how many parts, or that it does not."""
         scheduler, nature = self.scheduler, self._nature
         first = order.remaining
-        if order.remaining > 1 and scheduler.plan.happens("partial_fill", 0.3):
+        if order.remaining > 1 and scheduler.plan.happens("partial_fill", 0.3, order.client_order_id):
             first = nature.randint(1, order.remaining - 1)
         rest = order.remaining - first
         if order.limit is None:
             wait = nature.random() * 2
-            if scheduler.plan.happens("fill_delayed", 0.15):
+            if scheduler.plan.happens("fill_delayed", 0.15, order.client_order_id):
                 wait = scheduler.plan.amount(5.0, 150.0)
             scheduler.after(wait, lambda: self._fill(order.id, first))
             if rest:

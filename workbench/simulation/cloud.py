@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from workbench.exchange.book import Update
 from workbench.simulation.broker import SimulatedBroker
 from workbench.simulation.faults import SEND
 from workbench.simulation.market import SimulatedMarket
-from workbench.simulation.scheduler import SECOND, Invocation, Scheduler, Violation
+from workbench.simulation.scheduler import MINUTE, SECOND, Invocation, Scheduler, Violation
 from workbench.simulation.table import SimulatedStore, SimulatedSymbols
 
 OPERATIONS = frozenset({"outbox.checkup_in", "outbox.notify"})
@@ -43,8 +42,6 @@ RETRY_AFTER_S = 60
 """When Lambda repeats an asynchronous invocation that failed."""
 
 WEBHOOK_KEY = "whsec_c2ltdWxhdGVk"
-
-ENVIRONMENT = {"SYMBOLS_TABLE": "symbols", "STATE_TABLE": "state"}
 
 
 class Context:
@@ -133,8 +130,7 @@ class Cloud:
     """The last answer of each function."""
     relay_is_dead: bool = False
     _warm: dict[str, list[Engine]] = field(default_factory=dict)
-    _running: int = 0
-    _number: int = 0
+    _labels: Counter[str] = field(default_factory=Counter)
     _nature: Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -150,30 +146,35 @@ class Cloud:
         )
 
     def invoke(
-        self, function: str, event: Mapping[str, Any], failed: Callable[[], None] | None = None
+        self,
+        function: str,
+        what: str,
+        event: Mapping[str, Any],
+        failed: Callable[[], None] | None = None,
     ) -> None:
         """Call a handler; `failed` is called where it raised, died or ran out of time."""
-        self._number += 1
         self.invocations[function] += 1
-        invocation = Invocation(self._number, function)
+        invocation = Invocation(function, self._label(f"{function} {what}"))
         warm = self._warm.setdefault(function, [])
-        if warm and self.scheduler.plan.happens("cold_start", 0.02):
+        if warm and self.scheduler.plan.happens("cold_start", 0.02, invocation.label):
             warm.clear()
         engine = warm.pop() if warm else self._new_engine()
         store = self.store
 
         def work() -> None:
+            # The handler asks for these before its first request: no other runs in between.
+            runtime.sources.settings = lambda: self.settings
             runtime.sources.engine = lambda settings: engine
             ended_well = False
             try:
                 answer = handler_of(function)(event, Context())
                 ended_well = not (function == "trade_update" and answer["statusCode"] >= 500)
                 self.answers[function] = answer
-                self.scheduler.note(f"{function}#{invocation.number} answers {answer}")
+                self.scheduler.note(f"[{invocation.label}] answers {answer}")
             except GreenletExit:
-                self.scheduler.note(f"{function}#{invocation.number} dies")
+                self.scheduler.note(f"[{invocation.label}] dies")
             except ScalperError as error:
-                self.scheduler.note(f"{function}#{invocation.number} raises {error}")
+                self.scheduler.note(f"[{invocation.label}] raises {error}")
                 if function in ("tick", "trade_update"):
                     raise Violation(f"{function} raised {error!r}") from error
             except Exception as error:
@@ -186,7 +187,7 @@ class Cloud:
 
         def run_out() -> None:
             if not invocation.is_over and not invocation.is_dead:
-                self.scheduler.note(f"{function}#{invocation.number} runs out of time")
+                self.scheduler.note(f"[{invocation.label}] runs out of time")
                 invocation.is_dead = True
 
         self.scheduler.after(TIMEOUT_S[function], run_out)
@@ -195,30 +196,38 @@ class Cloud:
     def tell(self, update: Update) -> None:
         """Deliver what the broker's stream says, as the relay does."""
         plan = self.scheduler.plan
-        if self.relay_is_dead or plan.happens("event_lost", 0.15):
+        what = f"{update.order.client_order_id.removeprefix('scalp-paper-')} {update.event}"
+        if self.relay_is_dead or plan.happens("event_lost", 0.15, what):
             return
         delay = 0.05 + self._nature.random() * 0.4
-        if plan.happens("event_delayed", 0.1):
+        if plan.happens("event_delayed", 0.1, what):
             delay += plan.amount(0.5, 90.0)
         body = json.dumps(render.trade_update(update))
-        copies = 2 if plan.happens("event_twice", 0.1) else 1
+        copies = 2 if plan.happens("event_twice", 0.1, what) else 1
         for copy in range(copies):
-            self.scheduler.after(delay * (1 + copy), lambda: self._post(body, POST_ATTEMPTS))
+            self.scheduler.after(delay * (1 + copy), lambda: self._post(what, body, POST_ATTEMPTS))
 
-    def _post(self, body: str, attempts: int) -> None:
+    def _post(self, what: str, body: str, attempts: int) -> None:
         def again() -> None:
             if attempts > 1:
-                self.scheduler.after(1.0, lambda: self._post(body, attempts - 1))
+                self.scheduler.after(1.0, lambda: self._post(what, body, attempts - 1))
 
         event = {"headers": sign(body, WEBHOOK_KEY), "body": body, "isBase64Encoded": False}
-        self.invoke("trade_update", event, again)
+        self.invoke("trade_update", what, event, again)
 
     def _deliver_checkup(self, attempts: int = 5) -> None:
         def again() -> None:
             if attempts > 1:
                 self.scheduler.after(VISIBILITY_S, lambda: self._deliver_checkup(attempts - 1))
 
-        self.invoke("checkup", {"Records": [{"messageId": "1", "body": "{}"}]}, again)
+        minute = self.scheduler.now // MINUTE
+        self.invoke("checkup", str(minute), {"Records": [{"body": "{}"}]}, again)
+
+    def _label(self, name: str) -> str:
+        """Return a name for an invocation that no other has."""
+        self._labels[name] += 1
+        times = self._labels[name]
+        return name if times == 1 else f"{name} ({times})"
 
     def _new_engine(self) -> Engine:
         return StrictEngine(
@@ -257,20 +266,15 @@ def quiet() -> Iterator[None]:
     """Put the simulator's collaborators in the place of a process's, and silence its telemetry."""
     sources, metrics = runtime.sources, telemetry.metrics
     level = telemetry.logger.log_level
-    before = {name: os.environ.get(name) for name in ENVIRONMENT}
-    runtime.sources = runtime.Sources(sources.engine, lambda settings: (WEBHOOK_KEY,))
+    runtime.sources = runtime.Sources(
+        sources.settings, sources.engine, lambda settings: (WEBHOOK_KEY,)
+    )
     runtime._webhook_keys.cache_clear()
     telemetry.metrics = _Uncounted()  # type: ignore[assignment]
     telemetry.logger.setLevel("CRITICAL")
-    os.environ.update(ENVIRONMENT)
     try:
         yield
     finally:
         runtime.sources, telemetry.metrics = sources, metrics
         runtime._webhook_keys.cache_clear()
         telemetry.logger.setLevel(level)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -5,7 +5,6 @@ the end of the day flat, whatever state they left it in.
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -23,7 +22,7 @@ from workbench.simulation import broker, cloud, market, table
 from workbench.simulation.broker import SimulatedBroker
 from workbench.simulation.checks import Checks
 from workbench.simulation.cloud import Cloud, SimulatedTiming
-from workbench.simulation.faults import Plan
+from workbench.simulation.faults import Fault, Plan, Script
 from workbench.simulation.market import Often, market_of
 from workbench.simulation.points import CrashPoints
 from workbench.simulation.scheduler import MINUTE, SECOND, Scheduler, Violation
@@ -50,7 +49,7 @@ class Outcome:
     crashes: int
     trades: int
     pnl: Money
-    faults: list[tuple[int, str]]
+    faults: list[Fault]
     invocations: Counter[str]
     violation: str = ""
     trace: list[str] = field(default_factory=list)
@@ -88,7 +87,9 @@ class Day:
                 lambda at=liquidation + minute * MINUTE: self._scheduled("liquidate", at),
             )
         for minute in range(2, liquidation // MINUTE):
-            scheduler.at(minute * MINUTE + 17 * SECOND, self._let_people_act)
+            scheduler.at(
+                minute * MINUTE + 17 * SECOND, lambda minute=minute: self._let_people_act(minute)
+            )
         scheduler.at(liquidation + CALM_AFTER_S * SECOND, self._calm_down)
         scheduler.at(close, self.broker.expire)
         # The end of the day's own requests fail once more, and are repeated.
@@ -104,14 +105,14 @@ class Day:
         def tick() -> None:
             self._scheduled("tick", due)
 
-        if plan.happens("tick_lost", 0.05):
+        if plan.happens("tick_lost", 0.05, minute):
             return
-        if plan.happens("tick_late", 0.05):
+        if plan.happens("tick_late", 0.05, minute):
             starts += int(plan.amount(5, 75) * SECOND)
         scheduler.at(starts, tick)
-        if plan.happens("tick_twice", 0.05):
+        if plan.happens("tick_twice", 0.05, minute):
             scheduler.at(starts + int(plan.amount(0, 20) * SECOND), tick)
-        if plan.happens("tick_redelivered", 0.02):
+        if plan.happens("tick_redelivered", 0.02, minute):
             scheduler.at(due + int(plan.amount(130, 400) * SECOND), tick)
 
     def _scheduled(self, function: str, due: int, attempts: int = 3) -> None:
@@ -124,39 +125,39 @@ class Day:
                 )
 
         event = {"scheduled_time": self.scheduler.time(due).strftime("%Y-%m-%dT%H:%M:%SZ")}
-        self.cloud.invoke(function, event, again)
+        self.cloud.invoke(function, str(due // MINUTE), event, again)
 
-    def _let_people_act(self) -> None:
+    def _let_people_act(self, minute: int) -> None:
         """Edit the table, halt the account, deploy, lose an item, cancel by hand: now and then."""
         plan = self.scheduler.plan
         symbol = self.nature.choice(sorted(self.symbols.rows) or [NAMES[0]])
         later = self.nature.randint(1, 8) * 60
-        if plan.happens("row_paused", 0.02):
+        if plan.happens("row_paused", 0.02, minute):
             self._edit(symbol, later, enabled=False)
-        if plan.happens("row_removed", 0.02) and symbol in self.symbols.rows:
+        if plan.happens("row_removed", 0.02, minute) and symbol in self.symbols.rows:
             row = self.symbols.rows.pop(symbol)
             self.scheduler.after(later, lambda: self.symbols.rows.setdefault(symbol, row))
-        if plan.happens("row_broken", 0.02):
+        if plan.happens("row_broken", 0.02, minute):
             self.symbols.broken.add(symbol)
             self.scheduler.after(later, lambda: self.symbols.broken.discard(symbol))
-        if plan.happens("account_halted", 0.01):
+        if plan.happens("account_halted", 0.01, minute):
             self.items.halt_account("by hand")
             self.scheduler.after(later, lambda: self.items.halt_account(""))
-        if plan.happens("deployed", 0.02):
+        if plan.happens("deployed", 0.02, minute):
             self.cloud.deploy(newer=True)
             self.scheduler.after(later, lambda: self.cloud.deploy(newer=False))
-        if plan.happens("relay_dead", 0.01):
+        if plan.happens("relay_dead", 0.01, minute):
             self.cloud.relay_is_dead = True
             self.scheduler.after(later * 3, self._revive_relay)
-        if plan.happens("clock_skewed", 0.01):
+        if plan.happens("clock_skewed", 0.01, minute):
             self.cloud.timing.skew = int(plan.amount(-5, 5) * SECOND)
             self.scheduler.after(later, self._right_clock)
-        if plan.happens("canceled_by_hand", 0.05):
+        if plan.happens("canceled_by_hand", 0.05, minute):
             for order_id in self.broker.live_own()[:1]:
                 self.broker.finish_cancel(order_id)
-        if plan.happens("item_lost", 0.04):
+        if plan.happens("item_lost", 0.04, minute):
             self._lose_item(symbol)
-        if plan.happens("item_unreadable", 0.02):
+        if plan.happens("item_unreadable", 0.02, minute):
             self.items.unreadable.add(symbol)
             self.scheduler.after(later, lambda: self.items.unreadable.discard(symbol))
 
@@ -200,7 +201,7 @@ class Day:
 def run_day(
     seed: int,
     points: CrashPoints,
-    script: Mapping[int, str] | None = None,
+    script: Script | None = None,
     *,
     traced: bool = False,
 ) -> Outcome:
@@ -225,7 +226,7 @@ def run_day(
 
 
 def day_of(
-    seed: int, points: CrashPoints, script: Mapping[int, str] | None, *, traced: bool
+    seed: int, points: CrashPoints, script: Script | None, *, traced: bool
 ) -> Day:
     """Put a seed's day together."""
     nature = Random(f"day {seed}")

@@ -1,14 +1,16 @@
 """What goes wrong, and when: decided by the seed, or by a script that an earlier run wrote.
 
-Each place where something may go wrong is an opportunity, counted from 1. A seeded plan draws at
-each of them and writes down what it injected; a script of (opportunity, kind) injects exactly
-that, so that a failure replays, and a shorter script shrinks it.
+A seeded plan draws at each request and each turn of nature, and writes down what it injected and
+where. A script injects exactly what it holds: the list of a failing day replays it, and a shorter
+list shrinks it, for a place is named by what happens there (the third request of the tick of
+minute 31), not by how many draws came before.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 
 
@@ -99,6 +101,20 @@ KINDS = tuple(
     )
 )
 
+
+
+class Fault(NamedTuple):
+    """A thing that went wrong, and where."""
+
+    place: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.place}:{self.kind}"
+
+
+Script = Iterable[Fault]
+
 RATES = (0.0, 0.004, 0.01, 0.03, 0.08)
 """Faults per request of a day; which one holds, and which kinds, is the seed's choice."""
 
@@ -106,31 +122,30 @@ RATES = (0.0, 0.004, 0.01, 0.03, 0.08)
 class Plan:
     """The faults of one day."""
 
-    def __init__(self, seed: int, script: Mapping[int, str] | None = None) -> None:
+    def __init__(self, seed: int, script: Script | None = None) -> None:
         self._random = Random(f"faults {seed}")
-        self._script = script
-        self.seed = seed
-        self.rate = self._random.choice(RATES)
-        """Faults per request; weather has probabilities of its own, scaled by `weather`."""
-        self.weather = self.rate and self._random.choice((0.3, 1.0, 2.5))
+        self._script = None if script is None else frozenset(script)
+        self._seed = seed
+        self._rate = self._random.choice(RATES)
+        # Weather has probabilities of its own.
+        self._weather = self._rate and self._random.choice((0.3, 1.0, 2.5))
         # A day with few kinds goes deeper into each than one with all of them.
         share = self._random.choice((0.15, 0.4, 1.0))
         self._kinds = frozenset(k for k in KINDS if self._random.random() < share)
         self._menus: dict[Menu, tuple[str, ...]] = {}
         self.calm = False
         """Whether the faults are over: the end of the day is to be reached without any."""
-        self.opportunities = 0
-        self.injected: list[tuple[int, str]] = []
+        self.injected: list[Fault] = []
         self._exposure = 0
         self._next = 0
         self._draw_next()
 
-    def pick(self, menu: Menu) -> str:
-        """Return what goes wrong with a request, "" for nothing."""
-        self.opportunities += 1
+    def pick(self, menu: Menu, label: str, number: int) -> str:
+        """Return what goes wrong with the `number`th request of an invocation, "" for nothing."""
         if self._script is not None:
-            kind = self._script.get(self.opportunities, "")
-            return self._inject(kind) if kind in menu.kinds else ""
+            place = f"{label}/{number}"
+            kind = next((k for k in menu.kinds if Fault(place, k) in self._script), "")
+            return self._inject(place, kind) if kind else ""
         self._exposure += menu.weight
         if self._exposure < self._next:
             return ""
@@ -140,33 +155,35 @@ class Plan:
             kinds = self._menus[menu] = tuple(k for k in menu.kinds if k in self._kinds)
         if not kinds or self.calm:
             return ""
-        return self._inject(self._random.choice(kinds))
+        return self._inject(f"{label}/{number}", self._random.choice(kinds))
 
-    def happens(self, kind: str, probability: float) -> bool:
-        """Return whether something happens by itself now."""
-        self.opportunities += 1
+    def happens(self, kind: str, probability: float, *where: object) -> bool:
+        """Return whether something happens by itself at a place (a minute, an order) now."""
         if self._script is not None:
-            hit = self._script.get(self.opportunities) == kind
+            hit = Fault(_place(where), kind) in self._script
         else:
             # The draw comes first, so that a calm plan draws alike.
-            hit = self._random.random() < probability * self.weather
+            hit = self._random.random() < probability * self._weather
             hit = hit and kind in self._kinds and not self.calm
         if hit:
-            self._inject(kind)
+            self._inject(_place(where), kind)
         return hit
 
     def amount(self, low: float, high: float) -> float:
-        """Return how much of the fault just injected: it hangs on seed and opportunity alone."""
-        number = self.injected[-1][0]
-        return Random(f"{self.seed} {number}").uniform(low, high)
+        """Return how much of the fault just injected: it hangs on seed and fault alone."""
+        return Random(f"{self._seed} {self.injected[-1]}").uniform(low, high)
 
-    def _inject(self, kind: str) -> str:
-        self.injected.append((self.opportunities, kind))
+    def _inject(self, place: str, kind: str) -> str:
+        self.injected.append(Fault(place, kind))
         return kind
 
     def _draw_next(self) -> None:
-        if self.rate:
-            gap = math.log(1.0 - self._random.random()) / math.log(1.0 - self.rate)
+        if self._rate:
+            gap = math.log(1.0 - self._random.random()) / math.log(1.0 - self._rate)
             self._next = self._exposure + 1 + int(gap)
         else:
             self._next = 1 << 62
+
+
+def _place(where: tuple[object, ...]) -> str:
+    return " ".join(str(one) for one in where)

@@ -83,7 +83,7 @@ def market_of(scheduler: Scheduler, symbols: Sequence[str], minutes: int) -> Sim
             closes.append(price)
             bar = _bar(scheduler.time(minute * MINUTE), price)
             ends = (minute + 1) * MINUTE
-            editions.append(_editions(scheduler.plan, bar, ends, nature.uniform(0.5, 3.0)))
+            editions.append(_editions(scheduler.plan, bar, ends, nature.uniform(0.5, 3.0), f"{symbol} {minute}"))
         market.closes[symbol] = closes
         market.editions[symbol] = editions
     return market
@@ -93,16 +93,18 @@ def _bar(start: datetime, close: Money) -> Bar:
     return Bar(start, close - CENT, close + 2 * CENT, close - 2 * CENT, close, 1000)
 
 
-def _editions(plan: Plan, bar: Bar, ends: int, delay_s: float) -> tuple[Edition, ...]:
-    if plan.happens("bar_missing", 0.05):
+def _editions(
+    plan: Plan, bar: Bar, ends: int, delay_s: float, where: str
+) -> tuple[Edition, ...]:
+    if plan.happens("bar_missing", 0.05, where):
         return ()
     known_at = ends + int(delay_s * SECOND)
-    if plan.happens("bar_broken", 0.03):
+    if plan.happens("bar_broken", 0.03, where):
         return (Edition(known_at, None),)
-    if plan.happens("bar_late", 0.05):
+    if plan.happens("bar_late", 0.05, where):
         known_at += int(plan.amount(5, 100) * SECOND)
     first = Edition(known_at, bar)
-    if plan.happens("bar_revised", 0.05):
+    if plan.happens("bar_revised", 0.05, where):
         revised = _bar(bar.start, bar.close + 3 * CENT)
         return first, Edition(known_at + 30 * SECOND, revised)
     return (first,)

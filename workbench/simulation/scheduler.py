@@ -15,7 +15,14 @@ from typing import Any, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from scalper.core.model import SymbolState
+from scalper.core.order import OrderReport
+from scalper.core.session import Session
+from scalper.shell.broker import Clock
 from scalper.shell.errors import ScalperError
+from scalper.shell.market_data import Bars
+from scalper.shell.store import Stored
+from scalper.shell.symbols import SymbolRules
 from workbench.simulation.faults import Menu, Plan
 from workbench.simulation.points import CrashPoints
 
@@ -35,8 +42,10 @@ class Violation(BaseException):  # noqa: N818 - no handler may catch it as an er
 class Invocation:
     """One call of a handler, with all that it runs side by side."""
 
-    number: int
     function: str
+    label: str
+    """The function and what it was called for: the same in a replay with fewer faults."""
+    requests: int = 0
     is_dead: bool = False
     is_over: bool = False
     store_failed: bool = False
@@ -66,10 +75,10 @@ class Scheduler:
     running: int = 0
     _order: int = 0
     _due: list[tuple[int, int, Callable[[], object]]] = field(default_factory=list)
-    _nature: Random = field(init=False)
+    _random: Callable[[], float] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._nature = Random(f"latency {self.seed}")
+        self._random = Random(f"latency {self.seed}").random
 
     def time(self, at: int | None = None) -> datetime:
         """Return the virtual time as aware UTC."""
@@ -109,13 +118,14 @@ class Scheduler:
         if invocation.is_dead:
             raise GreenletExit
         self.steps += 1
-        fault = self.plan.pick(menu)
+        invocation.requests += 1
+        fault = self.plan.pick(menu, invocation.label, invocation.requests)
         point = self.points.reached(operation, _caller(task))
         if self.trace is not None:
             self._note(invocation, operation, fault)
         if fault == "crash_before":
             self._crash(invocation, point)
-        latency = self._nature.random()
+        latency = self._random()
         self._pause(task, int(latency * latency * latency * 60_000) + 300)
         if fault == "crash_after":
             try:
@@ -128,11 +138,17 @@ class Scheduler:
         except ScalperError as error:
             if self.trace is not None:
                 self._note(invocation, f"{operation} -> {type(error).__name__}: {error}", "")
-            self._pause(task, self._answer_in(fault))
+            self._pause(task, self._lost_for(fault))
             raise
         if self.trace is not None:
             self._note(invocation, f"{operation} -> {_brief(result)}", "")
-        self._pause(task, self._answer_in(fault))
+        if fault == "slow":
+            self._pause(task, int(self.plan.amount(0.5, 12.0) * SECOND))
+            return result
+        # Half of the answers are there at once: nothing can come in between.
+        latency = self._random() - 0.5
+        if latency > 0:
+            self._pause(task, int(latency * latency * 120_000))
         return result
 
     def fan_out(self, tasks: Sequence[Callable[[], T]], /) -> list[T]:
@@ -162,8 +178,10 @@ class Scheduler:
             child = Task(lambda p=place, t=task: work(p, t), parent=parent.parent)
             child.invocation = parent.invocation
             child.caller = caller
-            self.at(self.now + int(self._nature.random() * 2_000), child.switch)
-        self._wait(parent)
+            self.at(self.now + int(self._random() * 2_000), child.switch)
+        parent.parent.switch()
+        if parent.invocation.is_dead:
+            raise GreenletExit
         for error in errors:
             if error is not None:
                 raise error
@@ -178,12 +196,7 @@ class Scheduler:
     def _pause(self, task: Task, delay: int) -> None:
         self._order += 1
         heappush(self._due, (self.now + delay, self._order, task.switch))
-        self._wait(task)
-
-    def _wait(self, task: Task) -> None:
-        hub = task.parent
-        assert hub is not None
-        hub.switch()
+        task.parent.switch()
         if task.invocation.is_dead:
             raise GreenletExit
 
@@ -193,16 +206,14 @@ class Scheduler:
         self.points.hit[point] += 1
         raise GreenletExit
 
-    def _answer_in(self, fault: str) -> int:
-        if fault == "slow":
-            return int(self.plan.amount(0.5, 12.0) * SECOND)
-        if fault.endswith(("lost", "late", "throttled", "unreported")):
-            return int(self.plan.amount(0.2, TIMEOUT_S) * SECOND)
-        latency = self._nature.random()
-        return int(latency * latency * latency * 60_000) + 300
+    def _lost_for(self, fault: str) -> int:
+        """Return how long a request takes that fails: a refusal is quick, silence is not."""
+        if fault.startswith("refused") or not fault:
+            return 20_000
+        return int(self.plan.amount(0.2, TIMEOUT_S) * SECOND)
 
     def _note(self, invocation: Invocation, what: str, fault: str) -> None:
-        self.note(f"{invocation.function}#{invocation.number} {what}", fault)
+        self.note(f"[{invocation.label}/{invocation.requests}] {what}", fault)
 
     def note(self, what: str, fault: str = "") -> None:
         """Write a line of the trace, where one is kept."""
@@ -228,5 +239,28 @@ _WORK: CodeType = next(
 
 
 def _brief(result: object) -> str:
-    text = repr(result)
-    return text if len(text) <= 160 else text[:157] + "..."
+    """Return a result as a line of a trace shows it."""
+    match result:
+        case Stored(state=state):
+            return f"v{result.version} {_brief(state)}"
+        case SymbolState(order=order):
+            works = f" {order.status or 'intent'} {order.client_order_id}" if order else ""
+            held = f" qty={result.qty}" if result.qty else ""
+            doubt = f" abandoned={','.join(result.abandoned)}" if result.abandoned else ""
+            halt = f" halt={result.halt}" if result.halt else ""
+            return f"{result.symbol} {result.phase}{works}{held}{doubt}{halt}"
+        case OrderReport():
+            return f"{result.client_order_id} {result.status} {result.filled_qty}/{result.qty}"
+        case SymbolRules():
+            return f"lot {result.lot}"
+        case Clock():
+            return f"{result.now:%H:%M:%S.%f}"
+        case Session():
+            return f"{result.day}"
+        case dict():
+            return ", ".join(f"{name}: {_brief(one)}" for name, one in result.items()) or "{}"
+        case list() | tuple():
+            return ", ".join(_brief(one) for one in result) or "[]"
+        case Bars():
+            return f"{sum(len(bars) for bars in result.by_symbol.values())} bars"
+    return str(result)
