@@ -37,7 +37,7 @@ class Failure:
             "replay": again,
         }
         if self.trace:
-            shown["shrunk"] = f"{again} --faults '{script_text(self.faults) or "none"}'"
+            shown["shrunk"] = f"{again} --faults '{script_text(self.faults)}'"
             shown["shrunk_violation"] = self.shrunk_violation
             shown["trace"] = list(self.trace)
         return shown

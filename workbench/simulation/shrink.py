@@ -39,7 +39,7 @@ def shrink(seed: int, faults: Sequence[Fault], operations: frozenset[str]) -> li
 
 def script_text(script: Iterable[Fault]) -> str:
     """Return a script as the command line takes it."""
-    return ",".join(str(fault) for fault in script)
+    return ",".join(str(fault) for fault in script) or "none"
 
 
 def parse_script(text: str) -> list[Fault]:
