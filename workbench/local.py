@@ -30,6 +30,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from scalper.core.session import MINUTE, floor_minute
 from scalper.shell.errors import ScalperError, SettingsError, UnauthorizedError
@@ -329,7 +330,7 @@ class LocalDay:
             self._relay.stop()
             self._relay.join(STOP_WITHIN_S)
 
-    def _function_url(self) -> Starlette:
+    def _function_url(self) -> ASGIApp:
         """Return the application that turns requests into the events of a Function URL."""
 
         async def answer(request: Request) -> Response:
@@ -385,24 +386,24 @@ class LocalDay:
 
     def _variables(self, resources: aws.Resources, webhook_url: str) -> dict[str, str]:
         """Return the functions' environment."""
-        return dict(
-            SYMBOLS_TABLE=resources.symbols_table,
-            STATE_TABLE=resources.state_table,
-            CHECKUP_QUEUE_URL=resources.checkup_queue_url,
-            TICK_QUEUE_URL=resources.tick_queue_url,
-            BROKER_SECRET_ID=resources.broker_secret_id,
-            WEBHOOK_SECRET_ID=resources.webhook_secret_id,
-            WEBHOOK_URL=webhook_url + "/",
-            TRADING_MODE="paper",
-            ALPACA_TRADING_URL=self._exchange_url,
-            ALPACA_DATA_URL=self._exchange_url,
-            ALPACA_STREAM_URL=self._exchange_url.replace("http", "ws", 1) + "/stream",
-            DATA_FEED="iex",
-            DEFAULT_LOT=self._lot,
-            CLOCK="broker",
-            NOTIFY_TOPIC_ARN=resources.notify_topic_arn,
-            BAR_WAIT_S="0",
-        )
+        return {
+            "SYMBOLS_TABLE": resources.symbols_table,
+            "STATE_TABLE": resources.state_table,
+            "CHECKUP_QUEUE_URL": resources.checkup_queue_url,
+            "TICK_QUEUE_URL": resources.tick_queue_url,
+            "BROKER_SECRET_ID": resources.broker_secret_id,
+            "WEBHOOK_SECRET_ID": resources.webhook_secret_id,
+            "WEBHOOK_URL": webhook_url + "/",
+            "TRADING_MODE": "paper",
+            "ALPACA_TRADING_URL": self._exchange_url,
+            "ALPACA_DATA_URL": self._exchange_url,
+            "ALPACA_STREAM_URL": self._exchange_url.replace("http", "ws", 1) + "/stream",
+            "DATA_FEED": "iex",
+            "DEFAULT_LOT": self._lot,
+            "CLOCK": "broker",
+            "NOTIFY_TOPIC_ARN": resources.notify_topic_arn,
+            "BAR_WAIT_S": "0",
+        }
 
     def _load_handlers(self, schedules: Sequence[Schedule], resources: aws.Resources) -> None:
         """Import the handlers, as Lambda does at a cold start, and send their log to its file."""
