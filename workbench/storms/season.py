@@ -80,7 +80,7 @@ def _played(
             seed = seeds.popleft()
             ours, theirs = _FORK.Pipe(duplex=False)
             log = folder / f"{seed}.log"
-            process = _FORK.Process(target=_play, args=(seed, log, climate, theirs))
+            process = _FORK.Process(target=_play, args=(seed, log, climate, theirs), daemon=True)
             process.start()
             theirs.close()
             running[ours] = (seed, process, time.monotonic() + DAY_WITHIN_S)
