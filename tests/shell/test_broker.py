@@ -267,7 +267,9 @@ class TestQuestions:
 
     @pytest.mark.fault("31")
     @pytest.mark.parametrize("answer", [(500, ""), (504, HTML), (200, HTML), RESET, CUT, HANG])
-    def test_within_bounds(self, server: Scripted, answer: Any, monkeypatch: pytest.MonkeyPatch):
+    def test_a_question_is_repeated_within_bounds(
+        self, server: Scripted, answer: Any, monkeypatch: pytest.MonkeyPatch
+    ):
         monkeypatch.setattr(broker_module, "READ_TIMEOUT_S", 0.1)
         server.answer(answer)
         with pytest.raises(BrokerDownError):

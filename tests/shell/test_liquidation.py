@@ -56,6 +56,7 @@ class TestDue:
 
 
 class TestBeforeTheClose:
+    @pytest.mark.fault("3", "27")
     def test_the_target_is_canceled_before_the_market_sell(self, desk: Desk):
         target = desk.hold(1)
         sent = len(desk.sent())
