@@ -142,6 +142,7 @@ class TestSubmit:
             "client_order_id": name,
         }
 
+    @pytest.mark.fault("8", "14", "31", "32")
     @pytest.mark.parametrize(
         "answer",
         [
@@ -185,6 +186,7 @@ class TestSubmit:
         with pytest.raises(UnknownOutcomeError):
             down.submit("AAA", BUY)
 
+    @pytest.mark.fault("28")
     @pytest.mark.parametrize(
         ("status", "code", "message"),
         [
@@ -206,6 +208,7 @@ class TestSubmit:
         assert (error.status, error.code, error.message) == (status, code, message)
         assert len(server.requests) == 1
 
+    @pytest.mark.fault("dead-socket")
     def test_a_dead_keep_alive_connection_is_unknown_after_a_thaw(self, server: Scripted):
         broker = alpaca(server)
         server.answer((200, {"timestamp": OPEN.isoformat(), "is_open": True}), RESET)
@@ -214,6 +217,7 @@ class TestSubmit:
             broker.submit("AAA", BUY)
         assert [request.method for request in server.requests] == ["GET", "POST"]
 
+    @pytest.mark.fault("8")
     def test_an_unknown_status_and_unknown_fields_do_no_harm(self, server: Scripted):
         server.answer((200, document(status="teleported", moon="full", legs=[{}])))
         assert alpaca(server).submit("AAA", BUY).status == "teleported"
@@ -226,6 +230,7 @@ class TestCancel:
         (request,) = server.requests
         assert (request.method, request.path) == ("DELETE", "/v2/orders/b1")
 
+    @pytest.mark.fault("19")
     @pytest.mark.parametrize("status", [404, 422, 403, 429])
     def test_a_refusal_proves_nothing_and_is_no_error(self, server: Scripted, status: int):
         server.answer((status, {"code": 42210000, "message": 'order is already in "filled" state'}))
@@ -251,6 +256,7 @@ class TestCancel:
 
 
 class TestQuestions:
+    @pytest.mark.fault("31", "dead-socket")
     @pytest.mark.parametrize("answer", [(500, ""), (504, HTML), (200, HTML), RESET, CUT])
     def test_a_question_is_repeated(self, server: Scripted, answer: Any):
         server.answer(answer, answer, (200, document()))
@@ -259,8 +265,11 @@ class TestQuestions:
         assert found.confirmed
         assert len(server.requests) == 3
 
+    @pytest.mark.fault("31")
     @pytest.mark.parametrize("answer", [(500, ""), (504, HTML), (200, HTML), RESET, CUT, HANG])
-    def test_within_bounds(self, server: Scripted, answer: Any, monkeypatch: pytest.MonkeyPatch):
+    def test_a_question_is_repeated_within_bounds(
+        self, server: Scripted, answer: Any, monkeypatch: pytest.MonkeyPatch
+    ):
         monkeypatch.setattr(broker_module, "READ_TIMEOUT_S", 0.1)
         server.answer(answer)
         with pytest.raises(BrokerDownError):
@@ -298,6 +307,7 @@ class TestQuestions:
         server.answer((200, {"timestamp": "2025-03-05T09:30:00.123456789-05:00", "is_open": True}))
         assert alpaca(server).clock() == Clock(OPEN + timedelta(microseconds=123456), is_open=True)
 
+    @pytest.mark.fault("46")
     def test_a_session_comes_from_the_calendar(self, server: Scripted):
         server.answer((200, [{"date": "2025-03-05", "open": "09:30", "close": "13:00"}]))
         assert alpaca(server).session(DAY) == Session.of(DAY, "09:30", "13:00")
@@ -445,6 +455,7 @@ class TestKeys:
 
         return answer
 
+    @pytest.mark.fault("rotated-secret")
     def test_rotated_keys_are_fetched_once_and_even_a_post_goes_out_again(self, server: Scripted):
         server.answer(self.protected(OTHER_KEYS))
         keys = Keys(KEYS, OTHER_KEYS)
@@ -456,6 +467,7 @@ class TestKeys:
         broker.clock()
         assert len(server.requests) == 3
 
+    @pytest.mark.fault("rotated-secret")
     def test_keys_that_did_not_change_are_not_tried_again(self, server: Scripted):
         server.answer(self.protected())
         broker = alpaca(server, keys := Keys())
@@ -565,6 +577,7 @@ class TestPinned:
         client.delete("/c")
         assert given == [(2.0, 5.0)] * 3
 
+    @pytest.mark.fault("14")
     def test_the_clients_own_repeats_are_off(self, server: Scripted):
         assert BoundedClient(server.url, Keys())._retry == 0
 

@@ -38,6 +38,7 @@ class TestDue:
         desk.broker.sessions.clear()
         assert desk.liquidate(CUTOFF)["status"] == "not due"
 
+    @pytest.mark.fault("46")
     def test_a_half_day_is_liquidated_five_minutes_before_its_close(self, desk: Desk):
         half = Session.of(DAY, "09:30", "13:00")
         desk.broker.sessions[DAY] = half
@@ -55,6 +56,7 @@ class TestDue:
 
 
 class TestBeforeTheClose:
+    @pytest.mark.fault("3", "27")
     def test_the_target_is_canceled_before_the_market_sell(self, desk: Desk):
         target = desk.hold(1)
         sent = len(desk.sent())
@@ -66,6 +68,7 @@ class TestBeforeTheClose:
         assert desk.phase() is Phase.DONE
         assert len(desk.sent()) == sent + 2
 
+    @pytest.mark.fault("26", "27")
     def test_a_cancel_that_takes_its_time_is_waited_for_and_nothing_sold_before(self, desk: Desk):
         target = desk.hold(1)
         desk.broker.cancels_take = False
@@ -150,6 +153,7 @@ class TestBeforeTheClose:
         assert answer["left"] == ["AAA", "BBB"]
         assert len(records.of("symbol failed")) == 1
 
+    @pytest.mark.fault("35")
     def test_foreign_shares_and_orders_stay(self, desk: Desk):
         desk.hold(1)
         desk.broker.held["AAA"] += 100
@@ -161,6 +165,7 @@ class TestBeforeTheClose:
         assert dict(desk.broker.held) == {"AAA": 100, "ZZZ": 50}
         assert desk.broker.book["by-hand"].status == "new"
 
+    @pytest.mark.fault("37")
     def test_a_position_below_ours_is_adopted(self, desk: Desk, records: Records):
         desk.hold(1)
         desk.broker.say(client_id(2, "target"), status="canceled")
@@ -190,6 +195,7 @@ class TestBeforeTheClose:
 
 
 class TestWithoutTheTable:
+    @pytest.mark.fault("throttled-store")
     def test_it_works_from_the_brokers_orders_alone(self, desk: Desk, records: Records):
         target = desk.hold(1, "AAA")
         desk.buy(384, "BBB")

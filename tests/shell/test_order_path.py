@@ -30,6 +30,7 @@ def order_log(desk: Desk) -> list[tuple[object, ...]]:
 
 
 class TestTheOrderOfEffects:
+    @pytest.mark.fault("15")
     def test_the_intent_is_stored_before_the_order_is_sent(self, desk: Desk):
         desk.buy(1)
         assert order_log(desk) == [
@@ -52,6 +53,7 @@ class TestTheOrderOfEffects:
             ("save", "AAA", "SELL_SUBMITTED", client_id(2, "target")),
         ]
 
+    @pytest.mark.fault("throttled-store")
     def test_nothing_stored_nothing_sent(self, desk: Desk):
         desk.trade("AAA", signal=never)
         desk.tick(1)
@@ -72,6 +74,7 @@ class TestTheOrderOfEffects:
         assert (cancel, find) == (("cancel", client_id(1)), ("find", client_id(1)))
         assert after == ("save", "AAA", "TO_BUY", None)
 
+    @pytest.mark.fault("9", "12")
     def test_a_fill_that_comes_before_the_answer_finds_its_order(self, desk: Desk):
         """Faults 9, 12: the event arrives while the submit call is under way."""
         desk.trade("AAA")
@@ -118,6 +121,7 @@ class TestUnknownOutcomes:
         desk.checkup(1.5)
         assert desk.submitted() == [client_id(1), client_id(2, "target")]
 
+    @pytest.mark.fault("14", "15")
     def test_absent_it_is_sent_again_with_the_same_id_and_body(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail("submit", TIME_OUT)
@@ -181,6 +185,7 @@ class TestUnknownOutcomes:
         assert desk.state().halt is Reason.LATE_ORDER
         assert any(one.reason == "late_order" for one in records.of("decision"))  # type: ignore[attr-defined]
 
+    @pytest.mark.fault("13")
     def test_given_up_and_filled_after_all_it_is_sold(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.always_fail("submit", TIME_OUT)
@@ -213,6 +218,7 @@ class TestUnknownOutcomes:
         desk.checkup(3.2)
         assert desk.state().order is None
 
+    @pytest.mark.fault("16")
     def test_a_list_that_cannot_be_read_changes_nothing(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail("submit", TIME_OUT)
@@ -222,6 +228,7 @@ class TestUnknownOutcomes:
         assert desk.checkup(1.5)["status"] == "failed"
         assert desk.state() == before
 
+    @pytest.mark.fault("16")
     def test_a_question_that_fails_leaves_the_intent(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail("submit", TIME_OUT)
@@ -234,6 +241,7 @@ class TestUnknownOutcomes:
 
 
 class TestRefusals:
+    @pytest.mark.fault("17")
     def test_not_unique_means_that_it_exists_and_it_is_joined(self, desk: Desk):
         desk.trade("AAA")
         # The state was written back, from a backup say, to before the order was made.
@@ -254,6 +262,7 @@ class TestRefusals:
         desk.tick(1)
         assert desk.state().order.progress is Progress.INTENT  # type: ignore[union-attr]
 
+    @pytest.mark.fault("28")
     def test_a_refusal_of_the_first_attempt_is_definite_and_cools_down(
         self, desk: Desk, records: Records
     ):
@@ -286,6 +295,7 @@ class TestRefusals:
         desk.tick(1)
         assert (desk.phase(), desk.state().order) == (Phase.TO_BUY, None)
 
+    @pytest.mark.fault("3")
     def test_a_refused_exit_rests_and_is_retried_within_bounds(self, desk: Desk, records: Records):
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.stop_entries()
@@ -303,6 +313,7 @@ class TestRefusals:
         halts = [one for one in records.of("decision") if one.levelname == "ERROR"]
         assert len(halts) == 1
 
+    @pytest.mark.fault("26")
     def test_a_sell_refused_right_after_the_fill_goes_out_at_the_next_checkup(self, desk: Desk):
         """Fault 26: the position lags behind the order."""
         report = desk.broker.fill(desk.buy(1), PRICE)
@@ -318,6 +329,7 @@ class TestRefusals:
 
 
 class TestCancels:
+    @pytest.mark.fault("18")
     @pytest.mark.parametrize(
         "answer",
         [
@@ -333,6 +345,7 @@ class TestCancels:
         cancel = desk.log.index(("cancel", client_id(1)))
         assert desk.log[cancel + 1] == ("find", client_id(1))
 
+    @pytest.mark.fault("18", "20")
     def test_a_cancel_that_loses_to_a_fill_leads_to_the_sell(self, desk: Desk):
         """Faults 18, 19, 20: 204 or 422 on an order that is filled."""
         desk.buy(1)
@@ -357,6 +370,7 @@ class TestCancels:
         desk.update(desk.broker.fill(client_id(1), PRICE), minute(3.1), PRICE)
         assert desk.phase() is Phase.SELL_SUBMITTED
 
+    @pytest.mark.fault("21")
     def test_pending_cancel_counts_as_live_and_is_asked_for_again(self, desk: Desk):
         desk.buy(1)
         desk.stop_entries()
@@ -365,6 +379,7 @@ class TestCancels:
             desk.checkup(number)
         assert [one for one in desk.sent() if one[0] == "cancel"] == [("cancel", client_id(1))] * 3
 
+    @pytest.mark.fault("22")
     def test_a_canceled_event_is_confirmed_before_it_counts(self, desk: Desk):
         """Fault 22: canceled and filled together; the event's quantity may be stale."""
         desk.buy(1)
@@ -386,6 +401,7 @@ class TestCancels:
 
 
 class TestPartialFills:
+    @pytest.mark.fault("27", "33")
     def test_a_partly_filled_buy_goes_on_until_it_ends(self, desk: Desk):
         desk.buy(1)
         desk.stop_entries()
@@ -397,6 +413,7 @@ class TestPartialFills:
             ("submit", client_id(2, "target"), 7, PRICE + CENT),
         ]
 
+    @pytest.mark.fault("4", "5")
     def test_the_same_execution_twice_counts_once(self, desk: Desk):
         desk.buy(1)
         report = desk.broker.fill(client_id(1), PRICE, 7)
@@ -409,6 +426,7 @@ class TestPartialFills:
         assert desk.submitted() == [client_id(1), client_id(2, "target")]
         assert desk.state().qty == QTY
 
+    @pytest.mark.fault("34")
     def test_what_is_left_of_a_canceled_sell_is_sold_under_a_new_id(self, desk: Desk):
         target = desk.hold(1)
         desk.stop_entries()
@@ -440,6 +458,7 @@ class TestConflicts:
         assert desk.submitted() == [client_id(1), client_id(2, "target")]
         assert desk.phase() is Phase.SELL_SUBMITTED
 
+    @pytest.mark.fault("duplicate-schedule")
     def test_two_ticks_of_one_decision_buy_once(self, desk: Desk):
         desk.trade("AAA", signal=never)
         desk.tick(1)
@@ -456,6 +475,7 @@ class TestConflicts:
         assert raced
         assert desk.submitted() == [client_id(1)]
 
+    @pytest.mark.fault("duplicate-schedule")
     def test_conflicts_without_end_stop_the_symbol_within_bounds(
         self, desk: Desk, records: Records
     ):
@@ -493,6 +513,7 @@ class TestConflicts:
 class TestRestarts:
     """Killed between any two steps; the next pass finds what the table and the broker know."""
 
+    @pytest.mark.fault("killed-anywhere")
     def test_after_the_intent_before_the_order(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail("submit", KeyboardInterrupt())
@@ -503,6 +524,7 @@ class TestRestarts:
         assert desk.submitted() == [client_id(1)] * 2
         assert list(desk.broker.book) == [client_id(1)]
 
+    @pytest.mark.fault("killed-anywhere")
     def test_after_the_order_before_its_answer_is_stored(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail_after("submit", KeyboardInterrupt())
@@ -512,6 +534,7 @@ class TestRestarts:
         desk.tick(2)
         assert desk.submitted() == [client_id(1), client_id(2, "target")]
 
+    @pytest.mark.fault("killed-anywhere")
     def test_after_the_cancel_before_its_answer_is_stored(self, desk: Desk):
         desk.buy(1)
         desk.stop_entries()

@@ -87,6 +87,7 @@ class TestBoth:
         assert store.load("AAA") == second
         assert store.save(second, fresh()).version == 3
 
+    @pytest.mark.fault("duplicate-schedule")
     def test_of_two_first_writers_one_meets_a_conflict(self, store: Store):
         put(store, bought())
         with pytest.raises(ConflictError):
@@ -100,6 +101,7 @@ class TestBoth:
             store.save(Stored(fresh(), 7), bought())
         assert store.load("AAA") is None
 
+    @pytest.mark.fault("mid-day-deploy")
     def test_a_newer_schema_and_its_fields_stay(self, store: Store):
         newer = Stored(fresh(), None, SCHEMA + 1, {"venue": "IEX"})
         saved = store.save(newer, bought())
@@ -121,6 +123,7 @@ class TestBoth:
         if shard_count < 20:
             assert sorted(seen) == sorted(symbols)
 
+    @pytest.mark.fault("duplicate-schedule")
     def test_a_minute_is_claimed_once(self, store: Store):
         assert store.claim_minute(minute(1), 0, 1)
         assert not store.claim_minute(minute(1), 0, 1)
@@ -281,6 +284,7 @@ class TestReportedFailures:
             yield url
             server.stop()
 
+    @pytest.mark.fault("lying-write")
     def test_a_state_written_by_oneself_counts_as_written(
         self, server: str, monkeypatch: pytest.MonkeyPatch
     ):
@@ -304,6 +308,7 @@ class TestReportedFailures:
             assert found is not None
             assert found.state.halt is Reason.LATE_ORDER
 
+    @pytest.mark.fault("lying-write")
     def test_a_later_write_too(self, server: str, monkeypatch: pytest.MonkeyPatch):
         puts: list[bytes] = []
 
@@ -319,6 +324,7 @@ class TestReportedFailures:
             assert store.save(first, bought("LATER")) == Stored(bought("LATER"), 2)
             assert len(puts) == 3
 
+    @pytest.mark.fault("lying-write")
     def test_a_claim_made_by_oneself_counts_as_made(
         self, server: str, monkeypatch: pytest.MonkeyPatch
     ):
@@ -337,6 +343,7 @@ class TestReportedFailures:
             assert lost
             assert not store.claim_minute(minute(9), 0, 1)
 
+    @pytest.mark.fault("lying-write")
     def test_a_write_by_another_between_write_and_repeat_is_a_conflict(
         self, server: str, monkeypatch: pytest.MonkeyPatch
     ):
@@ -363,6 +370,7 @@ class TestReportedFailures:
             assert found is not None
             assert found.state.pnl == 7
 
+    @pytest.mark.fault("throttled-store")
     def test_a_throttled_table_is_down_and_nothing_was_written(
         self, server: str, monkeypatch: pytest.MonkeyPatch
     ):
@@ -407,6 +415,7 @@ def test_the_document_in_the_table_is_the_codecs(dynamo: DynamoStore):
     )
 
 
+@pytest.mark.fault("throttled-store")
 def test_time_outs_and_repeats_of_the_table_are_bounded(dynamo: DynamoStore):
     dynamo.load("AAA")
     config: Any = dynamo._items._get_connection().connection.client.meta.config

@@ -133,6 +133,7 @@ class TestEntries:
             [minute(0), minute(1), minute(2), minute(3)],
         ]
 
+    @pytest.mark.fault("40", "47")
     def test_a_minute_without_a_bar_asks_no_signal_and_enters_nothing(
         self, desk: Desk, records: Records
     ):
@@ -152,6 +153,7 @@ class TestEntries:
         assert desk.phase() is Phase.TO_BUY
         assert client_id(1, symbol="BBB") not in desk.submitted()
 
+    @pytest.mark.fault("42")
     def test_refused_bars_are_counted_and_logged(self, desk: Desk, records: Records):
         desk.trade("AAA")
         desk.market.refused = ("ZZZ: prices out of order",)
@@ -159,6 +161,7 @@ class TestEntries:
         assert records.of("bar refused")[0].error == "ZZZ: prices out of order"  # type: ignore[attr-defined]
         assert desk.submitted() == [client_id(1)]
 
+    @pytest.mark.fault("broken-row")
     def test_refused_rows_are_logged_within_bounds_and_the_others_trade(
         self, desk: Desk, records: Records
     ):
@@ -168,6 +171,7 @@ class TestEntries:
         assert len(records.of("symbol refused")) == 20
         assert desk.submitted() == [client_id(1)]
 
+    @pytest.mark.fault("broken-row")
     @pytest.mark.parametrize("error", [ValueError("oops"), ZeroDivisionError(), RecursionError()])
     def test_a_signal_that_fails_stops_its_own_symbol_alone(
         self, desk: Desk, records: Records, error: Exception
@@ -187,6 +191,7 @@ class TestEntries:
         desk.tick(1)
         assert desk.submitted() == [client_id(1)]
 
+    @pytest.mark.fault("43", "47")
     def test_after_a_bar_came_late_the_decision_uses_it(self, desk: Desk):
         desk = Desk(bar_wait_s=5.0)
         desk.trade("AAA", "BBB")
@@ -223,6 +228,7 @@ class TestEntries:
 
 
 class TestBlocks:
+    @pytest.mark.fault("removed-while-held")
     @pytest.mark.parametrize("block", ["halted", "late", "paused", "removed"])
     def test_a_position_is_managed_to_its_end(self, block: str):
         desk = Desk()
@@ -245,6 +251,7 @@ class TestBlocks:
         assert desk.phase() is Phase.TO_BUY
         assert len([one for one in desk.submitted() if one.endswith("entry")]) == 1
 
+    @pytest.mark.fault("removed-while-held")
     @pytest.mark.parametrize("why", ["paused", "removed"])
     def test_a_buy_of_a_symbol_paused_or_removed_is_given_up_when_stale(self, desk: Desk, why: str):
         desk.buy(1)
@@ -266,6 +273,7 @@ class TestBlocks:
         desk.tick(2)
         assert desk.submitted() == [client_id(1)]
 
+    @pytest.mark.fault("late-tick")
     @pytest.mark.parametrize(("seconds", "buys"), [(0, 1), (45, 1), (46, 0), (119, 0)])
     def test_a_tick_that_starts_over_45_s_late_enters_nothing(
         self, desk: Desk, seconds: int, buys: int
@@ -274,6 +282,7 @@ class TestBlocks:
         assert desk.tick(1, late=timedelta(seconds=seconds))["status"] == "ok"
         assert len(desk.submitted()) == buys
 
+    @pytest.mark.fault("mid-day-deploy")
     def test_a_newer_versions_item_enters_nothing_and_its_exit_goes_on(self, desk: Desk):
         target = desk.hold(1)
         stored = MemoryStore.load(desk.store, "AAA")
@@ -287,6 +296,7 @@ class TestBlocks:
         assert kept is not None
         assert (kept.schema, kept.unknown) == (SCHEMA + 1, {"venue": "IEX"})
 
+    @pytest.mark.fault("broken-row")
     def test_symbols_that_cannot_be_read_stop_no_exit(self, desk: Desk):
         target = desk.hold(1)
         desk.symbols.error = StoreDownError("throttled")
@@ -322,6 +332,7 @@ class TestSystemClock:
         desk.market.by_symbol["AAA"] = [bar(floor_minute(at) - timedelta(minutes=1))]
         return passes.tick(desk.engine, passes.TickDue(at))
 
+    @pytest.mark.fault("48")
     @pytest.mark.parametrize("skew", [-1, 0, 1])
     def test_clocks_that_agree_within_two_seconds_enter(
         self, real: Desk, skew: int, monkeypatch: pytest.MonkeyPatch
@@ -332,6 +343,7 @@ class TestSystemClock:
         assert self.run(real)["status"] == "ok"
         assert len(real.submitted()) == 1
 
+    @pytest.mark.fault("48", "46")
     @pytest.mark.parametrize("skew", [-3, 3])
     def test_clocks_that_disagree_enter_nothing(self, real: Desk, records: Records, skew: int):
         real.broker.skew = timedelta(seconds=skew)
@@ -357,6 +369,7 @@ class TestSystemClock:
 
 
 class TestRepeats:
+    @pytest.mark.fault("duplicate-schedule")
     def test_a_duplicate_tick_only_reconciles(self, desk: Desk):
         desk.trade("AAA")
         desk.tick(1)
@@ -385,6 +398,7 @@ class TestRepeats:
         desk.tick(2)
         assert desk.submitted() == [client_id(1)]
 
+    @pytest.mark.fault("late-tick")
     def test_a_tick_of_yesterday_only_reconciles_as_of_now(self, desk: Desk):
         """Redriven from a dead-letter queue: today's state is not made yesterday's."""
         yesterday = Session.of(DAY - timedelta(days=1), "09:30", "16:00")
@@ -398,6 +412,7 @@ class TestRepeats:
         state = desk.state()
         assert (state.phase, state.session, state.generation) == (Phase.TO_BUY, DAY, 2)
 
+    @pytest.mark.fault("late-tick")
     def test_a_tick_redriven_after_the_close_sends_nothing(self, desk: Desk):
         desk.hold(1)
         sent = desk.sent()
@@ -442,6 +457,7 @@ class TestFailures:
         assert desk.submitted() == [client_id(1, symbol="BBB")]
         assert [r.symbol for r in records.of("symbol failed")] == ["AAA"]  # type: ignore[attr-defined]
 
+    @pytest.mark.fault("throttled-store")
     @pytest.mark.parametrize("method", ["load_all", "claim_minute", "account_halt", "all"])
     def test_a_store_that_is_down_sends_nothing_and_does_not_raise(
         self, desk: Desk, method: str, records: Records
@@ -461,6 +477,7 @@ class TestFailures:
         desk.broker.always_fail("session", error)
         assert desk.tick(1)["status"] == "failed"
 
+    @pytest.mark.fault("rotated-secret")
     def test_refused_keys_are_one_line_on_what_to_set(self, desk: Desk, records: Records):
         desk.broker.always_fail("session", UnauthorizedError(401, None, "unauthorized"))
         assert desk.tick(1) == {"status": "keys_refused"}
@@ -468,6 +485,7 @@ class TestFailures:
 
 
 class TestRecovery:
+    @pytest.mark.fault("lost-table")
     def test_a_missing_item_is_rebuilt_before_anything_else(self, desk: Desk, records: Records):
         desk.hold(1)
         before = desk.state()
@@ -488,6 +506,7 @@ class TestRecovery:
         assert desk.submitted() == []
         assert records.of("state rebuilt")
 
+    @pytest.mark.fault("lost-table")
     def test_a_position_without_its_sell_is_sold_after_the_rebuild(self, desk: Desk):
         desk.broker.fill(desk.buy(1), PRICE)
         desk.store.lose("AAA")
@@ -512,6 +531,7 @@ class TestRecovery:
         assert desk.tick(1)["symbols"] == 1
         assert desk.state().pnl == 7
 
+    @pytest.mark.fault("lost-table")
     def test_orders_that_cannot_be_read_enter_nothing(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail("orders_since", BrokerDownError("down"))
@@ -573,6 +593,7 @@ class TestForeignHands:
         desk.liquidate(CUTOFF)
         assert desk.sent() == []
 
+    @pytest.mark.fault("36")
     def test_an_order_canceled_by_hand_is_found(self, desk: Desk):
         desk.buy(1)
         desk.stop_entries()
@@ -580,6 +601,7 @@ class TestForeignHands:
         desk.tick(2)
         assert desk.phase() is Phase.TO_BUY
 
+    @pytest.mark.fault("37")
     def test_a_target_canceled_and_its_shares_sold_by_hand_is_not_bailed_out(self, desk: Desk):
         """What would be a short sale: the bail-out asks for the position first."""
         desk.hold(1)
@@ -591,6 +613,7 @@ class TestForeignHands:
         assert desk.sent()[sent:] == []
         assert desk.state().halt is Reason.SOLD_ELSEWHERE
 
+    @pytest.mark.fault("37")
     def test_shares_sold_by_hand_are_not_sold_again(self, desk: Desk, records: Records):
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.stop_entries()
@@ -672,6 +695,7 @@ class TestShards:
 
 
 class TestTradeUpdates:
+    @pytest.mark.fault("bad-webhook")
     @pytest.mark.parametrize(
         "name",
         ["foreign", "", client_id(1).replace("paper", "live"), client_id(1, symbol="ZZZ")],
@@ -684,6 +708,7 @@ class TestTradeUpdates:
         assert desk.update(report, minute(2), PRICE) == {"status": "ignored"}
         assert (desk.state(), desk.log) == (before, [])
 
+    @pytest.mark.fault("bad-webhook")
     @pytest.mark.parametrize(
         "name", [client_id(9), client_id(1, symbol="NEW"), client_id(1, day=DAY.replace(day=4))]
     )
@@ -754,6 +779,7 @@ class TestCheckups:
         assert desk.checkup(1.5) == {"status": "ok", "busy": 0}
         assert desk.log == []
 
+    @pytest.mark.fault("31")
     def test_one_list_serves_all_and_only_the_missing_are_asked_for(self, desk: Desk):
         desk.buy(1, "AAA")
         desk.buy(2, "BBB")
@@ -764,6 +790,7 @@ class TestCheckups:
         assert desk.log[:2] == [("open_orders",), ("find", client_id(1, symbol="BBB"))]
         assert len([one for one in desk.log if one[0] == "find"]) == 1
 
+    @pytest.mark.fault("1")
     def test_a_fill_whose_event_never_came_is_sold(self, desk: Desk):
         """Fault 1: correct with zero webhooks."""
         desk.broker.fill(desk.buy(1), PRICE)

@@ -51,7 +51,7 @@ def decode(text: str) -> tuple[SymbolState, dict[str, Any]]:
         known["session"] = date.fromisoformat(known["session"])
         known["phase"] = Phase(known["phase"])
         known["exit_as"] = Purpose(known["exit_as"])
-        known["halt"] = known["halt"] and Reason(known["halt"])
+        known["halt"] = known["halt"] and _halt(known["halt"])
         known["settled"] = tuple(known["settled"])
         known["abandoned"] = tuple(known["abandoned"])
         known["entered_at"] = _time(known["entered_at"])
@@ -67,6 +67,13 @@ def decode(text: str) -> tuple[SymbolState, dict[str, Any]]:
         return state, unknown
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a state: {error!r}") from error
+
+
+def _halt(text: Any) -> Reason:
+    """Return why the symbol is halted; a newer version's word halts it as well, and exits go on."""
+    if isinstance(text, str) and text not in set(Reason):
+        return Reason.NEWER_SCHEMA
+    return Reason(text)
 
 
 def _order(document: dict[str, Any]) -> Order:

@@ -12,6 +12,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from scalper.core.model import Event, Reason, Step, SymbolState
+from scalper.core.order import REFUSED, TERMINAL_STATUSES, Order
 from scalper.core.pricing import price_text
 
 logger = Logger(service="scalper", utc=True, location=None)
@@ -29,6 +30,16 @@ ALARMING = frozenset(
     }
 )
 """Halts that people have to look at."""
+
+KNOWN_STATUSES = TERMINAL_STATUSES | {
+    *("new", "partially_filled", "done_for_day", "accepted", "pending_new", "pending_cancel"),
+    *("pending_replace", "accepted_for_bidding", "stopped", "suspended", "calculated", "held"),
+    *("", REFUSED),
+}
+"""Alpaca's words for an order, none yet, and our own; any other counts as live all the same.
+
+(https://docs.alpaca.markets/docs/orders-at-alpaca#order-lifecycle)
+"""
 
 
 def count(name: str, value: float = 1, unit: MetricUnit = MetricUnit.Count) -> None:
@@ -64,6 +75,24 @@ def log_step(
     )
     if alarming:
         count("SymbolsHalted")
+    if step.state.order is not None:
+        _log_unknown_status(before, step.state.order)
+
+
+def _log_unknown_status(before: SymbolState, order: Order) -> None:
+    """Say once where the working order has a status that this version does not know."""
+    known = before.order.status if before.order else ""
+    if order.status == known or order.status in KNOWN_STATUSES:
+        return
+    count("UnknownStatuses")
+    logger.error(
+        "unknown status",
+        extra={
+            "symbol": before.symbol,
+            "client_order_id": order.client_order_id,
+            "status": order.status[:40],
+        },
+    )
 
 
 @contextmanager
