@@ -30,17 +30,31 @@ class Failure:
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON."""
-        again = f"scalper simulate --seeds 1 --first {self.seed}"
         shown: dict[str, Any] = {
             "seed": self.seed,
             "violation": self.violation,
-            "replay": again,
+            "replay": _replay(self.seed),
         }
         if self.trace:
-            shown["shrunk"] = f"{again} --faults '{script_text(self.faults)}'"
+            shown["faults"] = script_text(self.faults)
             shown["shrunk_violation"] = self.shrunk_violation
-            shown["trace"] = list(self.trace)
         return shown
+
+
+    def text(self) -> str:
+        """Return it for people: what broke, how to see it again, and the trace of the least."""
+        lines = [f"seed {self.seed}: {self.violation}", f"replay: {_replay(self.seed)}"]
+        if self.trace:
+            lines += [
+                f"{len(self.faults)} faults suffice: {self.shrunk_violation}",
+                f"  {_replay(self.seed)} --faults '{script_text(self.faults)}'",
+                *self.trace,
+            ]
+        return "\n".join(lines)
+
+
+def _replay(seed: int) -> str:
+    return f"scalper simulate --seeds 1 --first {seed}"
 
 
 @dataclass(slots=True)
