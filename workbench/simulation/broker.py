@@ -24,6 +24,7 @@ from workbench.exchange import refusals
 from workbench.exchange.book import Book, Ticket, Update
 from workbench.exchange.book import Order as Record
 from workbench.exchange.refusals import Refusal
+from workbench.matching import Side
 from workbench.simulation.checks import Checks
 from workbench.simulation.faults import CANCEL, POSITIONS, READ, SUBMIT
 from workbench.simulation.scheduler import SECOND, Scheduler
@@ -82,6 +83,10 @@ class SimulatedBroker:
     book: Book = field(default_factory=lambda: Book(None))
     late: int = 0
     """Orders on their way that have not landed yet."""
+    is_down: bool = False
+    """Whether no request is answered; none has an effect."""
+    blocked: str = ""
+    """Why the account's orders are refused, "" where they are not."""
     _hidden: dict[str, int] = field(default_factory=dict)
     _positions: list[tuple[int, str, int]] = field(default_factory=list)
     _nature: Random = field(init=False)
@@ -101,7 +106,7 @@ class SimulatedBroker:
         return self.scheduler.call(
             "broker.session",
             READ,
-            lambda fault: _answered(
+            lambda fault: self._answered(
                 fault, self.session_of_day if day == self.session_of_day.day else None
             ),
         )
@@ -109,7 +114,7 @@ class SimulatedBroker:
     def account_block(self) -> str:
         """Return why the broker takes no orders of the account, "" where it does."""
         return self.scheduler.call(
-            "broker.account_block", READ, lambda fault: _answered(fault, "")
+            "broker.account_block", READ, lambda fault: self._answered(fault, self.blocked)
         )
 
     def submit(self, symbol: str, order: Order) -> OrderReport:
@@ -135,7 +140,7 @@ class SimulatedBroker:
 
         def effect(fault: str) -> OrderReport | None:
             found = self.book.orders.get(broker_id)
-            return _answered(fault, None if found is None else report_of(found))
+            return self._answered(fault, None if found is None else report_of(found))
 
         return self.scheduler.call("broker.find_by_id", READ, effect)
 
@@ -144,7 +149,7 @@ class SimulatedBroker:
 
         def effect(fault: str) -> list[OrderReport]:
             shown = [one for one in self.book.open_orders() if not self._is_hidden(one)]
-            return _answered(fault, [report_of(one) for one in shown])
+            return self._answered(fault, [report_of(one) for one in shown])
 
         return self.scheduler.call("broker.open_orders", READ, effect)
 
@@ -153,7 +158,9 @@ class SimulatedBroker:
 
         def effect(fault: str) -> list[OrderReport]:
             made = [one for one in self.book.orders.values() if one.submitted_at > start]
-            return _answered(fault, [report_of(one) for one in made if not self._is_hidden(one)])
+            return self._answered(
+                fault, [report_of(one) for one in made if not self._is_hidden(one)]
+            )
 
         return self.scheduler.call("broker.orders_since", READ, effect)
 
@@ -166,14 +173,14 @@ class SimulatedBroker:
     def _clock(self, fault: str) -> Clock:
         now = self.scheduler.time()
         session = self.session_of_day
-        return _answered(fault, Clock(now, session.open <= now < session.close))
+        return self._answered(fault, Clock(now, session.open <= now < session.close))
 
     def _find(self, fault: str, client_order_id: str) -> OrderReport | None:
         try:
             found = self.book.order_by_client_id(client_order_id)
         except Refusal:
-            return _answered(fault, None)
-        return _answered(fault, None if self._is_hidden(found) else report_of(found))
+            return self._answered(fault, None)
+        return self._answered(fault, None if self._is_hidden(found) else report_of(found))
 
     def _held(self, fault: str) -> dict[str, int]:
         if fault == "positions_stale":
@@ -183,14 +190,16 @@ class SimulatedBroker:
             held = {symbol: qty for at, symbol, qty in self._positions if at <= then}
         else:
             held = {symbol: one.qty for symbol, one in self.book.positions.items()}
-        return _answered(fault, {symbol: qty for symbol, qty in held.items() if qty})
+        return self._answered(fault, {symbol: qty for symbol, qty in held.items() if qty})
 
     def _submit(self, fault: str, symbol: str, order: Order) -> OrderReport:
         scheduler, name = self.scheduler, order.client_order_id
         self.checks.sent(symbol, order)
+        if self.blocked:
+            raise _error(refusals.suspended())
         if fault in _REFUSALS:
             raise _error(_REFUSALS[fault]())
-        if fault == "submit_lost":
+        if fault == "submit_lost" or self.is_down:
             raise UnknownOutcomeError(f"{name}: no answer")
         if fault == "submit_late":
             self.late += 1
@@ -251,7 +260,7 @@ class SimulatedBroker:
             self._say(self.book.reject(order, self.scheduler.time()))
 
     def _cancel(self, fault: str, broker_id: str) -> None:
-        if fault == "cancel_lost":
+        if fault == "cancel_lost" or self.is_down:
             raise UnknownOutcomeError(f"cancel {broker_id}: no answer")
         order = self.book.orders.get(broker_id)
         if order is not None and order.is_open:
@@ -290,7 +299,9 @@ class SimulatedBroker:
         """Decide when the order fills, in how many parts, or that it does not."""
         scheduler, nature = self.scheduler, self._nature
         first = order.remaining
-        if order.remaining > 1 and scheduler.plan.happens("partial_fill", 0.3, order.client_order_id):
+        if order.remaining > 1 and scheduler.plan.happens(
+            "partial_fill", 0.3, order.client_order_id
+        ):
             first = nature.randint(1, order.remaining - 1)
         rest = order.remaining - first
         if order.limit is None:
@@ -306,15 +317,11 @@ class SimulatedBroker:
         if roll < 0.15:
             scheduler.after(0, lambda: self._fill(order.id, first))
         elif roll < 0.8:
-            scheduler.after(
-                nature.expovariate(1 / mean), lambda: self._fill(order.id, first)
-            )
+            scheduler.after(nature.expovariate(1 / mean), lambda: self._fill(order.id, first))
         else:
             return
         if rest and nature.random() < 0.6:
-            scheduler.after(
-                nature.expovariate(1 / (2 * mean)), lambda: self._fill(order.id, rest)
-            )
+            scheduler.after(nature.expovariate(1 / (2 * mean)), lambda: self._fill(order.id, rest))
 
     def _fill(self, order_id: str, qty: int) -> None:
         order = self.book.order(order_id)
@@ -332,6 +339,7 @@ class SimulatedBroker:
 
     def settle_down(self) -> None:
         """End what the faults left hanging: cancels take effect, market orders fill."""
+        self.is_down, self.blocked = False, ""
         for order in self.book.open_orders():
             if order.status == "pending_cancel":
                 self.finish_cancel(order.id)
@@ -350,27 +358,58 @@ class SimulatedBroker:
             one.id for one in self.book.open_orders() if ClientOrderId.parse(one.client_order_id)
         ]
 
-    def place_by_hand(self, symbol: str, qty: int) -> None:
-        """Let the account's owner buy some shares and offer a part of them far above the market."""
-        price, now = self.prices(symbol), self.scheduler.time()
-        close = self.session_of_day.close
-        bought = self.book.submit(
-            Ticket(symbol, "buy", qty, price, f"hand-{symbol}-1"),
-            now=now,
-            expires_at=close,
-            status="new",
-            last_trade=price,
-        )
-        self.book.fill(bought, price=price, qty=qty, at=now)
-        self.book.submit(
-            Ticket(symbol, "sell", max(qty // 2, 1), 3 * price, f"hand-{symbol}-2"),
-            now=now,
-            expires_at=close,
-            status="new",
-            last_trade=price,
-        )
+    def trade_by_hand(self, symbol: str, qty: int) -> None:
+        """Let the account's owner buy some shares and offer a part of them far above the market.
+
+        Where an order of ours could trade with it the broker refuses, and nothing happens.
+        """
+        if symbol in self.checks.sold_by_hand:
+            return
+        price = self.prices(symbol)
+        number = len(self.book.orders)
+        try:
+            bought = self._by_hand(symbol, "buy", qty, price, number)
+        except Refusal:
+            return
+        self._fill_by_hand(bought, price)
         self.checks.by_hand(symbol, qty)
-        self._positions.append((self.scheduler.now, symbol, self.book.qty(symbol)))
+        self._by_hand(symbol, "sell", max(qty // 2, 1), 3 * price, number + 1)
+
+    def sell_by_hand(self, symbol: str) -> None:
+        """Let the owner cancel our sell and sell some of our shares, none of the owner's own."""
+        if self.checks.foreign.get(symbol):
+            return
+        held = self.book.qty(symbol)
+        for order in self.book.open_orders(symbol):
+            if order.side == "sell" and purpose_of(order) is not None:
+                self.finish_cancel(order.id)
+        if held > 0 and self.book.held(symbol) == 0 and not self.book.open_orders(symbol):
+            qty, price = self._nature.randint(1, held), self.prices(symbol)
+            sold = self._by_hand(symbol, "sell", qty, None, len(self.book.orders))
+            self.checks.sold_by_hand.add(symbol)
+            self._fill_by_hand(sold, price)
+
+    def _by_hand(
+        self, symbol: str, side: Side, qty: int, limit: Money | None, number: int
+    ) -> Record:
+        return self.book.submit(
+            Ticket(symbol, side, qty, limit, f"hand-{number}"),
+            now=self.scheduler.time(),
+            expires_at=self.session_of_day.close,
+            status="new",
+            last_trade=self.prices(symbol),
+        )
+
+    def _fill_by_hand(self, order: Record, price: Money) -> None:
+        self.scheduler.note(f"by hand: {order.side} {order.qty} {order.symbol}")
+        self.book.fill(order, price=price, qty=order.qty, at=self.scheduler.time())
+        self._positions.append((self.scheduler.now, order.symbol, self.book.qty(order.symbol)))
+
+    def _answered(self, fault: str, answer: T) -> T:
+        """Return the answer of a request without effect, or raise that none came."""
+        if fault == "read_lost" or self.is_down:
+            raise BrokerDownError("no answer")
+        return answer
 
     def _is_hidden(self, order: Record) -> bool:
         until = self._hidden.get(order.id)
@@ -402,13 +441,6 @@ def purpose_of(order: Record) -> Purpose | None:
     """Return what an order of this system is for, None for a foreign one."""
     name = ClientOrderId.parse(order.client_order_id)
     return name.purpose if name else None
-
-
-def _answered(fault: str, answer: T) -> T:
-    """Return the answer of a request without effect, or raise that none came."""
-    if fault == "read_lost":
-        raise BrokerDownError("no answer")
-    return answer
 
 
 def _error(refusal: Refusal) -> RefusedError:

@@ -40,7 +40,6 @@ class Failure:
             shown["shrunk_violation"] = self.shrunk_violation
         return shown
 
-
     def text(self) -> str:
         """Return it for people: what broke, how to see it again, and the trace of the least."""
         lines = [f"seed {self.seed}: {self.violation}", f"replay: {_replay(self.seed)}"]

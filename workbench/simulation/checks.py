@@ -6,6 +6,7 @@ I4 never an order or a share that the table does not know. I5 flat at the end of
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, NoReturn
 
 from greenlet import getcurrent
@@ -19,6 +20,12 @@ from workbench.exchange.refusals import Refusal
 from workbench.simulation.scheduler import Scheduler, Task, Violation
 
 
+STALE_AFTER = timedelta(seconds=200)
+"""A buy unfilled for two minutes is canceled by the next tick or checkup, and that takes effect."""
+
+SOLD_WITHIN = timedelta(seconds=2)
+
+
 @dataclass(slots=True, eq=False)
 class Checks:
     """Watches one day; raises Violation."""
@@ -28,6 +35,8 @@ class Checks:
     book: Book = field(default_factory=lambda: Book(None))
     foreign: dict[str, int] = field(default_factory=dict)
     """Shares that are not this system's, by symbol."""
+    sold_by_hand: set[str] = field(default_factory=set)
+    """Symbols whose shares the owner sold over our head: their profit is the owner's too."""
     _written: dict[str, tuple[int, Money | None]] = field(default_factory=dict)
     """Quantity and limit of each order that was ever an intent in the table."""
     _items: dict[str, Stored] = field(default_factory=dict)
@@ -124,9 +133,13 @@ class Checks:
             truth = {number: order.filled_qty for number, order in orders.items()}
             if {n: qty for n, qty in said.items() if qty} != {n: q for n, q in truth.items() if q}:
                 self._fail(f"I4: {symbol}: fills {truth}, the item says {said}")
+            if self.scheduler.plan.is_faultless:
+                self._check_prompt(orders)
             earned = sum(
                 one.filled_cost * (1 if one.side == "sell" else -1) for one in orders.values()
             )
+            if symbol in self.sold_by_hand:
+                earned = state.pnl
             if state.pnl != earned:
                 self._fail(f"P&L: {symbol} earned {earned}, the item says {state.pnl}")
             sells = sum(one.side == "sell" and one.filled_qty > 0 for one in orders.values())
@@ -135,9 +148,23 @@ class Checks:
             pnl += earned
             trades += sells
         told = (summary.get("flat"), summary.get("trades"), summary.get("pnl_usd"))
+        if self.sold_by_hand:
+            told = (told[0], trades, pnl / DOLLAR)
         if told != (True, trades, pnl / DOLLAR):
             self._fail(f"the summary tells {told}, of {trades} trades and {pnl / DOLLAR}")
         return trades, pnl
+
+    def _check_prompt(self, orders: dict[int, Record]) -> None:
+        """Check a day without faults: a stale buy is canceled, what is bought offered at once."""
+        for number, order in orders.items():
+            if order.side == "sell":
+                continue
+            if order.updated_at - order.submitted_at > STALE_AFTER:
+                self._fail(f"{order.client_order_id} worked until {order.updated_at}")
+            if order.filled_qty == order.qty:
+                exit_ = orders.get(number + 1)
+                if exit_ is None or exit_.submitted_at - order.updated_at > SOLD_WITHIN:
+                    self._fail(f"{order.client_order_id} filled and was not offered at once")
 
     # The truth -----------------------------------------------------------------------------
 

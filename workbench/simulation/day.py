@@ -155,6 +155,19 @@ class Day:
         if plan.happens("canceled_by_hand", 0.05, minute):
             for order_id in self.broker.live_own()[:1]:
                 self.broker.finish_cancel(order_id)
+        if plan.happens("sold_by_hand", 0.02, minute):
+            self.broker.sell_by_hand(symbol)
+        if plan.happens("foreign_orders", 0.01, minute):
+            self.broker.trade_by_hand(symbol, self.nature.randint(1, 9))
+        if plan.happens("account_blocked", 0.01, minute):
+            self.broker.blocked = "trading is blocked"
+            self.scheduler.after(later, self._unblock)
+        if plan.happens("broker_down", 0.01, minute):
+            self.broker.is_down = True
+            self.scheduler.after(later, self._bring_broker_up)
+        if plan.happens("store_down", 0.01, minute):
+            self.items.is_down = True
+            self.scheduler.after(later, self._bring_store_up)
         if plan.happens("item_lost", 0.04, minute):
             self._lose_item(symbol)
         if plan.happens("item_unreadable", 0.02, minute):
@@ -172,6 +185,15 @@ class Day:
 
     def _revive_relay(self) -> None:
         self.cloud.relay_is_dead = False
+
+    def _unblock(self) -> None:
+        self.broker.blocked = ""
+
+    def _bring_broker_up(self) -> None:
+        self.broker.is_down = False
+
+    def _bring_store_up(self) -> None:
+        self.items.is_down = False
 
     def _right_clock(self) -> None:
         self.cloud.timing.skew = 0
@@ -192,6 +214,7 @@ class Day:
         self.scheduler.plan.calm = True
         self._right_clock()
         self.items.unreadable.clear()
+        self.items.is_down = False
         self.broker.settle_down()
 
     def _set_calm(self, *, calm: bool) -> None:
@@ -225,9 +248,7 @@ def run_day(
     )
 
 
-def day_of(
-    seed: int, points: CrashPoints, script: Script | None, *, traced: bool
-) -> Day:
+def day_of(seed: int, points: CrashPoints, script: Script | None, *, traced: bool) -> Day:
     """Put a seed's day together."""
     nature = Random(f"day {seed}")
     session = _session(390 if seed % FULL_DAY_ONE_IN == 0 else nature.randint(30, 70))
@@ -239,7 +260,9 @@ def day_of(
     checks = Checks(scheduler, LOT)
     items = Items()
     rows = {
-        name: _row(name, nature, crossover if nature.random() < 0.2 else Often(nature.randint(1, 4)))
+        name: _row(
+            name, nature, crossover if nature.random() < 0.2 else Often(nature.randint(1, 4))
+        )
         for name in names
     }
     symbols = SimulatedSymbols(scheduler, rows)
@@ -261,9 +284,7 @@ def day_of(
     )
     store = SimulatedStore(scheduler, items, checks, packs=seed % 8 == 0)
     made.append(
-        Cloud(
-            scheduler, settings, exchange, store, prices, symbols, SimulatedTiming(scheduler)
-        )
+        Cloud(scheduler, settings, exchange, store, prices, symbols, SimulatedTiming(scheduler))
     )
     return Day(scheduler, session, exchange, items, symbols, made[0], checks, nature)
 

@@ -13,7 +13,6 @@ from random import Random
 from typing import NamedTuple
 
 
-
 @dataclass(frozen=True, slots=True)
 class Menu:
     """What may go wrong with one sort of request, and how readily."""
@@ -84,6 +83,11 @@ WEATHER = (
     "row_broken",
     "account_halted",
     "canceled_by_hand",
+    "sold_by_hand",
+    "foreign_orders",
+    "account_blocked",
+    "broker_down",
+    "store_down",
     "item_lost",
     "item_unreadable",
     "relay_dead",
@@ -100,7 +104,6 @@ KINDS = tuple(
         ]
     )
 )
-
 
 
 class Fault(NamedTuple):
@@ -127,6 +130,8 @@ class Plan:
         self._script = None if script is None else frozenset(script)
         self._seed = seed
         self._rate = self._random.choice(RATES)
+        self.is_faultless = self._rate == 0.0 and script is None
+        """Whether nothing at all goes wrong: then the system also has to be prompt."""
         # Weather has probabilities of its own.
         self._weather = self._rate and self._random.choice((0.3, 1.0, 2.5))
         # A day with few kinds goes deeper into each than one with all of them.

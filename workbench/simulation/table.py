@@ -42,6 +42,7 @@ class Items(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__()
+        self.is_down = False
         self.unreadable: set[str] = set()
         """Symbols whose items make no sense for a while."""
 
@@ -155,7 +156,7 @@ class SimulatedStore:
         self.scheduler.call("store.record_day", STORE_WRITE, effect)
 
     def _fail(self, fault: str) -> None:
-        if fault == "store_throttled":
+        if fault == "store_throttled" or self.items.is_down:
             _mark_store_failed()
             raise StoreDownError("throttled")
 
