@@ -5,16 +5,15 @@ is made. Times are wall-clock seconds of the whole command, the report included.
 """
 
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from workbench import measured
 
 RUNS = 3
 BAR_S = 60.0
@@ -34,9 +33,9 @@ def main() -> int:
     median = statistics.median(seconds)
     result = {
         "command": "make bench",
-        "commit": _output("git", "describe", "--always", "--dirty"),
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": _machine(),
+        "commit": measured.commit(),
+        "date": measured.today(),
+        "machine": f"{measured.machine()}, {measured.python()}",
         "seconds": seconds,
         "median_s": median,
         "bar_s": BAR_S,
@@ -57,21 +56,6 @@ def _one_day() -> tuple[float, dict[str, Any]]:
         taken = time.monotonic() - began
         text = (Path(folder) / "summary.json").read_text(encoding="utf-8")
         return taken, json.loads(text)
-
-
-def _machine() -> str:
-    """Return processor, cores usable, system and Python, as far as the system tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    model = platform.processor() or platform.machine()
-    if cpuinfo.exists():
-        names = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = names[0].partition(":")[2].strip() if names else model
-    cores = os.cpu_count()
-    return f"{model}, {cores} cores, {platform.system()}, Python {platform.python_version()}"
-
-
-def _output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -83,8 +84,45 @@ def create_resources(
     )
 
 
+Application = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
+
+
 def serve(port: int) -> None:
     """Run AWS on a loopback port until SIGTERM or SIGINT; prints one line when it is ready."""
+    server = _server(port)
+
+    def stop(*_: object) -> None:
+        threading.Thread(target=server.shutdown).start()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    print(f"aws ready on {_address(server)}", flush=True)
+    server.serve_forever()
+
+
+@contextmanager
+def running(front: Callable[[Application], Application]) -> Iterator[str]:
+    """Run AWS in a thread while the block lasts, behind `front`; gives its address.
+
+    Its tables are this process's: a second one in the same process would find them.
+    """
+    server = _server(0, front)
+    thread = threading.Thread(target=server.serve_forever, name="aws", daemon=True)
+    thread.start()
+    try:
+        yield _address(server)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _address(server: Any) -> str:
+    return f"http://{HOST}:{server.port}"
+
+
+def _server(port: int, front: Callable[[Application], Application] = lambda app: app) -> Any:
+    """Return the web server, bound to its port, that is still to be run."""
     # moto and its web server take a second to import, which a day that uses them need not wait.
     import moto.sqs.models
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -107,22 +145,17 @@ def serve(port: int) -> None:
     listener = listen(port)
     listener.listen(128)
     host, port = listener.getsockname()
-    server = make_server(
-        host,
-        port,
-        clock.before(app),
-        threaded=True,
-        request_handler=QuietHandler,
-        fd=listener.fileno(),
-    )
-
-    def stop(*_: object) -> None:
-        threading.Thread(target=server.shutdown).start()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    print(f"aws ready on http://{HOST}:{port}", flush=True)
-    server.serve_forever()
+    try:
+        return make_server(
+            host,
+            port,
+            front(clock.before(app)),
+            threaded=True,
+            request_handler=QuietHandler,
+            fd=listener.fileno(),
+        )
+    finally:
+        listener.close()
 
 
 class _Clock:
@@ -135,9 +168,7 @@ class _Clock:
     def milliseconds(self) -> float:
         return self._milliseconds
 
-    def before(
-        self, app: Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
-    ) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
+    def before(self, app: Application) -> Application:
         """Return the application with the clock's path in front, the tables one request at a time.
 
         moto looks at a condition first and writes later: of two writers at once both would win.

@@ -1,7 +1,9 @@
 """The command `scalper`: each subcommand reads its arguments, calls one module and prints."""
 
 import glob
+import json
 import sys
+import time
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +16,7 @@ from rich.table import Table
 
 from scalper.core.pricing import Money, money
 from scalper.core.session import new_york_text
-from workbench import aws, local
+from workbench import aws, local, measured
 from workbench.bars import BarsError, Market, read_bars
 from workbench.exchange.server import serve
 from workbench.exchange.wire import parse_time
@@ -25,6 +27,7 @@ from workbench.synthetic import synthetic_market
 
 BAD_INPUT = 2
 NOT_FLAT = 1
+VIOLATED = 1
 INTERRUPTED = 130
 
 UNFINISHED = "unfinished.log"
@@ -174,9 +177,103 @@ def run_aws(
         _fail(f"--port {port}: {error.strerror}")
 
 
+@app.command()
+def simulate(
+    seeds: Annotated[int, typer.Option(min=1, help="How many days.")] = 200,
+    first: Annotated[int, typer.Option(min=0, help="Seed of the first day.")] = 1,
+    until_failure: Annotated[
+        bool, typer.Option("--until-failure", help="Stop at the first violation.")
+    ] = False,
+    faults: Annotated[
+        str, typer.Option(help="Inject these faults alone, as a failure prints them, or none.")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Also write the figures to this file, as docs take them.")
+    ] = None,
+) -> None:
+    """Simulate seeded days around the real handlers, and check every step.
+
+    One thread and a virtual clock: a scheduler decides at each request of a handler who goes on,
+    what fails, and whether the process dies there. Overlapping ticks, webhooks, checkups and
+    liquidations trade several symbols; two minutes after the time of the liquidation the faults
+    end, and the day has to end flat and reconciled, its profit the broker's to the cent.
+
+    Prints JSON: first, seeds, steps (requests), steps_per_s, crashes, crash_points_hit and
+    crash_points_total (before and after each request in the source), faults by kind, violations.
+    Exit code 1 on a violation: its seed replays exactly, and the faults that suffice for it are
+    printed with the trace they lead to.
+    """
+    from workbench.simulation import campaign, shrink
+
+    try:
+        script = shrink.parse_script(faults) if faults else None
+    except ValueError as error:
+        _fail(f"--faults: {error}")
+    commit = measured.commit()
+    try:
+        tally = campaign.simulate(seeds, first, script=script, until_failure=until_failure)
+    except KeyboardInterrupt:
+        _fail("interrupted", INTERRUPTED)
+    figures = tally.document()
+    if out is not None:
+        _write_measured(out, f"scalper simulate --seeds {seeds} --first {first}", commit, figures)
+    print(json.dumps(figures, indent=2))
+    for failure in tally.failures:
+        print(failure.text(), file=sys.stderr)
+    if tally.failures:
+        raise typer.Exit(VIOLATED)
+
+
+@app.command()
+def storms(
+    days: Annotated[int, typer.Option(min=1, help="How many days.")] = 3,
+    first: Annotated[int, typer.Option(min=0, help="Seed of the first day.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write the figures to this file, as docs take them.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Days at once.")] = 2,
+    logs: Annotated[
+        Path | None, typer.Option(help="Keep each day's log in this folder, as SEED.log.")
+    ] = None,
+) -> None:
+    """Play whole days in bad weather: real processes killed, servers that fail and lie.
+
+    The functions run in processes of their own, over the simulated exchange, the embedded AWS and
+    the websocket on loopback. Requests fail before and after their effect, orders land late, fill
+    in parts, are refused or will not be canceled, events are lost, repeated and late, and
+    processes are killed at their n-th request. Two minutes after the time of the liquidation all
+    that ends; then the day has to end flat, and the items, the summary and the exchange's books
+    have to agree to the ten-thousandth of a dollar.
+
+    Prints JSON: days, first, seconds, requests, faults and kills by kind, trades, violations.
+    Exit code 1 where there is a violation; it names its seed, to be run again by
+    --days 1 --first SEED. A seed gives the same bars and the same weather, not the same
+    interleaving of threads and processes: a violation may take a few runs to show again.
+    """
+    # Only this command needs moto and the handlers in its own process.
+    from workbench.storms import season
+
+    began = time.monotonic()
+    commit = measured.commit()
+    ended = season.play_days(first, days, jobs=jobs, logs=logs)
+    figures = season.figures(ended, time.monotonic() - began)
+    if out is not None:
+        _write_measured(out, f"scalper storms --days {days} --first {first}", commit, figures)
+    print(json.dumps(figures, indent=2))
+    if figures["violations"]:
+        raise typer.Exit(VIOLATED)
+
+
 def main() -> None:
     """Run the command line."""
     app()
+
+
+def _write_measured(out: Path, command: str, commit: str, figures: dict[str, Any]) -> None:
+    try:
+        measured.write(out, command, commit, figures=figures)
+    except OSError as error:
+        _fail(f"--out {out}: {error.strerror}")
 
 
 def _play(console: Console, stack: ExitStack, market: Market, **options: Any) -> local.Outcome:

@@ -30,6 +30,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from scalper.core.session import MINUTE, floor_minute
 from scalper.shell.errors import ScalperError, SettingsError, UnauthorizedError
@@ -165,6 +166,7 @@ class LocalDay:
         self._now = datetime.min.replace(tzinfo=UTC)
         self._relay: LongInvocation | None = None
         self._handlers: dict[str, Callable[[Any, Any], Any]] = {}
+        self._environment: dict[str, str] = {}
         self._http = httpx.Client(timeout=REQUEST_TIMEOUT_S, trust_env=False)
 
     def run(self) -> Outcome:
@@ -214,13 +216,16 @@ class LocalDay:
             return
         if self._now <= minute:
             self._advance(minute)
-            for schedule in schedules:
-                if schedule.is_due(minute):
-                    self._invoke(schedule, minute)
+            self._fire([one for one in schedules if one.is_due(minute)], minute)
         self._advance(minute + HALF_MINUTE)
         self._deliver(resources.checkup_queue_url, "checkup.handler")
         if self._after_minute is not None:
             self._after_minute(minute)
+
+    def _fire(self, due: Sequence[Schedule], minute: datetime) -> None:
+        """Be Scheduler in a minute."""
+        for schedule in due:
+            self._invoke(schedule, minute)
 
     def _advance(self, to: datetime) -> None:
         """Move the exchange's clock and the queues', and let what follows be taken up."""
@@ -325,19 +330,23 @@ class LocalDay:
             self._relay.stop()
             self._relay.join(STOP_WITHIN_S)
 
-    def _function_url(self) -> Starlette:
+    def _function_url(self) -> ASGIApp:
         """Return the application that turns requests into the events of a Function URL."""
 
         async def answer(request: Request) -> Response:
             event = await function_url_event(request)
-            handler = self._handlers["trade_update.handler"]
-            response = await run_in_threadpool(handler, event, Context())
+            response = await run_in_threadpool(self._take_up, event)
             self._taken.add(event["body"], response["statusCode"])
             return Response(
                 response["body"], response["statusCode"], headers=response.get("headers")
             )
 
         return Starlette(routes=[Route("/", answer, methods=["POST"])])
+
+    def _take_up(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the function answers to a request."""
+        answer: dict[str, Any] = self._handlers["trade_update.handler"](event, Context())
+        return answer
 
     # --- preparation --------------------------------------------------------------------------
 
@@ -365,27 +374,36 @@ class LocalDay:
                 webhook={"current": key, "previous": ""},
             )
             client = boto3.client("dynamodb")
-            for symbol in self._market.symbols:
-                client.put_item(TableName=resources.symbols_table, Item={"symbol": {"S": symbol}})
-        os.environ.update(
-            SYMBOLS_TABLE=resources.symbols_table,
-            STATE_TABLE=resources.state_table,
-            CHECKUP_QUEUE_URL=resources.checkup_queue_url,
-            TICK_QUEUE_URL=resources.tick_queue_url,
-            BROKER_SECRET_ID=resources.broker_secret_id,
-            WEBHOOK_SECRET_ID=resources.webhook_secret_id,
-            WEBHOOK_URL=webhook_url + "/",
-            TRADING_MODE="paper",
-            ALPACA_TRADING_URL=self._exchange_url,
-            ALPACA_DATA_URL=self._exchange_url,
-            ALPACA_STREAM_URL=self._exchange_url.replace("http", "ws", 1) + "/stream",
-            DATA_FEED="iex",
-            DEFAULT_LOT=self._lot,
-            CLOCK="broker",
-            NOTIFY_TOPIC_ARN=resources.notify_topic_arn,
-            BAR_WAIT_S="0",
-        )
+            for row in self._rows():
+                client.put_item(TableName=resources.symbols_table, Item=row)
+        self._environment = self._variables(resources, webhook_url)
+        os.environ.update(self._environment)
         return resources
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """Return the items of the symbols table: every symbol of the market, by the defaults."""
+        return [{"symbol": {"S": symbol}} for symbol in self._market.symbols]
+
+    def _variables(self, resources: aws.Resources, webhook_url: str) -> dict[str, str]:
+        """Return the functions' environment."""
+        return {
+            "SYMBOLS_TABLE": resources.symbols_table,
+            "STATE_TABLE": resources.state_table,
+            "CHECKUP_QUEUE_URL": resources.checkup_queue_url,
+            "TICK_QUEUE_URL": resources.tick_queue_url,
+            "BROKER_SECRET_ID": resources.broker_secret_id,
+            "WEBHOOK_SECRET_ID": resources.webhook_secret_id,
+            "WEBHOOK_URL": webhook_url + "/",
+            "TRADING_MODE": "paper",
+            "ALPACA_TRADING_URL": self._exchange_url,
+            "ALPACA_DATA_URL": self._exchange_url,
+            "ALPACA_STREAM_URL": self._exchange_url.replace("http", "ws", 1) + "/stream",
+            "DATA_FEED": "iex",
+            "DEFAULT_LOT": self._lot,
+            "CLOCK": "broker",
+            "NOTIFY_TOPIC_ARN": resources.notify_topic_arn,
+            "BAR_WAIT_S": "0",
+        }
 
     def _load_handlers(self, schedules: Sequence[Schedule], resources: aws.Resources) -> None:
         """Import the handlers, as Lambda does at a cold start, and send their log to its file."""

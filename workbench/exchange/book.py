@@ -260,6 +260,11 @@ class Book:
         canceled = replace(order, status="canceled", canceled_at=at, updated_at=at)
         return self._update("canceled", canceled, at)
 
+    def pend_cancel(self, order: Order, at: datetime) -> Update:
+        """Take a cancel on and let the order work for now; no rule does so by itself."""
+        pending = replace(order, status="pending_cancel", updated_at=at)
+        return self._update("pending_cancel", pending, at)
+
     def expire(self, order: Order, at: datetime) -> Update:
         """End a day order at its session's close."""
         expired = replace(order, status="expired", expired_at=at, updated_at=at)

@@ -57,9 +57,9 @@ class Exchange:
         if requests_per_minute is not None and requests_per_minute < 1:
             raise ValueError("requests_per_minute must be at least 1")
         credentials = Credentials(key_id, secret_key)
-        self.venue = Venue(market, cash=cash, start=start)
+        self.venue = self.make_venue(market, cash, start)
         self.gate = Gate(self.venue, credentials, requests_per_minute)
-        self.stream = Stream(credentials)
+        self.stream = self.make_stream(credentials)
         self.venue.tell = self.stream.tell
         self._pace = pace
         control = (
@@ -80,6 +80,14 @@ class Exchange:
             exception_handlers={HTTPException: _unrouted},
         )
         self.app.router.redirect_slashes = False
+
+    def make_venue(self, market: Market, cash: Money | None, start: datetime | None) -> Venue:
+        """Return the venue; an exchange with a will of its own has another."""
+        return Venue(market, cash=cash, start=start)
+
+    def make_stream(self, credentials: Credentials) -> Stream:
+        """Return the stream; an exchange with a will of its own has another."""
+        return Stream(credentials)
 
     def _route(self, endpoint: Endpoint) -> Route:
         async def answer(request: Request) -> Response:

@@ -50,10 +50,15 @@ class Stream:
         if self._queue is None:
             return
         if self._queue.qsize() >= MAX_QUEUED:
-            self._queue.put_nowait(None)
-            self._queue = None
+            self.hang_up()
             return
         self._queue.put_nowait(_frame(message))
+
+    def hang_up(self) -> None:
+        """Close the connection, if there is one, once what is queued was sent."""
+        if self._queue is not None:
+            self._queue.put_nowait(None)
+            self._queue = None
 
     async def connect(self, socket: WebSocket) -> None:
         """Serve a connection until it ends, or answer its handshake with 429."""

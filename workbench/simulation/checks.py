@@ -1,0 +1,201 @@
+"""What must hold after every step and at the end of the day, against the broker's truth.
+
+I1 never two live orders for one symbol. I2 never more than the lot in an entry. I3 never short.
+I4 never an order or a share that the table does not know. I5 flat at the end of the day.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from greenlet import getcurrent
+
+from scalper.core.order import ClientOrderId, Order
+from scalper.core.pricing import DOLLAR, Money
+from scalper.shell.store import Stored
+from workbench.exchange.book import Book
+from workbench.exchange.book import Order as Record
+from workbench.exchange.refusals import Refusal
+from workbench.simulation.scheduler import Scheduler, Task, Violation
+
+
+@dataclass(slots=True, eq=False)
+class Checks:
+    """Watches one day; raises Violation."""
+
+    scheduler: Scheduler
+    lot: Money
+    book: Book = field(default_factory=lambda: Book(None))
+    foreign: dict[str, int] = field(default_factory=dict)
+    """Shares that are not this system's, by symbol."""
+    _written: dict[str, tuple[int, Money | None]] = field(default_factory=dict)
+    """Quantity and limit of each order that was ever an intent in the table."""
+    _items: dict[str, Stored] = field(default_factory=dict)
+    _unlisted: set[str] = field(default_factory=set)
+    """Orders of a liquidation whose table did not answer: it may not know them before the end."""
+    _made: dict[tuple[str, int], str] = field(default_factory=dict)
+    """The broker's id of each order of this system, by symbol and number."""
+
+    # After a step --------------------------------------------------------------------------
+
+    def saved(self, old: Stored | None, new: Stored) -> None:
+        """Check a write: versions rise, known fills rise and stay below the truth."""
+        symbol = new.state.symbol
+        if new.version != ((old.version if old else None) or 0) + 1:
+            self._fail(f"{symbol}: version {old and old.version} became {new.version}")
+        if old is not None:
+            self._check_monotone(old, new)
+        known = old.state.settled if old is not None else ()
+        for number, qty in enumerate(new.state.settled, 1):
+            if known[number - 1 : number] != (qty,) and qty > self._truth(symbol, number):
+                self._fail(f"{symbol}: order {number} is said to have filled {qty}")
+        order = new.state.order
+        if order is not None:
+            if order.filled_qty > self._filled(order.client_order_id):
+                self._fail(f"{order.client_order_id}: said to have filled {order.filled_qty}")
+            self._written[order.client_order_id] = (order.qty, order.limit)
+        self._items[symbol] = new
+        self._check_listed(symbol)
+
+    def sent(self, symbol: str, order: Order) -> None:
+        """Check a submit: its intent was written before, with the same body."""
+        body = self._written.get(order.client_order_id)
+        if body is None and not _by_memory():
+            self._fail(f"{order.client_order_id}: sent before its intent was written")
+        if body is not None and body != (order.qty, order.limit):
+            self._fail(f"{order.client_order_id}: sent {order.qty} at {order.limit}, wrote {body}")
+        if body is None:
+            self._unlisted.add(order.client_order_id)
+
+    def landed(self, order: Record) -> None:
+        """Check an order that the broker took on: I1, I2, I3, I4."""
+        name = ClientOrderId.parse(order.client_order_id)
+        if name is None:
+            self._fail(f"{order.client_order_id}: not an id of this system")
+        if (order.symbol, name.generation) in self._made:
+            self._fail(f"{order.client_order_id}: the number was used before")
+        self._made[order.symbol, name.generation] = order.id
+        own = self._own_live(order.symbol)
+        if len(own) > 1:
+            self._fail(f"I1: live at once: {[one.client_order_id for one in own]}")
+        if order.side == "buy" and order.qty * (order.limit or 0) > self.lot:
+            self._fail(f"I2: {order.client_order_id} costs more than the lot")
+        if order.side == "buy" and self.own_qty(order.symbol) > 0:
+            self._fail(f"I2: {order.client_order_id} buys where shares are held")
+        if order.side == "sell" and order.qty > self.own_qty(order.symbol):
+            self._fail(f"I3: {order.client_order_id} sells more than is held")
+        self._check_listed(order.symbol)
+
+    def filled(self, symbol: str) -> None:
+        """Check a fill: never short."""
+        if self.own_qty(symbol) < 0:
+            self._fail(f"I3: {symbol}: {self.own_qty(symbol)} shares")
+
+    def by_hand(self, symbol: str, qty: int) -> None:
+        """Take note of shares that the owner bought."""
+        self.foreign[symbol] = self.foreign.get(symbol, 0) + qty
+
+    def forget(self, symbol: str) -> None:
+        """Take note of an item that was lost."""
+        self._items.pop(symbol, None)
+
+    # The end of the day --------------------------------------------------------------------
+
+    def end(self, items: dict[str, Stored], summary: dict[str, Any]) -> tuple[int, Money]:
+        """Check the day as a whole; return its trades and its profit."""
+        own: dict[str, dict[int, Record]] = defaultdict(dict)
+        for order in self.book.orders.values():
+            name = ClientOrderId.parse(order.client_order_id)
+            if name is not None:
+                own[name.symbol][name.generation] = order
+                if order.is_open:
+                    self._fail(f"I5: {order.client_order_id} is still {order.status}")
+        pnl: Money = 0
+        trades = 0
+        for symbol, orders in sorted(own.items()):
+            if self.own_qty(symbol) != 0:
+                self._fail(f"I5: {symbol}: {self.own_qty(symbol)} shares are left")
+            if symbol not in items:
+                self._fail(f"I4: {symbol} traded and has no item")
+            state = items[symbol].state
+            if state.order is not None or state.qty:
+                self._fail(f"I4: {symbol}: the item holds {state.qty} and {state.order}")
+            said = dict(enumerate(state.settled, 1))
+            truth = {number: order.filled_qty for number, order in orders.items()}
+            if {n: qty for n, qty in said.items() if qty} != {n: q for n, q in truth.items() if q}:
+                self._fail(f"I4: {symbol}: fills {truth}, the item says {said}")
+            earned = sum(
+                one.filled_cost * (1 if one.side == "sell" else -1) for one in orders.values()
+            )
+            if state.pnl != earned:
+                self._fail(f"P&L: {symbol} earned {earned}, the item says {state.pnl}")
+            sells = sum(one.side == "sell" and one.filled_qty > 0 for one in orders.values())
+            if state.trades != sells:
+                self._fail(f"{symbol}: {sells} sells filled, the item says {state.trades}")
+            pnl += earned
+            trades += sells
+        told = (summary.get("flat"), summary.get("trades"), summary.get("pnl_usd"))
+        if told != (True, trades, pnl / DOLLAR):
+            self._fail(f"the summary tells {told}, of {trades} trades and {pnl / DOLLAR}")
+        return trades, pnl
+
+    # The truth -----------------------------------------------------------------------------
+
+    def own_qty(self, symbol: str) -> int:
+        """Return the shares that this system holds."""
+        return self.book.qty(symbol) - self.foreign.get(symbol, 0)
+
+    def _own_live(self, symbol: str) -> list[Record]:
+        return [
+            one for one in self.book.open_orders(symbol) if one.client_order_id.startswith("scalp-")
+        ]
+
+    def _filled(self, client_order_id: str) -> int:
+        try:
+            return self.book.order_by_client_id(client_order_id).filled_qty
+        except Refusal:
+            return 0
+
+    def _truth(self, symbol: str, number: int) -> int:
+        order_id = self._made.get((symbol, number))
+        return self.book.orders[order_id].filled_qty if order_id else 0
+
+    def _check_monotone(self, old: Stored, new: Stored) -> None:
+        before, after = old.state, new.state
+        if after.generation < before.generation:
+            self._fail(f"{after.symbol}: order numbers fell")
+        if any(b > a for b, a in zip(before.settled, after.settled, strict=False)):
+            self._fail(f"{after.symbol}: fills fell: {before.settled} to {after.settled}")
+        same = (
+            before.order is not None
+            and after.order is not None
+            and before.order.client_order_id == after.order.client_order_id
+        )
+        if same and before.order.filled_qty > after.order.filled_qty:  # type: ignore[union-attr]
+            self._fail(f"{after.symbol}: known fills fell")
+        if not old.unknown.items() <= new.unknown.items() or new.schema < old.schema:
+            self._fail(f"{after.symbol}: what a newer version wrote was lost")
+
+    def _check_listed(self, symbol: str) -> None:
+        """Check that the table knows each live order of this system."""
+        item = self._items.get(symbol)
+        if item is None:
+            return
+        state = item.state
+        known = {*state.abandoned, state.order.client_order_id if state.order else ""}
+        for order in self._own_live(symbol):
+            if order.client_order_id not in known and order.client_order_id not in self._unlisted:
+                self._fail(f"I4: {order.client_order_id} is live, the table knows {known}")
+
+    def _fail(self, text: str) -> NoReturn:
+        raise Violation(text)
+
+
+def _by_memory() -> bool:
+    """Whether the running invocation is a liquidation whose table did not answer."""
+    task = getcurrent()
+    return (
+        isinstance(task, Task)
+        and task.invocation.function == "liquidate"
+        and task.invocation.store_failed
+    )

@@ -1,0 +1,10 @@
+"""A signal that enters often: a day of storms is to have orders under way."""
+
+from collections.abc import Sequence
+
+from scalper.core.signal import Bar
+
+
+def eager(bars: Sequence[Bar], /) -> bool:
+    """Return whether the price fell."""
+    return len(bars) > 1 and bars[-1].close < bars[-2].close
