@@ -22,7 +22,7 @@ from scalper.core.pricing import DOLLAR
 from scalper.core.transitions import TRANSITIONS
 from scalper.shell.settings import Settings
 from scalper.shell.symbols import _ATTRIBUTES, MAX_LOT, MAX_SYMBOLS
-from workbench.markdown import NOTE, code, measured, page, provenance, table
+from workbench.markdown import NOTE, code, page, provenance, recorded, table
 from workbench.reliability import PAGE, reliability
 
 ROOT = Path(__file__).parent.parent
@@ -142,7 +142,7 @@ def settings() -> str:
 
 def performance() -> str:
     """Return the page of what `make bench` measured, from the file that it wrote."""
-    day = measured(ROOT / "bench/results/local_day.json")
+    day = recorded(ROOT / "bench/results/local_day.json")
     if day is None:
         raise SystemExit("bench/results/local_day.json is missing: make bench")
     market = f"{day['symbols']} symbols, {day['bars']:,} bars, {day['ticks']} ticks"

@@ -41,7 +41,7 @@ def fill(text: str, parts: Mapping[str, list[str]]) -> str:
     return _PART.sub(lambda found: f"{found[1]}\n{page(parts[found[2]])}\n{found[3]}", text)
 
 
-def measured(path: Path) -> dict[str, Any] | None:
+def recorded(path: Path) -> dict[str, Any] | None:
     """Return what a measurement wrote, None where it has not been made yet."""
     if not path.exists():
         return None
@@ -51,7 +51,7 @@ def measured(path: Path) -> dict[str, Any] | None:
 
 def provenance(result: Mapping[str, Any]) -> list[str]:
     """Return the lines that tell how, when and where something was measured."""
-    python = f", Python {result['python']}" if result.get("python") else ""
+    python = f", {result['python']}" if result.get("python") else ""
     return [
         f"`{result['command']}` on {result['date']}, commit `{result['commit']}`:",
         f"{result['machine']}{python}.",

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.faults import SECTIONS, Fault, Shown, shown_by
-from workbench.markdown import code, fill, measured, provenance, table
+from workbench.markdown import code, fill, provenance, recorded, table
 
 PAGE = "docs/reliability.md"
 
@@ -32,7 +32,7 @@ def reliability(root: Path) -> str:
 def _figures(root: Path) -> list[str]:
     lines = []
     for name, title in RESULTS.items():
-        result = measured(root / "bench/results" / f"{name}.json")
+        result = recorded(root / "bench/results" / f"{name}.json")
         lines += [f"### {title}", ""]
         lines += ["Not recorded yet.", ""] if result is None else _recorded(result)
     return lines

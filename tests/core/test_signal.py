@@ -21,6 +21,7 @@ def test_close_that_rises_above_its_average_from_below_its_own_is_a_signal() -> 
 def test_signal_needs_21_bars() -> None:
     assert NEEDED == 21
     assert not crossover(bars(BELOW_THEN_ABOVE[1:]))
+    assert not crossover(bars([100] * 18 + [1, 200])), "a dip and a rise, in 20 bars"
     assert not crossover(bars([]))
 
 

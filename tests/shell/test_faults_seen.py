@@ -7,6 +7,7 @@ import pytest
 from scalper.core.model import Phase
 from scalper.core.order import Progress
 from scalper.core.pricing import CENT
+from scalper.shell import telemetry
 from scalper.shell.errors import BrokerDownError, UnknownOutcomeError
 from tests.shell.conftest import Records
 from tests.shell.fakes import CLOSE, CUTOFF, PRICE, QTY, Desk, bar, client_id, minute
@@ -17,6 +18,16 @@ TIME_OUT = UnknownOutcomeError("read timed out")
 
 
 class TestEvents:
+    @pytest.mark.fault("3")
+    def test_a_liquidation_whose_fill_nobody_told_sells_once(self, desk: Desk):
+        desk.hold(1)
+        for number in range(2):
+            desk.liquidate(CUTOFF + number * MINUTE)
+        desk.broker.fill(client_id(3, "liquidation"), PRICE)
+        for number in range(2, 4):
+            assert desk.liquidate(CUTOFF + number * MINUTE)["flat"] is True
+        assert desk.submitted()[2:] == [client_id(3, "liquidation")]
+
     @pytest.mark.fault("6")
     def test_a_status_that_nobody_knows_is_an_alarm_once_and_the_order_goes_on(
         self, desk: Desk, records: Records
@@ -142,6 +153,19 @@ class TestOrders:
         desk.checkup(3.2)
         assert desk.submitted() == [client_id(1), client_id(2, "target")]
         assert desk.state().qty == QTY
+
+
+class TestRefused:
+    @pytest.mark.fault("42", "broken-row")
+    def test_refused_bars_and_rows_are_counted(self, desk: Desk):
+        desk.trade("AAA")
+        desk.market.refused = ("ZZZ: prices out of order",) * 2
+        desk.symbols.refused = ("BBB: lot 'abc'",) * 3
+        telemetry.metrics.clear_metrics()
+        desk.tick(1)
+        counted = telemetry.metrics.provider.metric_set
+        assert sum(counted["BarsRefused"]["Value"]) == 2
+        assert sum(counted["SymbolsRefused"]["Value"]) == 3
 
 
 class TestBars:

@@ -132,6 +132,7 @@ class TestUnknownOutcomes:
         assert desk.state().order.progress is Progress.LIVE  # type: ignore[union-attr]
         assert list(desk.broker.book) == [client_id(1)]
 
+    @pytest.mark.fault("removed-while-held")
     @pytest.mark.parametrize("why", ["paused", "removed", "halted"])
     def test_absent_and_no_longer_wanted_it_is_not_sent_again(self, desk: Desk, why: str):
         desk.trade("AAA")

@@ -729,6 +729,7 @@ class TestTradeUpdates:
         desk.update(desk.broker.book[client_id(9)], minute(2))
         assert desk.state().halt is Reason.UNKNOWN_ORDER
 
+    @pytest.mark.fault("lost-table")
     def test_a_missing_item_is_rebuilt_first(self, desk: Desk):
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.stop_entries()

@@ -101,7 +101,7 @@ MEASURED = {
     "commit": "abc1234",
     "date": "2026-12-01",
     "machine": "2 cores",
-    "python": "3.13.1",
+    "python": "Python 3.13.1",
 }
 
 
