@@ -11,13 +11,14 @@ from typing import Any, NoReturn
 
 from greenlet import getcurrent
 
+from scalper.core.model import SymbolState
 from scalper.core.order import ClientOrderId, Order
 from scalper.core.pricing import DOLLAR, Money
 from scalper.shell.store import Stored
 from workbench.exchange.book import Book
 from workbench.exchange.book import Order as Record
 from workbench.exchange.refusals import Refusal
-from workbench.simulation.scheduler import Scheduler, Task, Violation
+from workbench.simulation.scheduler import Invocation, Scheduler, Task, Violation
 
 
 STALE_AFTER = timedelta(seconds=200)
@@ -51,54 +52,67 @@ class Checks:
         """Check a write: versions rise, known fills rise and stay below the truth."""
         symbol = new.state.symbol
         if new.version != ((old.version if old else None) or 0) + 1:
-            self._fail(f"{symbol}: version {old and old.version} became {new.version}")
+            self.fail(f"{symbol}: version {old and old.version} became {new.version}")
         if old is not None:
             self._check_monotone(old, new)
         known = old.state.settled if old is not None else ()
         for number, qty in enumerate(new.state.settled, 1):
             if known[number - 1 : number] != (qty,) and qty > self._truth(symbol, number):
-                self._fail(f"{symbol}: order {number} is said to have filled {qty}")
+                self.fail(f"{symbol}: order {number} is said to have filled {qty}")
         order = new.state.order
         if order is not None:
             if order.filled_qty > self._filled(order.client_order_id):
-                self._fail(f"{order.client_order_id}: said to have filled {order.filled_qty}")
+                self.fail(f"{order.client_order_id}: said to have filled {order.filled_qty}")
+            if order.client_order_id not in self._written:
+                _invocation().unsent.add(order.client_order_id)
             self._written[order.client_order_id] = (order.qty, order.limit)
         self._items[symbol] = new
         self._check_listed(symbol)
 
     def sent(self, symbol: str, order: Order) -> None:
         """Check a submit: its intent was written before, with the same body."""
+        _invocation().unsent.discard(order.client_order_id)
         body = self._written.get(order.client_order_id)
         if body is None and not _by_memory():
-            self._fail(f"{order.client_order_id}: sent before its intent was written")
+            self.fail(f"{order.client_order_id}: sent before its intent was written")
         if body is not None and body != (order.qty, order.limit):
-            self._fail(f"{order.client_order_id}: sent {order.qty} at {order.limit}, wrote {body}")
+            self.fail(f"{order.client_order_id}: sent {order.qty} at {order.limit}, wrote {body}")
         if body is None:
             self._unlisted.add(order.client_order_id)
+
+    def in_doubt(self, state: SymbolState) -> None:
+        """Take note of a write whose writer was told that it failed: it sends nothing."""
+        if state.order is not None:
+            _invocation().unsent.discard(state.order.client_order_id)
+
+    def ended(self, invocation: Invocation) -> None:
+        """Check an invocation that came to its end: each intent that it wrote was sent."""
+        if invocation.unsent and not invocation.is_dead:
+            self.fail(f"{invocation.label} wrote {sorted(invocation.unsent)} and did not send it")
 
     def landed(self, order: Record) -> None:
         """Check an order that the broker took on: I1, I2, I3, I4."""
         name = ClientOrderId.parse(order.client_order_id)
         if name is None:
-            self._fail(f"{order.client_order_id}: not an id of this system")
+            self.fail(f"{order.client_order_id}: not an id of this system")
         if (order.symbol, name.generation) in self._made:
-            self._fail(f"{order.client_order_id}: the number was used before")
+            self.fail(f"{order.client_order_id}: the number was used before")
         self._made[order.symbol, name.generation] = order.id
         own = self._own_live(order.symbol)
         if len(own) > 1:
-            self._fail(f"I1: live at once: {[one.client_order_id for one in own]}")
+            self.fail(f"I1: live at once: {[one.client_order_id for one in own]}")
         if order.side == "buy" and order.qty * (order.limit or 0) > self.lot:
-            self._fail(f"I2: {order.client_order_id} costs more than the lot")
+            self.fail(f"I2: {order.client_order_id} costs more than the lot")
         if order.side == "buy" and self.own_qty(order.symbol) > 0:
-            self._fail(f"I2: {order.client_order_id} buys where shares are held")
+            self.fail(f"I2: {order.client_order_id} buys where shares are held")
         if order.side == "sell" and order.qty > self.own_qty(order.symbol):
-            self._fail(f"I3: {order.client_order_id} sells more than is held")
+            self.fail(f"I3: {order.client_order_id} sells more than is held")
         self._check_listed(order.symbol)
 
     def filled(self, symbol: str) -> None:
         """Check a fill: never short."""
         if self.own_qty(symbol) < 0:
-            self._fail(f"I3: {symbol}: {self.own_qty(symbol)} shares")
+            self.fail(f"I3: {symbol}: {self.own_qty(symbol)} shares")
 
     def by_hand(self, symbol: str, qty: int) -> None:
         """Take note of shares that the owner bought."""
@@ -118,21 +132,21 @@ class Checks:
             if name is not None:
                 own[name.symbol][name.generation] = order
                 if order.is_open:
-                    self._fail(f"I5: {order.client_order_id} is still {order.status}")
+                    self.fail(f"I5: {order.client_order_id} is still {order.status}")
         pnl: Money = 0
         trades = 0
         for symbol, orders in sorted(own.items()):
             if self.own_qty(symbol) != 0:
-                self._fail(f"I5: {symbol}: {self.own_qty(symbol)} shares are left")
+                self.fail(f"I5: {symbol}: {self.own_qty(symbol)} shares are left")
             if symbol not in items:
-                self._fail(f"I4: {symbol} traded and has no item")
+                self.fail(f"I4: {symbol} traded and has no item")
             state = items[symbol].state
             if state.order is not None or state.qty:
-                self._fail(f"I4: {symbol}: the item holds {state.qty} and {state.order}")
+                self.fail(f"I4: {symbol}: the item holds {state.qty} and {state.order}")
             said = dict(enumerate(state.settled, 1))
             truth = {number: order.filled_qty for number, order in orders.items()}
             if {n: qty for n, qty in said.items() if qty} != {n: q for n, q in truth.items() if q}:
-                self._fail(f"I4: {symbol}: fills {truth}, the item says {said}")
+                self.fail(f"I4: {symbol}: fills {truth}, the item says {said}")
             if self.scheduler.plan.is_faultless:
                 self._check_prompt(orders)
             earned = sum(
@@ -141,17 +155,17 @@ class Checks:
             if symbol in self.sold_by_hand:
                 earned = state.pnl
             if state.pnl != earned:
-                self._fail(f"P&L: {symbol} earned {earned}, the item says {state.pnl}")
+                self.fail(f"P&L: {symbol} earned {earned}, the item says {state.pnl}")
             sells = sum(one.side == "sell" and one.filled_qty > 0 for one in orders.values())
             if state.trades != sells:
-                self._fail(f"{symbol}: {sells} sells filled, the item says {state.trades}")
+                self.fail(f"{symbol}: {sells} sells filled, the item says {state.trades}")
             pnl += earned
             trades += sells
         told = (summary.get("flat"), summary.get("trades"), summary.get("pnl_usd"))
         if self.sold_by_hand:
             told = (told[0], trades, pnl / DOLLAR)
         if told != (True, trades, pnl / DOLLAR):
-            self._fail(f"the summary tells {told}, of {trades} trades and {pnl / DOLLAR}")
+            self.fail(f"the summary tells {told}, of {trades} trades and {pnl / DOLLAR}")
         return trades, pnl
 
     def _check_prompt(self, orders: dict[int, Record]) -> None:
@@ -160,11 +174,11 @@ class Checks:
             if order.side == "sell":
                 continue
             if order.updated_at - order.submitted_at > STALE_AFTER:
-                self._fail(f"{order.client_order_id} worked until {order.updated_at}")
+                self.fail(f"{order.client_order_id} worked until {order.updated_at}")
             if order.filled_qty == order.qty:
                 exit_ = orders.get(number + 1)
                 if exit_ is None or exit_.submitted_at - order.updated_at > SOLD_WITHIN:
-                    self._fail(f"{order.client_order_id} filled and was not offered at once")
+                    self.fail(f"{order.client_order_id} filled and was not offered at once")
 
     # The truth -----------------------------------------------------------------------------
 
@@ -190,18 +204,18 @@ class Checks:
     def _check_monotone(self, old: Stored, new: Stored) -> None:
         before, after = old.state, new.state
         if after.generation < before.generation:
-            self._fail(f"{after.symbol}: order numbers fell")
+            self.fail(f"{after.symbol}: order numbers fell")
         if any(b > a for b, a in zip(before.settled, after.settled, strict=False)):
-            self._fail(f"{after.symbol}: fills fell: {before.settled} to {after.settled}")
+            self.fail(f"{after.symbol}: fills fell: {before.settled} to {after.settled}")
         same = (
             before.order is not None
             and after.order is not None
             and before.order.client_order_id == after.order.client_order_id
         )
         if same and before.order.filled_qty > after.order.filled_qty:  # type: ignore[union-attr]
-            self._fail(f"{after.symbol}: known fills fell")
+            self.fail(f"{after.symbol}: known fills fell")
         if not old.unknown.items() <= new.unknown.items() or new.schema < old.schema:
-            self._fail(f"{after.symbol}: what a newer version wrote was lost")
+            self.fail(f"{after.symbol}: what a newer version wrote was lost")
 
     def _check_listed(self, symbol: str) -> None:
         """Check that the table knows each live order of this system."""
@@ -212,17 +226,20 @@ class Checks:
         known = {*state.abandoned, state.order.client_order_id if state.order else ""}
         for order in self._own_live(symbol):
             if order.client_order_id not in known and order.client_order_id not in self._unlisted:
-                self._fail(f"I4: {order.client_order_id} is live, the table knows {known}")
+                self.fail(f"I4: {order.client_order_id} is live, the table knows {known}")
 
-    def _fail(self, text: str) -> NoReturn:
+    def fail(self, text: str) -> NoReturn:
+        """Break the day off."""
         raise Violation(text)
+
+
+def _invocation() -> Invocation:
+    """Return the running invocation; outside of a simulated day one that nobody looks at."""
+    task = getcurrent()
+    return task.invocation if isinstance(task, Task) else Invocation("", "")
 
 
 def _by_memory() -> bool:
     """Whether the running invocation is a liquidation whose table did not answer."""
-    task = getcurrent()
-    return (
-        isinstance(task, Task)
-        and task.invocation.function == "liquidate"
-        and task.invocation.store_failed
-    )
+    invocation = _invocation()
+    return invocation.function == "liquidate" and invocation.store_failed

@@ -180,6 +180,7 @@ class Cloud:
             except Exception as error:
                 raise Violation(f"{function} raised {error!r}") from error
             invocation.is_over = True
+            store.checks.ended(invocation)
             if not invocation.is_dead and store is self.store:
                 self._warm.setdefault(function, []).append(engine)
             if failed is not None and not ended_well:

@@ -60,7 +60,9 @@ CANCEL = Menu(
 )
 POSITIONS = Menu((*READ.kinds, "positions_stale"), weight=2)
 STORE_READ = Menu((*_CRASHES, "store_throttled", "slow"))
-STORE_WRITE = Menu((*_CRASHES, "store_throttled", "write_unreported", "slow"), weight=2)
+STORE_WRITE = Menu(
+    (*_CRASHES, "store_throttled", "write_unreported", "write_repeated", "slow"), weight=2
+)
 SEND = Menu((*_CRASHES, "message_lost", "message_twice", "message_late"), weight=3)
 
 WEATHER = (

@@ -48,6 +48,8 @@ class Invocation:
     requests: int = 0
     is_dead: bool = False
     is_over: bool = False
+    unsent: set[str] = field(default_factory=set)
+    """Orders whose intents it wrote and that it has not sent yet."""
     store_failed: bool = False
     """Whether the store refused it something: then its liquidation goes by memory."""
 

@@ -12,9 +12,9 @@ from greenlet import getcurrent
 
 from scalper.core.model import SymbolState
 from scalper.shell.codec import SCHEMA, decode, encode
-from scalper.shell.errors import StoreDownError
+from scalper.shell.errors import ConflictError, StoreDownError
 from scalper.shell.memory_store import MemoryStore
-from scalper.shell.store import Stored
+from scalper.shell.store import ConditionFailedError, Stored, write_once
 from scalper.shell.symbols import SymbolRules
 from workbench.simulation.checks import Checks
 from workbench.simulation.faults import STORE_READ, STORE_WRITE
@@ -42,9 +42,17 @@ class Items(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__()
+        self.nonces: dict[str, str] = {}
+        """Who wrote an item or a claim last."""
+        self._writes = 0
         self.is_down = False
         self.unreadable: set[str] = set()
         """Symbols whose items make no sense for a while."""
+
+    def new_nonce(self) -> str:
+        """Return what no other write has."""
+        self._writes += 1
+        return str(self._writes)
 
     def lose(self, symbol: str) -> None:
         """Let an item vanish."""
@@ -104,13 +112,21 @@ class SimulatedStore:
             meant = before
             if self.is_newer:
                 meant = replace(before, schema=SCHEMA + 1, unknown={**before.unknown, **NEWER})
-            old = self.items.load(state.symbol)
-            saved = self.items.save(meant, self._packed(state, meant))
-            self.checks.saved(old, saved)
+            nonce = self.items.new_nonce()
+
+            def put() -> None:
+                self._put(meant, state, nonce)
+                if fault == "write_repeated":
+                    # The answer was lost, and the SDK sent the write again.
+                    raise ConditionFailedError
+
+            if not write_once(put, lambda: self.items.nonces.get(state.symbol), nonce):
+                raise ConflictError(f"{state.symbol}: written by somebody else")
             if fault == "write_unreported":
                 _mark_store_failed()
+                self.checks.in_doubt(state)
                 raise StoreDownError("no answer")
-            return self._seen(saved)
+            return self._seen(self.items.states[state.symbol])
 
         return self.scheduler.call("store.save", STORE_WRITE, effect)
 
@@ -119,7 +135,19 @@ class SimulatedStore:
 
         def effect(fault: str) -> bool:
             self._fail(fault)
-            first = self.items.claim_minute(minute, shard, shard_count)
+            nonce = self.items.new_nonce()
+            claim = f"{minute} {shard}/{shard_count}"
+
+            def put() -> None:
+                if not self.items.claim_minute(minute, shard, shard_count):
+                    raise ConditionFailedError
+                self.items.nonces[claim] = nonce
+                if fault == "write_repeated":
+                    raise ConditionFailedError
+
+            first = write_once(put, lambda: self.items.nonces.get(claim), nonce)
+            if fault == "write_repeated" and self.items.nonces[claim] == nonce and not first:
+                self.checks.fail(f"the claim of {minute} was not taken for its own")
             if fault == "write_unreported":
                 raise StoreDownError("no answer")
             return first
@@ -154,6 +182,15 @@ class SimulatedStore:
                 raise StoreDownError("no answer")
 
         self.scheduler.call("store.record_day", STORE_WRITE, effect)
+
+    def _put(self, before: Stored, state: SymbolState, nonce: str) -> None:
+        old = self.items.load(state.symbol)
+        try:
+            saved = self.items.save(before, self._packed(state, before))
+        except ConflictError as error:
+            raise ConditionFailedError(str(error)) from error
+        self.items.nonces[state.symbol] = nonce
+        self.checks.saved(old, saved)
 
     def _fail(self, fault: str) -> None:
         if fault == "store_throttled" or self.items.is_down:
