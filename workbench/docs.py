@@ -17,7 +17,7 @@ from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
-from scalper.core import machine, model, order, session
+from scalper.core import machine, model, moves, order, session
 from scalper.core.model import BarClosed, CheckupDue, LiquidationDue, OrderSeen, Phase, Reason
 from scalper.core.pricing import DOLLAR
 from scalper.core.transitions import TRANSITIONS
