@@ -39,6 +39,9 @@ orders = st.builds(
     cancel_at=maybe_times,
     absences=counts,
     absent_at=maybe_times,
+    successor=st.text(max_size=40),
+    carried_qty=counts,
+    carried_value=amounts,
 )
 states = st.builds(
     SymbolState,
@@ -128,6 +131,13 @@ def test_fields_that_an_older_version_did_not_write_get_their_defaults():
     document = json.loads(encode(working(), {}))
     for name in ("pnl", "trades", "liquidating"):
         del document[name]
+    assert decode(json.dumps(document)) == (working(), {})
+
+
+def test_an_order_written_before_there_were_successors_is_read():
+    document = json.loads(encode(working(), {}))
+    for name in ("successor", "carried_qty", "carried_value"):
+        del document["order"][name]
     assert decode(json.dumps(document)) == (working(), {})
 
 
