@@ -16,7 +16,7 @@ from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
-from scalper.core import machine, model, order, session
+from scalper.core import machine, model, moves, order, session
 from scalper.core.model import BarClosed, CheckupDue, LiquidationDue, OrderSeen, Phase, Reason
 from scalper.core.pricing import DOLLAR
 from scalper.core.transitions import TRANSITIONS
@@ -66,14 +66,15 @@ def state_machine() -> str:
     cells = [[f"`{phase}`", *(_cell(phase, event) for event in EVENTS)] for phase in Phase]
     bounds = [
         [f"`{name}`", _value(getattr(module, name)), text]
-        for module in (machine, order, session)
+        for module in (machine, moves, order, session)
         for name, text in _remarks(module).items()
         if isinstance(getattr(module, name), int | timedelta)
     ]
     lines = [
         *("# The state machine", NOTE),
         "Each symbol is in one phase. An event leads to another phase or leaves it where it is,",
-        "and to orders to send or to cancel. What is done stands in `core/machine.py`, what may",
+        "and to orders to send or to cancel. What is done stands in `core/machine.py`, and for",
+        "orders that are over in `core/late.py`; what may",
         "happen at all in `core/transitions.py`: its rows are the arrows, asserted at every step.",
         "Those from a phase to itself are left out.",
         "",

@@ -6,8 +6,8 @@ from decimal import Decimal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from scalper.core.machine import MAX_EXIT_ATTEMPTS
 from scalper.core.model import Phase
+from scalper.core.moves import MAX_EXIT_ATTEMPTS
 from scalper.core.pricing import money
 from scalper.core.session import MINUTE
 from tests.core.venue import POSITION_LAG, Fate, World

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalper.core.machine import MAX_EXIT_ATTEMPTS, step
+from scalper.core.machine import step
 from scalper.core.model import (
     CancelOrder,
     CheckupDue,
@@ -22,6 +22,7 @@ from scalper.core.model import (
     SubmitOrder,
     SymbolState,
 )
+from scalper.core.moves import MAX_EXIT_ATTEMPTS
 from scalper.core.order import ABSENT, REFUSED, ClientOrderId, Purpose
 from scalper.core.pricing import CENT, DOLLAR, money
 from scalper.core.recovery import rebuild

@@ -192,6 +192,13 @@ def test_a_live_order_too_many_halts_the_symbol_and_is_canceled_when_seen(report
     assert step(state, again, RULES).commands == (CancelOrder(late, report_of[late].broker_id),)
 
 
+def test_an_order_that_the_broker_replaced_counts_as_it_ended_and_halts_the_symbol() -> None:
+    replaced = report(2, TARGET, "replaced", 5, "100.01", replaced_by="successor", confirmed=True)
+    state = rebuilt(BOUGHT, replaced)
+    assert (state.halt, state.qty, state.settled) == (Reason.REPLACED_ORDER, 15, (20, 5))
+    assert (state.phase, state.order) == (Phase.TO_SELL, None)
+
+
 def test_the_same_day_goes_on() -> None:
     assert begin_session(HELD, DAY) is HELD
 

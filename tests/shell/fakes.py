@@ -82,6 +82,7 @@ class FakeBroker:
         self.cancels_take = True
         self.positions_answer: dict[str, int] | None = None
         self.fill_before_answer: Money | None = None
+        self.blocked = ""
         self._scripts: dict[str, deque[BaseException | None]] = defaultdict(deque)
         self._made = 0
         self._stamps = 0
@@ -118,6 +119,10 @@ class FakeBroker:
         self._trip("session")
         return self.sessions.get(day)
 
+    def account_block(self) -> str:
+        self._trip("account_block")
+        return self.blocked
+
     def submit(self, symbol: str, order: Order) -> OrderReport:
         self.log.append(("submit", order.client_order_id, order.qty, order.limit))
         self._trip("submit")
@@ -146,6 +151,12 @@ class FakeBroker:
         self._trip("find")
         report = self.book.get(client_order_id)
         return None if report is None else replace(report, confirmed=True)
+
+    def find_by_id(self, broker_id: str) -> OrderReport | None:
+        self.log.append(("find_by_id", broker_id))
+        self._trip("find_by_id")
+        found = [one for one in self.book.values() if one.broker_id == broker_id]
+        return replace(found[0], confirmed=True) if found else None
 
     def open_orders(self) -> list[OrderReport]:
         self.log.append(("open_orders",))

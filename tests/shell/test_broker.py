@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -297,6 +298,46 @@ class TestQuestions:
         assert alpaca(server).find(client_id(1)) is None
         assert server.requests[0].path == "/v2/orders:by_client_order_id"
         assert server.requests[0].query == {"client_order_id": client_id(1)}
+
+    def test_an_order_is_found_by_the_brokers_id(self, server: Scripted):
+        server.answer((200, document(status="replaced", replaced_by="b2")))
+        found = alpaca(server).find_by_id("b1")
+        assert found == replace(REPORT, status="replaced", replaced_by="b2", confirmed=True)
+        assert server.requests[0].path == "/v2/orders/b1"
+
+    def test_a_404_by_the_brokers_id_is_none(self, server: Scripted):
+        server.answer((404, {"code": 40410000, "message": "order not found"}))
+        assert alpaca(server).find_by_id("b1") is None
+
+    def test_without_an_id_nothing_is_asked_for_that_would_be_a_list(self, server: Scripted):
+        assert alpaca(server).find_by_id("") is None
+        assert server.requests == []
+
+    @pytest.mark.parametrize(
+        ("account", "why"),
+        [
+            ({"trading_blocked": False, "account_blocked": False}, ""),
+            ({}, ""),
+            ({"trading_blocked": None, "account_blocked": "no"}, ""),
+            ({"trading_blocked": True}, "trading_blocked"),
+            ({"account_blocked": True, "status": "ACTIVE"}, "account_blocked"),
+            (
+                {"trading_blocked": True, "trade_suspended_by_user": True},
+                "trading_blocked, trade_suspended_by_user",
+            ),
+        ],
+    )
+    def test_an_account_is_blocked_by_any_of_its_flags(
+        self, server: Scripted, account: dict[str, Any], why: str
+    ):
+        server.answer((200, account))
+        assert alpaca(server).account_block() == why
+        assert server.requests[0].path == "/v2/account"
+
+    def test_an_account_of_another_shape_is_no_answer(self, server: Scripted):
+        server.answer((200, []))
+        with pytest.raises(BrokerDownError):
+            alpaca(server).account_block()
 
     def test_a_404_that_is_a_page_of_html_is_no_answer(self, server: Scripted):
         server.answer((404, HTML))
@@ -619,6 +660,12 @@ class TestReports:
             symbol="AAA",
             broker_id=REPORT.broker_id,
         )
+
+    @pytest.mark.parametrize(
+        ("said", "read"), [("b2", "b2"), (None, ""), ("", ""), (7, ""), (["b2"], "")]
+    )
+    def test_who_replaced_it_is_read_with_tolerance(self, said: object, read: str):
+        assert report_of(document(replaced_by=said)).replaced_by == read
 
     def test_a_fill_without_a_price_is_no_order(self):
         with pytest.raises(ValueError, match="price"):

@@ -102,6 +102,23 @@ def test_a_cancel_takes_effect_and_its_answer_is_never_an_error(client: Client):
     broker.cancel("00000000-0000-0000-0000-000000000000")
 
 
+def test_an_order_is_found_by_the_brokers_id(client: Client):
+    broker = alpaca(client)
+    taken = broker.submit("AAA", order(limit=DOLLAR))
+    found = broker.find_by_id(taken.broker_id)
+    assert found == broker.find(taken.client_order_id)
+    assert broker.find_by_id("00000000-0000-0000-0000-000000000000") is None
+
+
+def test_an_account_suspended_by_its_owner_is_blocked(client: Client):
+    broker = alpaca(client)
+    assert broker.account_block() == ""
+    client.http.patch("/v2/account/configurations", json={"suspend_trade": True})
+    assert broker.account_block() == "trade_suspended_by_user"
+    with pytest.raises(RefusedError):
+        broker.submit("AAA", order(limit=DOLLAR))
+
+
 def test_an_order_that_nobody_made_is_none(client: Client):
     assert alpaca(client).find(client_id(77, day=FRIDAY)) is None
 

@@ -40,6 +40,9 @@ orders = st.builds(
     cancel_at=maybe_times,
     absences=counts,
     absent_at=maybe_times,
+    successor=st.text(max_size=40),
+    carried_qty=counts,
+    carried_value=amounts,
 )
 states = st.builds(
     SymbolState,
@@ -141,6 +144,11 @@ def test_a_halt_for_a_reason_of_a_newer_version_is_a_halt():
     state, _ = decode(json.dumps(document))
     assert state == replace(working(), halt=Reason.NEWER_SCHEMA)
     assert decode(encode(state, {}))[0] == state
+def test_an_order_written_before_there_were_successors_is_read():
+    document = json.loads(encode(working(), {}))
+    for name in ("successor", "carried_qty", "carried_value"):
+        del document["order"][name]
+    assert decode(json.dumps(document)) == (working(), {})
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,27 @@ class TestBeforeTheClose:
         assert desk.sent()[-1] == ("cancel", client_id(1))
         assert desk.phase() is Phase.DONE
 
+    def test_an_order_given_up_that_filled_after_the_day_was_done_is_sold(self, desk: Desk):
+        desk.trade("AAA")
+        desk.broker.always_fail("submit", UnknownOutcomeError("504"))
+        for number in (380, 381, 382, 383):
+            desk.tick(number)
+        desk.broker.heal()
+        desk.liquidate(CUTOFF)
+        assert (desk.phase(), desk.state().abandoned) == (Phase.DONE, (client_id(1),))
+        desk.broker.put("AAA", client_id(1))
+        desk.broker.fill(client_id(1), PRICE)
+        answer = desk.liquidate(CUTOFF + MINUTE)
+        assert desk.sent()[-1] == sell(2)
+        assert answer["left"] == ["AAA"]
+
+    def test_one_order_that_cannot_be_compared_stops_no_sale(self, desk: Desk):
+        target = desk.hold(1)
+        desk.broker.say(client_id(1), filled_qty=15, filled_value=15 * PRICE)
+        desk.broker.fail("find", BrokerDownError("down"))
+        desk.liquidate(CUTOFF)
+        assert desk.sent()[-2:] == [("cancel", target), sell(3)]
+
     def test_a_refused_sale_is_retried_by_each_repetition_within_bounds(self, desk: Desk):
         desk.hold(1)
         desk.broker.always_fail("submit", RefusedError(403, 40310000, "insufficient qty"))
@@ -429,6 +450,14 @@ class TestCloseDay:
         assert subject.endswith("NOT FLAT")
         assert f"STILL HELD: {QTY} AAA" in text
         assert f"STILL OPEN: {client_id(2, 'target')}" in text
+
+    def test_a_short_position_of_a_traded_symbol_is_not_flat(self, desk: Desk):
+        """I3: a purchase taken back after its shares were sold, say."""
+        self.day(desk)
+        desk.broker.held["AAA"] = -5
+        desk.broker.held["ZZZ"] = -3
+        answer = desk.close_day(CLOSE)
+        assert (answer["flat"], answer["positions"]) == (False, {"AAA": -5})
 
     def test_before_the_close_it_waits(self, desk: Desk):
         assert desk.close_day(CLOSE - MINUTE) == {"status": "not closed", "session": "2025-03-05"}

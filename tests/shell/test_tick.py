@@ -1,5 +1,6 @@
 """Each minute decides once for every symbol; what fails stops only what needs it."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -58,18 +59,21 @@ class TestIdle:
             "symbols": 2,
             "busy": 0,
         }
-        assert desk.log == [("claim", minute(2))]
+        assert desk.log == [("claim", minute(2)), ("open_orders",), ("positions",)]
         assert desk.outbox.checkups == []
 
-    def test_the_broker_is_asked_for_orders_only_where_one_is_in_question(self, desk: Desk):
-        desk.trade("AAA", "BBB", signal=never)
+    def test_where_nothing_may_be_entered_only_orders_in_question_are_asked_for(self, desk: Desk):
+        desk.trade("AAA", "BBB", enabled=False)
         desk.tick(1)
-        desk.trade("BBB")
-        desk.tick(2)
-        desk.stop_entries()
         desk.log.clear()
+        desk.tick(2)
+        assert desk.log == [("claim", minute(2))]
+        desk.trade("BBB")
         desk.tick(3)
-        assert desk.log == [("claim", minute(3)), ("open_orders",)]
+        desk.symbols.rows.clear()
+        desk.log.clear()
+        desk.tick(4)
+        assert desk.log == [("claim", minute(4)), ("open_orders",)]
         assert desk.outbox.checkups == [30, 30]
 
     @pytest.mark.parametrize("at", [OPEN, CLOSE + timedelta(minutes=1), OPEN - timedelta(hours=3)])
@@ -535,8 +539,63 @@ class TestRecovery:
     def test_orders_that_cannot_be_read_enter_nothing(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail("orders_since", BrokerDownError("down"))
-        assert desk.tick(1)["status"] == "failed"
+        assert desk.tick(1)["status"] == "ok"
         assert desk.sent() == []
+
+    def test_orders_that_cannot_be_read_stop_no_other_symbol(self, desk: Desk):
+        """A row is new while the broker fails: the others' exits do not wait for it."""
+        target = desk.hold(1, "AAA")
+        desk.stop_entries()
+        desk.trade("BBB")
+        desk.broker.fill(target, PRICE + CENT)
+        desk.broker.fail("orders_since", BrokerDownError("down"))
+        desk.tick(2)
+        assert desk.phase("AAA") is Phase.TO_BUY
+
+    def test_an_order_of_ours_on_a_symbol_without_state_or_row_is_recovered(self, desk: Desk):
+        desk.hold(1, "AAA")
+        desk.trade("BBB", signal=never)
+        del desk.symbols.rows["AAA"]
+        desk.store.lose("AAA")
+        assert desk.tick(2)["symbols"] == 2
+        assert (desk.phase("AAA"), desk.state("AAA").qty) == (Phase.SELL_SUBMITTED, QTY)
+        assert desk.outbox.checkups[-1] == 30
+
+    def test_an_order_of_ours_is_recovered_by_its_own_shard(self, desk: Desk):
+        desk.hold(1, "AAA")
+        del desk.symbols.rows["AAA"]
+        desk.store.lose("AAA")
+        desk.trade(*[f"B{letter}" for letter in "ABCDEFGH"], signal=never)
+        for shard in range(2):
+            desk.broker.now = minute(2)
+            passes.tick(desk.engine, passes.TickDue(minute(2), shard, 2))
+            known = MemoryStore.load(desk.store, "AAA") is not None
+            assert known == (in_shard("AAA", 0, 2) or shard == 1)
+
+    def test_an_order_of_another_day_recovers_nothing(self, desk: Desk):
+        desk.trade("BBB", signal=never)
+        desk.broker.put("AAA", client_id(1, day=DAY - timedelta(days=1)))
+        assert desk.tick(1)["symbols"] == 1
+
+    @pytest.mark.parametrize("filled", [0, QTY])
+    def test_a_table_set_back_to_before_an_order_halts_and_loses_no_share(
+        self, desk: Desk, filled: int
+    ):
+        desk.buy(1)
+        desk.stop_entries()
+        stored = MemoryStore.load(desk.store, "AAA")
+        assert stored is not None
+        desk.store.save(stored, SymbolState(symbol="AAA", session=DAY))
+        if filled:
+            desk.broker.cancels_take = False
+        desk.tick(2)
+        assert desk.sent()[-1] == ("cancel", client_id(1))
+        assert desk.state().halt is (Reason.LATE_ORDER if filled else Reason.UNKNOWN_ORDER)
+        if filled:
+            desk.broker.fill(client_id(1), PRICE)
+        desk.tick(3)
+        assert desk.state().qty == filled
+        assert desk.state().generation == (2 if filled else 1)
 
     def test_a_rebuild_that_cannot_be_written_stops_its_own_symbol_alone(
         self, desk: Desk, records: Records
@@ -579,6 +638,146 @@ class TestRecovery:
         passes.tick(desk.engine, passes.TickDue(desk.broker.now))
         assert desk.submitted()[-1] == client_id(1, day=tomorrow.day)
         assert desk.state().trades == 0
+
+
+def blocked(records: Records) -> list[tuple[str, str]]:
+    lines = records.of("entry blocked")
+    return [(r.symbol, str(r.__dict__["reason"])) for r in lines]  # type: ignore[attr-defined]
+
+
+class TestForeignOrdersAndPositions:
+    """Fault 38: what others have on a symbol blocks its entries, visibly, and is never touched."""
+
+    def test_a_foreign_order_blocks_its_symbol_alone_until_it_is_gone(
+        self, desk: Desk, records: Records
+    ):
+        desk.trade("AAA", "BBB")
+        desk.broker.put("AAA", "by-hand")
+        desk.tick(1)
+        assert desk.sent() == [("submit", client_id(1, symbol="BBB"), QTY, PRICE)]
+        assert blocked(records) == [("AAA", "foreign_order")]
+        desk.broker.say("by-hand", status="canceled")
+        desk.tick(2)
+        assert desk.submitted()[-1] == client_id(1)
+
+    @pytest.mark.parametrize("shares", [7, -7])
+    def test_a_foreign_position_blocks_its_symbol_alone_until_it_is_gone(
+        self, desk: Desk, records: Records, shares: int
+    ):
+        desk.trade("AAA", "BBB")
+        desk.broker.held["AAA"] = shares
+        desk.tick(1)
+        assert desk.sent() == [("submit", client_id(1, symbol="BBB"), QTY, PRICE)]
+        assert blocked(records) == [("AAA", "foreign_position")]
+        desk.broker.held["AAA"] = 0
+        desk.tick(2)
+        assert desk.submitted()[-1] == client_id(1)
+
+    def test_a_fraction_of_a_share_is_a_foreign_position(self, desk: Desk):
+        desk.trade("AAA")
+        desk.broker.positions_answer = {"AAA": 0}
+        desk.tick(1)
+        assert desk.sent() == []
+
+    def test_a_sale_of_ours_that_still_shows_is_waited_for(self, desk: Desk):
+        target = desk.hold(1)
+        desk.update(desk.broker.fill(target, PRICE + CENT), minute(1.9))
+        desk.broker.positions_answer = {"AAA": QTY}
+        desk.tick(2)
+        assert desk.submitted() == [client_id(1), target]
+        desk.broker.positions_answer = None
+        desk.tick(3)
+        assert desk.submitted()[-1] == client_id(3)
+
+    def test_without_a_signal_nothing_is_said(self, desk: Desk, records: Records):
+        desk.trade("AAA", signal=never)
+        desk.broker.put("AAA", "by-hand")
+        desk.tick(1)
+        assert blocked(records) == []
+
+    @pytest.mark.parametrize("method", ["open_orders", "positions"])
+    def test_what_cannot_be_read_enters_nothing_and_stops_no_exit(
+        self, desk: Desk, records: Records, method: str
+    ):
+        report = desk.broker.fill(desk.buy(1, "AAA"), PRICE)
+        desk.trade("BBB")
+        desk.broker.fail("submit", RefusedError(403, 40310000, "insufficient qty"))
+        desk.update(report, minute(1.5), PRICE)
+        desk.broker.fail(method, BrokerDownError("down"))
+        desk.tick(2)
+        assert client_id(1, symbol="BBB") not in desk.submitted()
+        assert blocked(records) == [("BBB", "broker_unread")]
+        desk.checkup(2.5)
+        assert desk.phase("AAA") is Phase.SELL_SUBMITTED
+        desk.tick(3)
+        assert desk.submitted()[-1] == client_id(1, symbol="BBB")
+
+    @pytest.mark.parametrize(
+        ("stronger", "reason"), [("paused", "paused"), ("halted", "symbol_halted")]
+    )
+    def test_a_stronger_block_is_not_hidden(
+        self,
+        desk: Desk,
+        records: Records,
+        caplog: pytest.LogCaptureFixture,
+        stronger: str,
+        reason: str,
+    ):
+        caplog.set_level(logging.DEBUG, logger="scalper")
+        desk.trade("AAA", enabled=stronger != "paused")
+        desk.trade("BBB")
+        state = SymbolState(symbol="AAA", session=DAY)
+        if stronger == "halted":
+            state = replace(state, halt=Reason.SOLD_ELSEWHERE)
+        desk.store.save(Stored(state, None), state)
+        desk.broker.put("AAA", "by-hand")
+        desk.tick(1)
+        assert reasons(records)[-1] == reason
+        assert blocked(records) == []
+
+    def test_a_buy_in_doubt_is_not_sent_again_beside_a_foreign_order(self, desk: Desk):
+        desk.trade("AAA")
+        desk.broker.fail("submit", UnknownOutcomeError("504"))
+        desk.tick(1)
+        desk.broker.put("AAA", "by-hand")
+        desk.checkup(1.5)
+        assert desk.submitted() == [client_id(1)]
+
+
+class TestBlockedAccounts:
+    """Fault 29: the broker takes no orders of the account."""
+
+    def test_it_enters_nothing_until_the_broker_lifts_the_block(self, desk: Desk, records: Records):
+        desk.trade("AAA")
+        desk.broker.blocked = "trading_blocked"
+        desk.tick(1)
+        assert desk.sent() == []
+        (line,) = records.of("the broker blocks the account")
+        assert (line.levelname, line.why, line.exits) == ("ERROR", "trading_blocked", "none")  # type: ignore[attr-defined]
+        desk.broker.blocked = ""
+        desk.tick(2)
+        assert desk.submitted() == [client_id(1)]
+
+    def test_it_says_that_exits_may_be_refused_and_tries_them(self, desk: Desk, records: Records):
+        target = desk.hold(1)
+        desk.broker.blocked = "account_blocked"
+        desk.broker.say(target, status="canceled")
+        desk.tick(2)
+        (line,) = records.of("the broker blocks the account")
+        assert (line.exits, line.symbols) == ("may be refused", ["AAA"])  # type: ignore[attr-defined]
+        assert desk.submitted()[-1] == client_id(3, "bailout")
+
+    def test_an_account_that_cannot_be_read_blocks_nothing(self, desk: Desk, records: Records):
+        desk.trade("AAA")
+        desk.broker.fail("account_block", BrokerDownError("down"))
+        desk.tick(1)
+        assert desk.submitted() == [client_id(1)]
+        assert records.of("request failed")
+
+    def test_refused_keys_are_said_as_such(self, desk: Desk):
+        desk.trade("AAA")
+        desk.broker.fail("account_block", UnauthorizedError(401, None, "unauthorized"))
+        assert desk.tick(1) == {"status": "keys_refused"}
 
 
 class TestForeignHands:

@@ -13,14 +13,13 @@ from types import CodeType
 import scalper.shell
 
 SHELL = Path(scalper.shell.__file__).parent
-FILES = (
-    "engine.py",
-    "market_data.py",
-    "memory_store.py",
-    "passes/close.py",
-    "passes/orders.py",
-    "passes/parts.py",
-    "passes/ticks.py",
+ADAPTERS = frozenset({"broker.py", "relay.py", "runtime.py", "store.py"})
+"""What lies beyond the boundary: the simulator has its own."""
+
+FILES = tuple(
+    name
+    for name in sorted(path.relative_to(SHELL).as_posix() for path in SHELL.rglob("*.py"))
+    if name not in ADAPTERS
 )
 """The modules that make requests through the boundary's protocols."""
 

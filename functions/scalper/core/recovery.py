@@ -82,8 +82,14 @@ def _leave_aside(state: SymbolState, report: OrderReport) -> SymbolState:
 def _account_for(
     state: SymbolState, name: ClientOrderId, report: OrderReport, at: datetime
 ) -> SymbolState:
-    """Add an order that can change no more."""
+    """Add an order that can change no more.
+
+    What became of one that the broker replaced is not among our own orders: the symbol is halted,
+    and what works in its place blocks entries as anybody's order does.
+    """
     state = replace(state, settled=(*state.settled, report.filled_qty))
+    if report.status == "replaced":
+        state = replace(state, halt=Reason.REPLACED_ORDER)
     if name.purpose is Purpose.ENTRY:
         if report.filled_qty == 0:
             return state
