@@ -18,7 +18,9 @@ from scalper.core.model import (
     Command,
     Event,
     InvariantError,
+    LiquidationDue,
     OrderSeen,
+    Phase,
     Reason,
     Rules,
     Step,
@@ -147,10 +149,16 @@ class Engine:
         pending = deque([event])
         canceled: set[str] = set()
         confirmed: set[str] = set()
+        looked = False
         for _ in range(MAX_EVENTS):
             if not pending:
                 return stored
             event = pending.popleft()
+            if not looked and _misses_shares(stored.state, event):
+                looked = True
+                pending.appendleft(event)
+                pending.extendleft(reversed(self._unheard_of(stored.state, event.at, rules)))
+                continue
             stored, step = self._advance(stored, event, rules)
             state = stored.state
             for command in step.commands:
@@ -215,7 +223,8 @@ class Engine:
         list may lag behind what was heard since, so each such order is asked for before it counts.
         """
         for report in reports:
-            if _is_told(stored.state, report):
+            asked_for = _is_asked_for(stored.state, report.client_order_id)
+            if asked_for or not _is_news(stored.state, report):
                 continue
             for event in self._ask(stored.state, report.client_order_id, at):
                 stored = self.drive(stored, event, rules)
@@ -365,6 +374,17 @@ class Engine:
             return []
         return [CheckupDue(symbol=state.symbol, at=at, position=position)]
 
+    def _unheard_of(self, state: SymbolState, at: datetime, rules: Rules) -> list[Event]:
+        """Return the news of own orders that the state does not tell.
+
+        Asked for where the broker holds fewer shares than the state: before somebody else is said
+        to have sold them, it must not have been this system, in a liquidation without the table.
+        """
+        orders = self.broker.orders_since(day_start(rules.session.open))
+        own = own_reports(orders, self.settings.mode).get(state.symbol, [])
+        untold = [report for report in own if _is_news(state, report)]
+        return [news for one in untold for news in self._ask(state, one.client_order_id, at)]
+
     def _listed_or_found(
         self, state: SymbolState, client_order_id: str, listed: Iterable[OrderReport]
     ) -> OrderReport:
@@ -384,6 +404,16 @@ class Engine:
         if report is None:
             return OrderReport(client_order_id=client_order_id, status=ABSENT, confirmed=True)
         return replace(report, client_order_id=client_order_id)
+
+
+def _misses_shares(state: SymbolState, event: Event) -> bool:
+    """Whether the event says that shares are gone which the state is about to sell."""
+    return (
+        isinstance(event, CheckupDue | LiquidationDue)
+        and state.phase is Phase.TO_SELL
+        and event.position is not None
+        and event.position < state.qty
+    )
 
 
 def _doubted(state: SymbolState, event: Event, step: Step) -> str:
@@ -420,17 +450,15 @@ def _succeeds(state: SymbolState, report: OrderReport) -> bool:
     return order is not None and order.successor != "" and order.successor == report.broker_id
 
 
-def _is_told(state: SymbolState, report: OrderReport) -> bool:
-    """Whether the state knows what a report says, or it is nothing to this symbol and session."""
+def _is_news(state: SymbolState, report: OrderReport) -> bool:
+    """Whether a report says more of an order put aside than the state of its symbol does."""
     name = ClientOrderId.parse(report.client_order_id)
     if name is None or (name.symbol, name.day) != (state.symbol, state.session):
-        return True
-    if _is_asked_for(state, report.client_order_id):
-        return True
-    if name.generation > len(state.settled) or progress_of(report.status) is Progress.LIVE:
         return False
+    if name.generation > len(state.settled) or progress_of(report.status) is Progress.LIVE:
+        return True
     more = report.filled_qty - state.settled[name.generation - 1]
-    return more == 0 or (more < 0 and report.status == "replaced")
+    return more > 0 or (more < 0 and report.status != "replaced")
 
 
 def _log_not_recovered(symbol: str, error: StoreError) -> None:
