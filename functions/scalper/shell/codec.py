@@ -14,7 +14,12 @@ from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.order import Order, Progress, Purpose
 
 SCHEMA = 1
-"""Raised when an older version could no longer read the text safely."""
+"""Raised when an older version could no longer read the text safely.
+
+Still 1. A version that knows no successors takes a replaced order for over and the symbol for
+halted, as it always did; one that knows no working sell of more than is held stops that symbol and
+sends nothing for it. Neither enters anything.
+"""
 
 _ORDER_FIELDS = tuple(field.name for field in fields(Order))
 _STATE_FIELDS = tuple(field.name for field in fields(SymbolState))

@@ -1,6 +1,6 @@
 """What keeps a symbol from entering although nothing of ours does: the broker, and other hands."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from scalper.core.model import Phase, Reason, SymbolState
@@ -14,10 +14,20 @@ from scalper.shell.telemetry import count, logger
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The account's open orders by client id, and its shares by symbol; None: they are unknown."""
+    """What the account has, read once for all symbols; None: it is unknown."""
 
-    orders: Mapping[str, OrderReport] | None
+    ordered: Collection[str] | None
+    """Symbols with an open order."""
     positions: Mapping[str, int] | None
+    """Shares by symbol."""
+
+    @classmethod
+    def of(
+        cls, opened: Mapping[str, OrderReport] | None, positions: Mapping[str, int] | None
+    ) -> "Seen":
+        """Return what a list of open orders and one of positions show."""
+        ordered = None if opened is None else {report.symbol for report in opened.values()}
+        return cls(ordered, positions)
 
     def block(self, state: SymbolState) -> Reason | None:
         """Return why a symbol that could enter may not; None where it may or could not anyhow.
@@ -27,9 +37,9 @@ class Seen:
         """
         if not may_enter(state):
             return None
-        if self.orders is None or self.positions is None:
+        if self.ordered is None or self.positions is None:
             return Reason.BROKER_UNREAD
-        if any(report.symbol == state.symbol for report in self.orders.values()):
+        if state.symbol in self.ordered:
             return Reason.FOREIGN_ORDER
         if state.symbol in self.positions:
             return Reason.FOREIGN_POSITION

@@ -192,17 +192,18 @@ def _decide(
             lambda: _refresh(engine, session, start, at),
         ]
     )
-    seen = Seen(*answers[:2])
-    lost = _own_symbols(engine, due, session, seen.orders or {}) - set(states)
+    opened, positions, _ = answers
+    seen = Seen.of(opened, positions)
+    lost = _own_symbols(engine, due, session, opened or {}) - set(states)
     states = states | _recover(engine, session, lost, at)
 
     def decide(stored: Stored) -> Stored:
         symbol = stored.state.symbol
         row = start.rows.get(symbol)
         rules = engine.rules(session, row, start.block)
-        if seen.orders is not None:
+        if opened is not None:
             last = engine.window.last_close(symbol)
-            stored = engine.reconcile(stored, seen.orders, at, rules, last)
+            stored = engine.reconcile(stored, opened, at, rules, last)
         event, rules = _bar_closed(engine, stored.state, row, rules, at)
         block = seen.block(stored.state) if rules.block is None else None
         if block is not None:
