@@ -518,6 +518,14 @@ class TestReplacedOrders:
         assert state.pnl == 5 * CENT + 15 * DOLLAR
         assert desk.sent()[sent:] == []
 
+    def test_a_successor_that_filled_meanwhile_is_found_by_the_same_pass(self, desk: Desk):
+        target = desk.hold(1)
+        desk.stop_entries()
+        self.replace_by_hand(desk, target, "by-hand")
+        desk.broker.fill("by-hand", PRICE + CENT)
+        desk.tick(2)
+        assert (desk.phase(), desk.state().settled) == (Phase.TO_BUY, (QTY, QTY))
+
     def test_a_listed_successor_is_not_asked_for_by_itself(self, desk: Desk):
         target = desk.hold(1)
         desk.stop_entries()
@@ -583,7 +591,9 @@ class TestReplacedOrders:
         desk.broker.fill("by-hand", PRICE + CENT)
         desk.broker.held["AAA"] = 0
         desk.tick(3)
+        desk.log.clear()
         desk.liquidate(CUTOFF)
+        assert ("find", target) not in desk.log
         assert desk.state().halt is Reason.REPLACED_ORDER
         assert (desk.phase(), desk.state().qty) == (Phase.DONE, 0)
 
@@ -649,6 +659,27 @@ class TestCorrections:
         assert raced
         assert (desk.state().halt, desk.state().qty) == (None, QTY)
         assert desk.sent()[-1] == ("submit", client_id(2, "target"), QTY, PRICE + CENT)
+
+    def test_a_decision_that_loses_to_another_alarms_nobody(self, desk: Desk, records: Records):
+        """The list shows the target, which a state read before it cannot know."""
+        desk.buy(1)
+        desk.stop_entries()
+        listed = replace(desk.broker.book[client_id(1)], confirmed=True)
+        raced: list[int] = []
+
+        def lists() -> list[OrderReport]:
+            if not raced:
+                raced.append(1)
+                desk.update(desk.broker.fill(client_id(1), PRICE), minute(2), PRICE)
+            return [listed, replace(desk.broker.book[client_id(2, "target")], confirmed=True)]
+
+        desk.broker.open_orders = lists  # type: ignore[method-assign]
+        sent = len(desk.sent())
+        desk.tick(2)
+        assert raced
+        assert desk.sent()[sent:] == [("submit", client_id(2, "target"), QTY, PRICE + CENT)]
+        assert desk.state().halt is None
+        assert [one for one in records.of("decision") if one.levelname == "ERROR"] == []
 
     def test_a_busted_sale_is_found_at_the_liquidation_and_sold_again(self, desk: Desk):
         """With zero webhooks."""

@@ -294,11 +294,12 @@ class Engine:
         for _ in range(MAX_CONFLICTS):
             before = begin_session(stored.state, rules.session.day)
             step = machine.step(before, event, rules)
-            log_step(before, event, step, stored.version or 0, self._lag_ms(event.at))
-            if step.state == before and not step.commands and stored.version is not None:
-                return replace(stored, state=before), step
+            version = stored.version
             try:
-                return self.store.save(stored, step.state), step
+                if step.state == before and not step.commands and version is not None:
+                    stored = replace(stored, state=before)
+                else:
+                    stored = self.store.save(stored, step.state)
             except ConflictError:
                 count("Conflicts")
                 present = self.store.load(before.symbol)
@@ -307,6 +308,10 @@ class Engine:
                 stored = present
                 # What the broker said is older than this state: it confirms nothing about it.
                 event = _unconfirmed(event)
+            else:
+                # A decision that lost to another was none, and must not alarm.
+                log_step(before, event, step, version or 0, self._lag_ms(event.at))
+                return stored, step
         raise ConflictError(f"{event.symbol}: {MAX_CONFLICTS} conflicts in a row")
 
     def _lag_ms(self, at: datetime) -> int | None:
