@@ -189,8 +189,7 @@ ORDERS = (
         "31",
         "502 all day, or 429.",
         "A POST's outcome is unknown; questions are repeated within a budget; one list of orders "
-        "serves a pass.",
-        "Exits do not go before entries yet: the symbols of a pass go side by side.",
+        "serves a pass, and exits go before entries.",
     ),
     Fault(
         "32",

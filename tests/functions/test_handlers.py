@@ -21,8 +21,9 @@ import relay
 import tick
 import trade_update
 from scalper.shell import broker, runtime
-from scalper.shell.errors import BrokerDownError, ScalperError, SettingsError
+from scalper.shell.errors import BrokerDownError, ScalperError, SettingsError, StoreDownError
 from scalper.shell.passes import parts
+from scalper.shell.store import DynamoStore
 from scalper.shell.webhook import MAX_BODY, sign
 from tests.shell.conftest import Records, make_state_table, make_symbols_table
 from tests.shell.fakes import client_id
@@ -362,6 +363,16 @@ class TestTradeUpdate:
         message = fill_message(bought)
         environment.setenv(gone, "http://127.0.0.1:9" if "URL" in gone else "gone")
         answer = trade_update.handler(url_event(message), None)
+        assert (answer["statusCode"], answer["body"]) == (503, '{"status": "failed"}')
+
+    def test_a_state_that_could_not_be_written_is_asked_to_be_sent_again(
+        self, bought: World, monkeypatch: pytest.MonkeyPatch
+    ):
+        def throttled(*args: Any) -> None:
+            raise StoreDownError("throttled")
+
+        monkeypatch.setattr(DynamoStore, "save", throttled)
+        answer = trade_update.handler(url_event(fill_message(bought)), None)
         assert (answer["statusCode"], answer["body"]) == (503, '{"status": "failed"}')
 
 

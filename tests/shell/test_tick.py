@@ -990,6 +990,19 @@ class TestCheckups:
         assert desk.log[:2] == [("open_orders",), ("find", client_id(1, symbol="BBB"))]
         assert len([one for one in desk.log if one[0] == "find"]) == 1
 
+    @pytest.mark.fault("31")
+    def test_exits_go_before_entries(self, desk: Desk):
+        desk.buy(1, "ZZZ")
+        desk.broker.fill(client_id(1, symbol="ZZZ"), PRICE)
+        desk.trade("AAA", "BBB")
+        desk.log.clear()
+        desk.tick(2)
+        assert desk.submitted() == [
+            client_id(2, "target", symbol="ZZZ"),
+            client_id(1, symbol="AAA"),
+            client_id(1, symbol="BBB"),
+        ]
+
     @pytest.mark.fault("1")
     def test_a_fill_whose_event_never_came_is_sold(self, desk: Desk):
         """Fault 1: correct with zero webhooks."""

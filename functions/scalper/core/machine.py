@@ -117,6 +117,12 @@ def on_order(state: SymbolState, event: OrderSeen, rules: Rules) -> Step:
     if order.successor and event.report.broker_id not in ("", order.successor):
         # The order that was replaced: what it filled was carried over.
         return Step(state, (), Reason.NOTHING_NEW)
+    if not event.report.confirmed and event.report.broker_id not in (
+        "",
+        order.broker_id or event.report.broker_id,
+    ):
+        # An event of another account, whose orders have the same names.
+        return Step(state, (), Reason.UNKNOWN_ORDER)
     if event.report.status == REFUSED and order.progress is not Progress.INTENT:
         return Step(state, (), Reason.STILL_WORKING)
     if event.report.status == REFUSED and order.sends > 1:
@@ -266,7 +272,7 @@ def _retry_exit(
 def _apply_risk_controls(state: SymbolState, event: BarClosed, rules: Rules) -> Step:
     """Cancel the resting target where the stop or the longest holding time is reached."""
     order = working(state)
-    if order.purpose is not Purpose.TARGET or order.progress is not Progress.LIVE:
+    if order.purpose is not Purpose.TARGET or order.progress is Progress.INTENT:
         return Step(state, (), Reason.STILL_WORKING)
     if order.cancel_at is not None:
         return cancel_again(state, event.at, rules)

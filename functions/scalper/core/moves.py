@@ -72,7 +72,7 @@ def cancel(state: SymbolState, at: datetime, rules: Rules, reason: Reason) -> St
 def cancel_again(state: SymbolState, at: datetime, rules: Rules) -> Step:
     """Repeat a cancel that shows no effect, at intervals: pending_cancel may last for hours."""
     order = working(state)
-    if order.progress is not Progress.LIVE or order.cancel_at is None:
+    if order.progress is Progress.INTENT or order.cancel_at is None:
         return Step(state, (), Reason.STILL_WORKING)
     if at - order.cancel_at < CANCEL_BACKOFF:
         return Step(state, (), Reason.AWAITING_CONFIRMATION)

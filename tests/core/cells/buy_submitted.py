@@ -100,10 +100,11 @@ for tells in (bar_closed, checkup):
         cancels=working(BUY_OVER_BY_EVENT),
     )
     case(
-        f"{name}: a cancel is not repeated for a buy that an event called canceled",
+        f"{name}: a buy that an event called canceled and no request is canceled again",
         after(BUY_CANCELING, seen("10:02:01", 1, ENTRY, "canceled")),
         tells("10:03"),
-        Reason.STILL_WORKING,
+        Reason.CANCEL_AGAIN,
+        cancels=working(after(BUY_CANCELING, seen("10:02:01", 1, ENTRY, "canceled"))),
     )
 case(
     "a stale buy is the liquidation's from 15:55 on",

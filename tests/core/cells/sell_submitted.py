@@ -86,6 +86,21 @@ case(
     cancels=working(SELLING),
 )
 case(
+    "an event of another account's order of the same name changes nothing",
+    SELLING,
+    seen("10:00:30", 2, TARGET, "filled", 20, broker_id="another"),
+    Reason.UNKNOWN_ORDER,
+)
+case(
+    "a target that an event called canceled and no request is stopped all the same",
+    after(SELLING, seen("10:00:30", 2, TARGET, "canceled")),
+    bar_closed("10:01", "99.00"),
+    Reason.STOP_LOSS,
+    by=WITH_STOP,
+    exit_as=STOP,
+    cancels=working(after(SELLING, seen("10:00:30", 2, TARGET, "canceled"))),
+)
+case(
     "the stop goes by the average cost of the shares bought",
     after(
         BUYING, seen("10:00:10", 1, ENTRY, "filled", 20, "90.00"), seen("10:01", 2, TARGET, "new")

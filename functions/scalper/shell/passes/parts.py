@@ -70,11 +70,15 @@ def reconcile_all(
 def for_each(
     engine: Engine, states: Mapping[str, Stored], task: Callable[[Stored], Stored]
 ) -> dict[str, Stored]:
-    """Run a task for each symbol side by side; one that fails keeps the state it had."""
+    """Run a task for each symbol side by side; one that fails keeps the state it had.
+
+    What is held or works comes first: where requests are scarce, exits go before entries.
+    """
+    items = sorted(states.items(), key=lambda item: item[1].state.is_flat)
     results = engine.fan_out(
-        [partial(engine.isolate, symbol, partial(task, one)) for symbol, one in states.items()]
+        [partial(engine.isolate, symbol, partial(task, one)) for symbol, one in items]
     )
-    return {s: result or one for (s, one), result in zip(states.items(), results, strict=True)}
+    return {s: result or one for (s, one), result in zip(items, results, strict=True)}
 
 
 def opened_for(
