@@ -87,6 +87,8 @@ class SimulatedBroker:
     """Whether no request is answered; none has an effect."""
     blocked: str = ""
     """Why the account's orders are refused, "" where they are not."""
+    _successors: dict[str, str] = field(default_factory=dict)
+    """By the broker's id of a replaced order the id of the one in its place."""
     _hidden: dict[str, int] = field(default_factory=dict)
     _positions: list[tuple[int, str, int]] = field(default_factory=list)
     _nature: Random = field(init=False)
@@ -140,7 +142,7 @@ class SimulatedBroker:
 
         def effect(fault: str) -> OrderReport | None:
             found = self.book.orders.get(broker_id)
-            return self._answered(fault, None if found is None else report_of(found))
+            return self._answered(fault, None if found is None else self._report(found))
 
         return self.scheduler.call("broker.find_by_id", READ, effect)
 
@@ -149,7 +151,7 @@ class SimulatedBroker:
 
         def effect(fault: str) -> list[OrderReport]:
             shown = [one for one in self.book.open_orders() if not self._is_hidden(one)]
-            return self._answered(fault, [report_of(one) for one in shown])
+            return self._answered(fault, [self._report(one) for one in shown])
 
         return self.scheduler.call("broker.open_orders", READ, effect)
 
@@ -159,7 +161,7 @@ class SimulatedBroker:
         def effect(fault: str) -> list[OrderReport]:
             made = [one for one in self.book.orders.values() if one.submitted_at > start]
             return self._answered(
-                fault, [report_of(one) for one in made if not self._is_hidden(one)]
+                fault, [self._report(one) for one in made if not self._is_hidden(one)]
             )
 
         return self.scheduler.call("broker.orders_since", READ, effect)
@@ -180,7 +182,7 @@ class SimulatedBroker:
             found = self.book.order_by_client_id(client_order_id)
         except Refusal:
             return self._answered(fault, None)
-        return self._answered(fault, None if self._is_hidden(found) else report_of(found))
+        return self._answered(fault, None if self._is_hidden(found) else self._report(found))
 
     def _held(self, fault: str) -> dict[str, int]:
         if fault == "positions_stale":
@@ -216,7 +218,7 @@ class SimulatedBroker:
             self._hidden[taken.id] = scheduler.now + int(wait * SECOND)
         if fault in ("submit_answer_lost", "submit_hidden"):
             raise UnknownOutcomeError(f"{name}: no answer")
-        return replace(report_of(taken), confirmed=False)
+        return replace(self._report(taken), confirmed=False)
 
     def _land_late(self, symbol: str, order: Order) -> None:
         self.late -= 1
@@ -354,9 +356,22 @@ class SimulatedBroker:
 
     def live_own(self) -> list[str]:
         """Return the ids of this system's open orders."""
-        return [
-            one.id for one in self.book.open_orders() if ClientOrderId.parse(one.client_order_id)
-        ]
+        return [one.id for one in self.book.open_orders() if self.checks.is_own(one)]
+
+    def replace_one(self) -> None:
+        """Replace one of our limit orders by another of what is left, as Alpaca itself may."""
+        for order in self.book.open_orders():
+            if order.limit is None or order.status != "new" or not self.checks.is_own(order):
+                continue
+            replaced = self.book.replace(order, self.scheduler.time())
+            successor = self._by_hand(
+                order.symbol, order.side, order.remaining, order.limit, len(self.book.orders)
+            )
+            self._successors[order.id] = successor.id
+            self.checks.replaced(order, successor)
+            self._say(replaced)
+            self._let_fill(successor)
+            return
 
     def trade_by_hand(self, symbol: str, qty: int) -> None:
         """Let the account's owner buy some shares and offer a part of them far above the market.
@@ -381,7 +396,7 @@ class SimulatedBroker:
             return
         held = self.book.qty(symbol)
         for order in self.book.open_orders(symbol):
-            if order.side == "sell" and purpose_of(order) is not None:
+            if order.side == "sell" and self.checks.is_own(order):
                 self.finish_cancel(order.id)
         if held > 0 and self.book.held(symbol) == 0 and not self.book.open_orders(symbol):
             qty, price = self._nature.randint(1, held), self.prices(symbol)
@@ -411,6 +426,23 @@ class SimulatedBroker:
             raise BrokerDownError("no answer")
         return answer
 
+    def _report(self, order: Record) -> OrderReport:
+        """Return what the adapter makes of the broker's answer to a request about an order."""
+        return OrderReport(
+            client_order_id=order.client_order_id,
+            status=order.status,
+            symbol=order.symbol,
+            qty=order.qty,
+            limit=order.limit,
+            submitted_at=order.submitted_at,
+            filled_qty=order.filled_qty,
+            filled_value=order.filled_cost,
+            updated_at=order.updated_at,
+            broker_id=order.id,
+            confirmed=True,
+            replaced_by=self._successors.get(order.id, ""),
+        )
+
     def _is_hidden(self, order: Record) -> bool:
         until = self._hidden.get(order.id)
         return until is not None and self.scheduler.now < until
@@ -418,29 +450,6 @@ class SimulatedBroker:
     def _say(self, update: Update) -> None:
         self.scheduler.note(f"broker {update.event} {update.order.client_order_id}")
         self.tell(update)
-
-
-def report_of(order: Record) -> OrderReport:
-    """Return what the adapter makes of the broker's answer to a request about an order."""
-    return OrderReport(
-        client_order_id=order.client_order_id,
-        status=order.status,
-        symbol=order.symbol,
-        qty=order.qty,
-        limit=order.limit,
-        submitted_at=order.submitted_at,
-        filled_qty=order.filled_qty,
-        filled_value=order.filled_cost,
-        updated_at=order.updated_at,
-        broker_id=order.id,
-        confirmed=True,
-    )
-
-
-def purpose_of(order: Record) -> Purpose | None:
-    """Return what an order of this system is for, None for a foreign one."""
-    name = ClientOrderId.parse(order.client_order_id)
-    return name.purpose if name else None
 
 
 def _error(refusal: Refusal) -> RefusedError:

@@ -43,6 +43,10 @@ class Checks:
     _items: dict[str, Stored] = field(default_factory=dict)
     _unlisted: set[str] = field(default_factory=set)
     """Orders of a liquidation whose table did not answer: it may not know them before the end."""
+    _chains: dict[str, str] = field(default_factory=dict)
+    """By the broker's id of a replaced order the id of the one in its place."""
+    _origins: dict[str, str] = field(default_factory=dict)
+    """By the broker's id of such an order the client id of ours that it goes back to."""
     _made: dict[tuple[str, int], str] = field(default_factory=dict)
     """The broker's id of each order of this system, by symbol and number."""
 
@@ -100,7 +104,7 @@ class Checks:
         self._made[order.symbol, name.generation] = order.id
         own = self._own_live(order.symbol)
         if len(own) > 1:
-            self.fail(f"I1: live at once: {[one.client_order_id for one in own]}")
+            self.fail(f"I1: live at once: {[self.name_of(one) for one in own]}")
         if order.side == "buy" and order.qty * (order.limit or 0) > self.lot:
             self.fail(f"I2: {order.client_order_id} costs more than the lot")
         if order.side == "buy" and self.own_qty(order.symbol) > 0:
@@ -118,6 +122,11 @@ class Checks:
         """Take note of shares that the owner bought."""
         self.foreign[symbol] = self.foreign.get(symbol, 0) + qty
 
+    def replaced(self, order: Record, successor: Record) -> None:
+        """Take note of an order in whose place the broker put another: it is ours as well."""
+        self._chains[order.id] = successor.id
+        self._origins[successor.id] = self.name_of(order)
+
     def forget(self, symbol: str) -> None:
         """Take note of an item that was lost."""
         self._items.pop(symbol, None)
@@ -126,13 +135,14 @@ class Checks:
 
     def end(self, items: dict[str, Stored], summary: dict[str, Any]) -> tuple[int, Money]:
         """Check the day as a whole; return its trades and its profit."""
-        own: dict[str, dict[int, Record]] = defaultdict(dict)
+        own: dict[str, dict[int, list[Record]]] = defaultdict(dict)
         for order in self.book.orders.values():
             name = ClientOrderId.parse(order.client_order_id)
             if name is not None:
-                own[name.symbol][name.generation] = order
-                if order.is_open:
-                    self.fail(f"I5: {order.client_order_id} is still {order.status}")
+                own[name.symbol][name.generation] = self._chain(order)
+                for one in self._chain(order):
+                    if one.is_open:
+                        self.fail(f"I5: {order.client_order_id} is still {one.status}")
         pnl: Money = 0
         trades = 0
         for symbol, orders in sorted(own.items()):
@@ -144,40 +154,43 @@ class Checks:
             if state.order is not None or state.qty:
                 self.fail(f"I4: {symbol}: the item holds {state.qty} and {state.order}")
             said = dict(enumerate(state.settled, 1))
-            truth = {number: order.filled_qty for number, order in orders.items()}
+            truth = {n: sum(one.filled_qty for one in chain) for n, chain in orders.items()}
             if {n: qty for n, qty in said.items() if qty} != {n: q for n, q in truth.items() if q}:
                 self.fail(f"I4: {symbol}: fills {truth}, the item says {said}")
             if self.scheduler.plan.is_faultless:
                 self._check_prompt(orders)
             earned = sum(
-                one.filled_cost * (1 if one.side == "sell" else -1) for one in orders.values()
+                one.filled_cost * (1 if one.side == "sell" else -1)
+                for chain in orders.values()
+                for one in chain
             )
             if symbol in self.sold_by_hand:
                 earned = state.pnl
             if state.pnl != earned:
                 self.fail(f"P&L: {symbol} earned {earned}, the item says {state.pnl}")
-            sells = sum(one.side == "sell" and one.filled_qty > 0 for one in orders.values())
+            sells = sum(truth[n] > 0 for n, chain in orders.items() if chain[0].side == "sell")
             if state.trades != sells:
                 self.fail(f"{symbol}: {sells} sells filled, the item says {state.trades}")
             pnl += earned
             trades += sells
         told = (summary.get("flat"), summary.get("trades"), summary.get("pnl_usd"))
-        if self.sold_by_hand:
+        if self.sold_by_hand or self._chains:
+            # Of a replaced order's successor the summary knows nothing.
             told = (told[0], trades, pnl / DOLLAR)
         if told != (True, trades, pnl / DOLLAR):
             self.fail(f"the summary tells {told}, of {trades} trades and {pnl / DOLLAR}")
         return trades, pnl
 
-    def _check_prompt(self, orders: dict[int, Record]) -> None:
+    def _check_prompt(self, orders: dict[int, list[Record]]) -> None:
         """Check a day without faults: a stale buy is canceled, what is bought offered at once."""
-        for number, order in orders.items():
+        for number, (order, *_) in orders.items():
             if order.side == "sell":
                 continue
             if order.updated_at - order.submitted_at > STALE_AFTER:
                 self.fail(f"{order.client_order_id} worked until {order.updated_at}")
             if order.filled_qty == order.qty:
-                exit_ = orders.get(number + 1)
-                if exit_ is None or exit_.submitted_at - order.updated_at > SOLD_WITHIN:
+                exits = orders.get(number + 1)
+                if exits is None or exits[0].submitted_at - order.updated_at > SOLD_WITHIN:
                     self.fail(f"{order.client_order_id} filled and was not offered at once")
 
     # The truth -----------------------------------------------------------------------------
@@ -186,20 +199,35 @@ class Checks:
         """Return the shares that this system holds."""
         return self.book.qty(symbol) - self.foreign.get(symbol, 0)
 
+    def name_of(self, order: Record) -> str:
+        """Return the client id that this system knows an order by."""
+        return self._origins.get(order.id, order.client_order_id)
+
+    def is_own(self, order: Record) -> bool:
+        """Return whether an order is this system's, or stands in the place of one."""
+        return order.id in self._origins or order.client_order_id.startswith("scalp-")
+
     def _own_live(self, symbol: str) -> list[Record]:
-        return [
-            one for one in self.book.open_orders(symbol) if one.client_order_id.startswith("scalp-")
-        ]
+        return [one for one in self.book.open_orders(symbol) if self.is_own(one)]
+
+    def _chain(self, order: Record) -> list[Record]:
+        """Return an order and those that stood in its place, in turn."""
+        chain = [order]
+        while chain[-1].id in self._chains:
+            chain.append(self.book.orders[self._chains[chain[-1].id]])
+        return chain
 
     def _filled(self, client_order_id: str) -> int:
         try:
-            return self.book.order_by_client_id(client_order_id).filled_qty
+            order = self.book.order_by_client_id(client_order_id)
         except Refusal:
             return 0
+        return sum(one.filled_qty for one in self._chain(order))
 
     def _truth(self, symbol: str, number: int) -> int:
         order_id = self._made.get((symbol, number))
-        return self.book.orders[order_id].filled_qty if order_id else 0
+        chain = self._chain(self.book.orders[order_id]) if order_id else []
+        return sum(one.filled_qty for one in chain)
 
     def _check_monotone(self, old: Stored, new: Stored) -> None:
         before, after = old.state, new.state
@@ -225,8 +253,9 @@ class Checks:
         state = item.state
         known = {*state.abandoned, state.order.client_order_id if state.order else ""}
         for order in self._own_live(symbol):
-            if order.client_order_id not in known and order.client_order_id not in self._unlisted:
-                self.fail(f"I4: {order.client_order_id} is live, the table knows {known}")
+            name = self.name_of(order)
+            if name not in known and name not in self._unlisted:
+                self.fail(f"I4: {name} is live, the table knows {known}")
 
     def fail(self, text: str) -> NoReturn:
         """Break the day off."""

@@ -111,7 +111,8 @@ class Day:
             starts += int(plan.amount(5, 75) * SECOND)
         scheduler.at(starts, tick)
         if plan.happens("tick_twice", 0.05, minute):
-            scheduler.at(starts + int(plan.amount(0, 20) * SECOND), tick)
+            # Mostly the two run at once.
+            scheduler.at(starts + int(plan.amount(0, 1) ** 4 * 20 * SECOND), tick)
         if plan.happens("tick_redelivered", 0.02, minute):
             scheduler.at(due + int(plan.amount(130, 400) * SECOND), tick)
 
@@ -155,6 +156,8 @@ class Day:
         if plan.happens("canceled_by_hand", 0.05, minute):
             for order_id in self.broker.live_own()[:1]:
                 self.broker.finish_cancel(order_id)
+        if plan.happens("replaced", 0.02, minute):
+            self.broker.replace_one()
         if plan.happens("sold_by_hand", 0.02, minute):
             self.broker.sell_by_hand(symbol)
         if plan.happens("foreign_orders", 0.01, minute):
@@ -252,7 +255,7 @@ def day_of(seed: int, points: CrashPoints, script: Script | None, *, traced: boo
     """Put a seed's day together."""
     nature = Random(f"day {seed}")
     session = _session(390 if seed % FULL_DAY_ONE_IN == 0 else nature.randint(30, 70))
-    plan = Plan(seed, script)
+    plan = Plan(seed, points.sites, script)
     scheduler = Scheduler(seed, plan, points, session.open, [] if traced else None)
     names = NAMES[: nature.randint(1, 4)]
     minutes = (session.close - session.open) // timedelta(minutes=1)

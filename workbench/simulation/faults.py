@@ -22,15 +22,15 @@ class Menu:
     """Rare requests weigh more, so that each sort meets its faults about as often."""
 
 
-_CRASHES = ("crash_before", "crash_after")
+CRASHES = ("crash_before", "crash_after")
 """The process dies at a request: before it leaves, or once it took effect, its answer unseen."""
 
-READ = Menu((*_CRASHES, "read_lost", "slow"))
+READ = Menu((*CRASHES, "read_lost", "slow"))
 """A request without effect: no answer (the adapter's own repeats included), or a slow one."""
 
 SUBMIT = Menu(
     (
-        *_CRASHES,
+        *CRASHES,
         "submit_lost",
         "submit_answer_lost",
         "submit_late",
@@ -49,7 +49,7 @@ SUBMIT = Menu(
 )
 CANCEL = Menu(
     (
-        *_CRASHES,
+        *CRASHES,
         "cancel_lost",
         "cancel_answer_lost",
         "cancel_loses_to_fill",
@@ -59,11 +59,11 @@ CANCEL = Menu(
     weight=12,
 )
 POSITIONS = Menu((*READ.kinds, "positions_stale"), weight=2)
-STORE_READ = Menu((*_CRASHES, "store_throttled", "slow"))
+STORE_READ = Menu((*CRASHES, "store_throttled", "slow"))
 STORE_WRITE = Menu(
-    (*_CRASHES, "store_throttled", "write_unreported", "write_repeated", "slow"), weight=2
+    (*CRASHES, "store_throttled", "write_unreported", "write_repeated", "slow"), weight=2
 )
-SEND = Menu((*_CRASHES, "message_lost", "message_twice", "message_late"), weight=3)
+SEND = Menu((*CRASHES, "message_lost", "message_twice", "message_late"), weight=3)
 
 WEATHER = (
     "event_lost",
@@ -86,6 +86,7 @@ WEATHER = (
     "account_halted",
     "canceled_by_hand",
     "sold_by_hand",
+    "replaced",
     "foreign_orders",
     "account_blocked",
     "broker_down",
@@ -120,6 +121,12 @@ class Fault(NamedTuple):
 
 Script = Iterable[Fault]
 
+FOCUSED_DAYS = 0.4
+"""How many of the days aim at one request of the source."""
+
+FOCUS_RATE = 0.25
+"""How often the process dies at that request."""
+
 RATES = (0.0, 0.004, 0.01, 0.03, 0.08)
 """Faults per request of a day; which one holds, and which kinds, is the seed's choice."""
 
@@ -127,7 +134,7 @@ RATES = (0.0, 0.004, 0.01, 0.03, 0.08)
 class Plan:
     """The faults of one day."""
 
-    def __init__(self, seed: int, script: Script | None = None) -> None:
+    def __init__(self, seed: int, sites: int, script: Script | None = None) -> None:
         self._random = Random(f"faults {seed}")
         self._script = None if script is None else frozenset(script)
         self._seed = seed
@@ -139,6 +146,9 @@ class Plan:
         # A day with few kinds goes deeper into each than one with all of them.
         share = self._random.choice((0.15, 0.4, 1.0))
         self._kinds = frozenset(k for k in KINDS if self._random.random() < share)
+        # On such a day the process dies again and again at one request of the source.
+        focused = self._rate > 0.0 and self._random.random() < FOCUSED_DAYS
+        self._focus = self._random.randrange(sites) if focused else -1
         self._menus: dict[Menu, tuple[str, ...]] = {}
         self.calm = False
         """Whether the faults are over: the end of the day is to be reached without any."""
@@ -147,12 +157,17 @@ class Plan:
         self._next = 0
         self._draw_next()
 
-    def pick(self, menu: Menu, label: str, number: int) -> str:
-        """Return what goes wrong with the `number`th request of an invocation, "" for nothing."""
+    def pick(self, menu: Menu, label: str, number: int, site: int) -> str:
+        """Return what goes wrong with the `number`th request of an invocation, "" for nothing.
+
+        `site` is the number of the place in the source that makes it.
+        """
         if self._script is not None:
             place = f"{label}/{number}"
             kind = next((k for k in menu.kinds if Fault(place, k) in self._script), "")
             return self._inject(place, kind) if kind else ""
+        if site == self._focus and not self.calm and self._random.random() < FOCUS_RATE:
+            return self._inject(f"{label}/{number}", self._random.choice(CRASHES))
         self._exposure += menu.weight
         if self._exposure < self._next:
             return ""

@@ -98,6 +98,11 @@ class CrashPoints:
         self._sites = sites(self.operations)
         self.hit = [0] * (2 * len(self._sites))
 
+    @property
+    def sites(self) -> int:
+        """Return how many requests the source makes."""
+        return len(self._sites)
+
     def reached(self, operation: str, caller: tuple[CodeType, int]) -> int:
         """Return the number of the point before this request."""
         key = (operation, *caller)

@@ -121,8 +121,8 @@ class Scheduler:
             raise GreenletExit
         self.steps += 1
         invocation.requests += 1
-        fault = self.plan.pick(menu, invocation.label, invocation.requests)
         point = self.points.reached(operation, _caller(task))
+        fault = self.plan.pick(menu, invocation.label, invocation.requests, point >> 1)
         if self.trace is not None:
             self._note(invocation, operation, fault)
         if fault == "crash_before":
