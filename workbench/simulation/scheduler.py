@@ -30,6 +30,9 @@ T = TypeVar("T")
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
+MAX_SHOWN = 6
+"""Of a long list the last ones are shown in a trace."""
+
 TIMEOUT_S = 7.0
 """What an unanswered request takes: the adapters' time-outs."""
 
@@ -262,7 +265,8 @@ def _brief(result: object) -> str:
         case dict():
             return ", ".join(f"{name}: {_brief(one)}" for name, one in result.items()) or "{}"
         case list() | tuple():
-            return ", ".join(_brief(one) for one in result) or "[]"
+            shown = ", ".join(_brief(one) for one in result[-MAX_SHOWN:]) or "[]"
+            return shown if len(result) <= MAX_SHOWN else f"{len(result)}, the last: {shown}"
         case Bars():
             return f"{sum(len(bars) for bars in result.by_symbol.values())} bars"
     return str(result)

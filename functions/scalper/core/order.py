@@ -98,6 +98,11 @@ class OrderReport:
     broker_id: str = ""
     replaced_by: str = ""
     """The broker's id of the order that it made in the place of this one."""
+    carried: tuple[int, Money] | None = None
+    """Where the order stands in the place of a replaced one: what that had filled, and its value.
+
+    Quantities and values are of both then.
+    """
     confirmed: bool = False
     """Whether it was asked for (GET); an event may carry stale quantities."""
 

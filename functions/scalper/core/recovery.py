@@ -84,11 +84,11 @@ def _account_for(
 ) -> SymbolState:
     """Add an order that can change no more.
 
-    What became of one that the broker replaced is not among our own orders: the symbol is halted,
-    and what works in its place blocks entries as anybody's order does.
+    One that the broker replaced halts the symbol; where what works in its place is not told, that
+    blocks entries as anybody's order does.
     """
     state = replace(state, settled=(*state.settled, report.filled_qty))
-    if report.status == "replaced":
+    if report.status == "replaced" or report.carried is not None:
         state = replace(state, halt=Reason.REPLACED_ORDER)
     if name.purpose is Purpose.ENTRY:
         if report.filled_qty == 0:
@@ -133,4 +133,8 @@ def _take_up(
         updated_at=report.updated_at,
         broker_id=report.broker_id,
     )
-    return replace(state, order=order)
+    if report.carried is None:
+        return replace(state, order=order)
+    qty, value = report.carried
+    order = replace(order, successor=report.broker_id, carried_qty=qty, carried_value=value)
+    return replace(state, order=order, halt=Reason.REPLACED_ORDER)

@@ -9,7 +9,7 @@ takes its `RESTClient` alone, with time-outs, without repeats, and reads raw ans
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -360,13 +360,40 @@ def day_start(at: datetime) -> datetime:
 
 
 def own_reports(reports: Iterable[OrderReport], mode: str) -> dict[str, list[OrderReport]]:
-    """Return the reports of orders that this system made, by symbol."""
+    """Return the reports of orders that this system made, by symbol.
+
+    One that the broker replaced is told as the order that stands in its place, both taken together,
+    where that is among the reports.
+    """
+    reports = list(reports)
+    by_id = {report.broker_id: report for report in reports}
     own: dict[str, list[OrderReport]] = {}
     for report in reports:
         name = ClientOrderId.parse(report.client_order_id)
         if name is not None and name.mode == mode:
-            own.setdefault(name.symbol, []).append(report)
+            own.setdefault(name.symbol, []).append(_in_its_place(report, by_id))
     return own
+
+
+def _in_its_place(report: OrderReport, by_id: Mapping[str, OrderReport]) -> OrderReport:
+    newest, qty, value = report, 0, 0
+    for _ in range(len(by_id)):
+        successor = by_id.get(newest.replaced_by) if newest.status == "replaced" else None
+        if successor is None:
+            break
+        qty, value = qty + newest.filled_qty, value + newest.filled_value
+        newest = successor
+    if newest is report:
+        return report
+    return replace(
+        newest,
+        client_order_id=report.client_order_id,
+        submitted_at=report.submitted_at,
+        qty=qty + newest.qty,
+        filled_qty=qty + newest.filled_qty,
+        filled_value=value + newest.filled_value,
+        carried=(qty, value),
+    )
 
 
 def _http_error(status: int, body: str) -> BrokerError:
