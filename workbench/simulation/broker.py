@@ -108,9 +108,7 @@ class SimulatedBroker:
 
     def account_block(self) -> str:
         """Return why the broker takes no orders of the account, "" where it does."""
-        return self.scheduler.call(
-            "broker.account_block", READ, lambda fault: _answered(fault, "")
-        )
+        return self.scheduler.call("broker.account_block", READ, lambda fault: _answered(fault, ""))
 
     def submit(self, symbol: str, order: Order) -> OrderReport:
         """Send the order once."""
@@ -290,7 +288,9 @@ class SimulatedBroker:
         """Decide when the order fills, in how many parts, or that it does not."""
         scheduler, nature = self.scheduler, self._nature
         first = order.remaining
-        if order.remaining > 1 and scheduler.plan.happens("partial_fill", 0.3, order.client_order_id):
+        if order.remaining > 1 and scheduler.plan.happens(
+            "partial_fill", 0.3, order.client_order_id
+        ):
             first = nature.randint(1, order.remaining - 1)
         rest = order.remaining - first
         if order.limit is None:
@@ -306,15 +306,11 @@ class SimulatedBroker:
         if roll < 0.15:
             scheduler.after(0, lambda: self._fill(order.id, first))
         elif roll < 0.8:
-            scheduler.after(
-                nature.expovariate(1 / mean), lambda: self._fill(order.id, first)
-            )
+            scheduler.after(nature.expovariate(1 / mean), lambda: self._fill(order.id, first))
         else:
             return
         if rest and nature.random() < 0.6:
-            scheduler.after(
-                nature.expovariate(1 / (2 * mean)), lambda: self._fill(order.id, rest)
-            )
+            scheduler.after(nature.expovariate(1 / (2 * mean)), lambda: self._fill(order.id, rest))
 
     def _fill(self, order_id: str, qty: int) -> None:
         order = self.book.order(order_id)

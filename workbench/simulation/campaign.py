@@ -40,7 +40,6 @@ class Failure:
             shown["shrunk_violation"] = self.shrunk_violation
         return shown
 
-
     def text(self) -> str:
         """Return it for people: what broke, how to see it again, and the trace of the least."""
         lines = [f"seed {self.seed}: {self.violation}", f"replay: {_replay(self.seed)}"]
@@ -108,7 +107,7 @@ def simulate(
     script: Script | None = None,
     until_failure: bool = False,
     shrinks: bool = True,
-    progress: Callable[[Tally], None] = lambda tally: None,
+    progress: Callable[[Tally], None] = lambda _: None,
 ) -> Tally:
     """Run the days `first` to `first + seeds - 1`, or until one fails; with a script, its faults.
 

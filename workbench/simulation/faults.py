@@ -13,7 +13,6 @@ from random import Random
 from typing import NamedTuple
 
 
-
 @dataclass(frozen=True, slots=True)
 class Menu:
     """What may go wrong with one sort of request, and how readily."""
@@ -100,7 +99,6 @@ KINDS = tuple(
         ]
     )
 )
-
 
 
 class Fault(NamedTuple):

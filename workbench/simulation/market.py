@@ -83,7 +83,9 @@ def market_of(scheduler: Scheduler, symbols: Sequence[str], minutes: int) -> Sim
             closes.append(price)
             bar = _bar(scheduler.time(minute * MINUTE), price)
             ends = (minute + 1) * MINUTE
-            editions.append(_editions(scheduler.plan, bar, ends, nature.uniform(0.5, 3.0), f"{symbol} {minute}"))
+            editions.append(
+                _editions(scheduler.plan, bar, ends, nature.uniform(0.5, 3.0), f"{symbol} {minute}")
+            )
         market.closes[symbol] = closes
         market.editions[symbol] = editions
     return market
@@ -93,9 +95,7 @@ def _bar(start: datetime, close: Money) -> Bar:
     return Bar(start, close - CENT, close + 2 * CENT, close - 2 * CENT, close, 1000)
 
 
-def _editions(
-    plan: Plan, bar: Bar, ends: int, delay_s: float, where: str
-) -> tuple[Edition, ...]:
+def _editions(plan: Plan, bar: Bar, ends: int, delay_s: float, where: str) -> tuple[Edition, ...]:
     if plan.happens("bar_missing", 0.05, where):
         return ()
     known_at = ends + int(delay_s * SECOND)
