@@ -24,6 +24,7 @@ from workbench.exchange import refusals
 from workbench.exchange.book import Book, Ticket, Update
 from workbench.exchange.book import Order as Record
 from workbench.exchange.refusals import Refusal
+from workbench.exchange.wire import nanoseconds
 from workbench.simulation.checks import Checks
 from workbench.simulation.faults import CANCEL, POSITIONS, READ, SUBMIT
 from workbench.simulation.scheduler import SECOND, Scheduler
@@ -148,9 +149,10 @@ class SimulatedBroker:
 
     def orders_since(self, start: datetime) -> list[OrderReport]:
         """Return every order submitted after `start`, whatever became of it."""
+        start_ns = nanoseconds(start)
 
         def effect(fault: str) -> list[OrderReport]:
-            made = [one for one in self.book.orders.values() if one.submitted_at > start]
+            made = [one for one in self.book.orders.values() if one.submitted_ns > start_ns]
             return _answered(fault, [report_of(one) for one in made if not self._is_hidden(one)])
 
         return self.scheduler.call("broker.orders_since", READ, effect)

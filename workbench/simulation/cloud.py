@@ -266,9 +266,7 @@ def quiet() -> Iterator[None]:
     """Put the simulator's collaborators in the place of a process's, and silence its telemetry."""
     sources, metrics = runtime.sources, telemetry.metrics
     level = telemetry.logger.log_level
-    runtime.sources = runtime.Sources(
-        sources.settings, sources.engine, lambda _: (WEBHOOK_KEY,)
-    )
+    runtime.sources = runtime.Sources(sources.settings, sources.engine, lambda _: (WEBHOOK_KEY,))
     runtime._webhook_keys.cache_clear()
     telemetry.metrics = _Uncounted()  # type: ignore[assignment]
     telemetry.logger.setLevel("CRITICAL")
