@@ -306,6 +306,8 @@ class FakeMarket:
         self.asked.append((tuple(symbols), start, end))
         if self.error is not None:
             raise self.error
+        if start > end:
+            return Bars({}, tuple(f"{one}: end should not be before start" for one in symbols))
         found = {
             symbol: [one for one in self.by_symbol.get(symbol, []) if start <= one.start <= end]
             for symbol in symbols
@@ -324,7 +326,7 @@ class FakeSymbols:
     def read(self) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
         if self.error is not None:
             raise self.error
-        return dict(self.rows), self.refused
+        return dict(sorted(self.rows.items())), self.refused
 
 
 @dataclass

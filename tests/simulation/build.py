@@ -23,7 +23,10 @@ class AnyPoints(CrashPoints):
 
 
 class Unwatched(Checks):
-    """Checks that hold nothing against an order without an intent in the table."""
+    """Checks that hold nothing against what no engine would do."""
+
+    def saved(self, old, new) -> None:
+        pass
 
     def sent(self, symbol, order) -> None:
         pass

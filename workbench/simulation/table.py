@@ -105,6 +105,7 @@ class SimulatedStore:
                 meant = replace(before, schema=SCHEMA + 1, unknown={**before.unknown, **NEWER})
             old = self.items.load(state.symbol)
             saved = self.items.save(meant, self._packed(state, meant))
+            self.items.unreadable.discard(state.symbol)
             self.checks.saved(old, saved)
             if fault == "write_unreported":
                 _mark_store_failed()
@@ -183,8 +184,9 @@ class SimulatedSymbols:
         def effect(fault: str) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
             if fault == "store_throttled":
                 raise StoreDownError("throttled")
-            accepted = {s: row for s, row in self.rows.items() if s not in self.broken}
-            return accepted, tuple(f"{s}: lot 'abc' is not a number" for s in sorted(self.broken))
+            accepted = {s: self.rows[s] for s in sorted(self.rows) if s not in self.broken}
+            broken = sorted(self.broken.intersection(self.rows))
+            return accepted, tuple(f"{s}: lot 'abc' is not a number" for s in broken)
 
         return self.scheduler.call("symbols.read", STORE_READ, effect)
 
