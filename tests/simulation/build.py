@@ -62,7 +62,11 @@ def let_pass(scheduler: Scheduler, seconds: float) -> None:
 def invoked(scheduler: Scheduler, work: Callable[[], object], label: str = "tick 1") -> Invocation:
     """Begin an invocation; it goes on where the scheduler does."""
     invocation = Invocation(label.partition(" ")[0], label)
-    scheduler.start(invocation, lambda: work() and None)
+
+    def run() -> None:
+        work()
+
+    scheduler.start(invocation, run)
     return invocation
 
 

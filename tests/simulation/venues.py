@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from typing import Protocol
 
 from scalper.core.pricing import DOLLAR, Money
@@ -142,6 +143,6 @@ def alpaca_venue() -> Iterator[Venue]:
 
 SIMULATED: dict[str, Callable[[], Venue]] = {
     # A seed decides whether a cancel takes effect at once, and how fast orders are accepted.
-    **{f"simulated-{seed}": lambda seed=seed: SimulatedVenue(seed) for seed in range(4)},
+    **{f"simulated-{seed}": partial(SimulatedVenue, seed) for seed in range(4)},
     "fake": FakeVenue,
 }

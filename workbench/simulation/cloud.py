@@ -88,7 +88,7 @@ class SimulatedOutbox:
 
         def effect(fault: str) -> None:
             if fault != "message_lost":
-                self.mails.append((subject, text))
+                self.mails.append((subject[:100], text))
 
         self.scheduler.call("outbox.notify", SEND, effect)
 
