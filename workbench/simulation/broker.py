@@ -10,7 +10,7 @@ from datetime import date, datetime
 from random import Random
 from typing import TypeVar
 
-from scalper.core.order import ClientOrderId, Order, OrderReport, Purpose
+from scalper.core.order import Order, OrderReport
 from scalper.core.pricing import CENT, Money
 from scalper.core.session import Session
 from scalper.shell.broker import Clock
@@ -24,6 +24,7 @@ from workbench.exchange import refusals
 from workbench.exchange.book import Book, Ticket, Update
 from workbench.exchange.book import Order as Record
 from workbench.exchange.refusals import Refusal
+from workbench.exchange.wire import nanoseconds
 from workbench.matching import Side
 from workbench.simulation.checks import Checks
 from workbench.simulation.faults import CANCEL, POSITIONS, READ, SUBMIT
@@ -157,9 +158,10 @@ class SimulatedBroker:
 
     def orders_since(self, start: datetime) -> list[OrderReport]:
         """Return every order submitted after `start`, whatever became of it."""
+        start_ns = nanoseconds(start)
 
         def effect(fault: str) -> list[OrderReport]:
-            made = [one for one in self.book.orders.values() if one.submitted_at > start]
+            made = [one for one in self.book.orders.values() if one.submitted_ns > start_ns]
             return self._answered(
                 fault, [self._report(one) for one in made if not self._is_hidden(one)]
             )
