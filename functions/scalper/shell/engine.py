@@ -192,9 +192,7 @@ class Engine:
         state = stored.state
         ids = [*state.abandoned, *([state.order.client_order_id] if state.order else [])]
         listed = [report for report in opened.values() if report.symbol == state.symbol]
-        contested = any(
-            report.client_order_id not in ids and not _succeeds(state, report) for report in listed
-        )
+        contested = any(report.client_order_id not in ids for report in listed)
         for client_order_id in ids:
             if not _is_asked_for(stored.state, client_order_id):
                 # Over by what was just taken up: the list is older than that.
