@@ -91,6 +91,8 @@ class SimulatedBroker:
     _successors: dict[str, str] = field(default_factory=dict)
     """By the broker's id of a replaced order the id of the one in its place."""
     _hidden: dict[str, int] = field(default_factory=dict)
+    _told: dict[str, tuple[Record, OrderReport]] = field(default_factory=dict)
+    """The last report of each order, for as long as the order is the same."""
     _positions: list[tuple[int, str, int]] = field(default_factory=list)
     _nature: Random = field(init=False)
 
@@ -430,7 +432,10 @@ class SimulatedBroker:
 
     def _report(self, order: Record) -> OrderReport:
         """Return what the adapter makes of the broker's answer to a request about an order."""
-        return OrderReport(
+        told = self._told.get(order.id)
+        if told is not None and told[0] is order:
+            return told[1]
+        report = OrderReport(
             client_order_id=order.client_order_id,
             status=order.status,
             symbol=order.symbol,
@@ -444,6 +449,8 @@ class SimulatedBroker:
             confirmed=True,
             replaced_by=self._successors.get(order.id, ""),
         )
+        self._told[order.id] = (order, report)
+        return report
 
     def _is_hidden(self, order: Record) -> bool:
         until = self._hidden.get(order.id)
