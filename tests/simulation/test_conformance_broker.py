@@ -240,9 +240,10 @@ class TestCancel:
     def test_a_filled_order_stays_filled_without_an_error(self, venue: Venue):
         hold(venue)
         before = venue.broker.orders_since(venue.session.open)
-        venue.broker.cancel(before[0].broker_id)
-        venue.wait(10)
-        assert venue.broker.orders_since(venue.session.open) == before
+        for _ in range(4):
+            venue.broker.cancel(before[0].broker_id)
+            venue.wait(10)
+            assert venue.broker.orders_since(venue.session.open) == before
 
     def test_an_order_that_nobody_made_is_no_error(self, venue: Venue):
         venue.broker.cancel(NOBODYS)
