@@ -15,9 +15,10 @@ from workbench.cli import app
 from workbench.simulation import campaign
 from workbench.simulation.checks import Checks
 from workbench.simulation.cloud import quiet
-from workbench.simulation.day import OPERATIONS, Outcome, run_day
+from workbench.simulation.day import OPERATIONS, Day, Outcome, run_day
 from workbench.simulation.faults import Fault, Script
 from workbench.simulation.points import CrashPoints
+from workbench.simulation.scheduler import Violation
 from workbench.simulation.shrink import parse_script, script_text, shrink
 
 ROOT = Path(__file__).parents[2]
@@ -163,6 +164,21 @@ class TestShrink:
         failed = day(2)
         assert failed.violation == PLANTED
         assert shrink(2, failed.faults, OPERATIONS) == []
+
+    def test_a_fault_that_is_idle_only_without_a_later_one_goes_too(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        """The day fails by b; c hides it unless a is there too."""
+        a, b, c = (Fault(f"tick {name}/1", "slow") for name in "abc")
+
+        def fails(self) -> tuple[int, int]:
+            script = self.scheduler.plan._script
+            if b in script and (a in script or c not in script):
+                raise Violation(PLANTED)
+            return 0, 0
+
+        monkeypatch.setattr(Day, "run", fails)
+        assert shrink(1, [a, b, c], OPERATIONS) == [b]
 
     def test_it_ends_after_so_many_days(self, plant, monkeypatch: pytest.MonkeyPatch):
         plant("event_lost", "tick_late")

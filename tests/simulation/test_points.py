@@ -101,6 +101,9 @@ def test_a_day_reaches_requests_by_call_and_by_reference():
     assert "passes/orders.py:checkup:store.account_halt" in reached
     assert "passes/ticks.py:_read_start:store.account_halt" in reached
     assert "engine.py:_submit:broker.submit" in reached
+    # Two requests of one sort in one file are two places.
+    assert "engine.py:_advance:store.save" in reached
+    assert "engine.py:recover:store.save" in reached
     assert points.hit == [0] * len(points.hit)
 
 

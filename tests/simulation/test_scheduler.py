@@ -198,6 +198,7 @@ class TestCrash:
         scheduler.run()
         assert invocation.is_dead
         assert scheduler.crashes == 1
+        assert invocation.requests == at
         assert effects(scheduler, after="<-- crash_before") == []
         assert len(effects(scheduler)) < at
 
@@ -243,6 +244,18 @@ class TestCrash:
         scheduler.run()
         assert 0 < len(effects(scheduler)) < 17
         assert effects(scheduler, after="killed") == []
+
+    def test_one_killed_while_its_tasks_ask_for_nothing_does_nothing_any_more(self):
+        scheduler = scheduler_of(traced=True)
+
+        def handler() -> None:
+            scheduler.fan_out([lambda: 1, lambda: 2])
+            scheduler.note("went on")
+
+        invocation = invoked(scheduler, handler)
+        invocation.is_dead = True
+        scheduler.run()
+        assert scheduler.trace == []
 
     def test_an_answer_that_is_an_error_is_seen_by_nobody(self):
         scheduler = scheduler_of(script=[Fault("tick 1/1", "crash_after")])

@@ -234,8 +234,6 @@ class SimulatedBroker:
     def _land(self, symbol: str, order: Order) -> Record:
         """Take an order on, or raise the refusal, and let nature have it."""
         now = self.scheduler.time()
-        if now >= self.session_of_day.close:
-            raise RefusedError(403, refusals.FORBIDDEN, "the market is closed")
         ticket = Ticket(
             symbol, "buy" if order.is_buy else "sell", order.qty, order.limit, order.client_order_id
         )
@@ -244,7 +242,8 @@ class SimulatedBroker:
                 ticket,
                 now=now,
                 expires_at=self.session_of_day.close,
-                status="pending_new",
+                # After the close it is taken for the next session.
+                status="pending_new" if now < self.session_of_day.close else "accepted",
                 last_trade=self.prices(symbol),
             )
         except Refusal as refusal:
