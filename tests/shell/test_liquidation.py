@@ -271,6 +271,23 @@ class TestWithoutTheTable:
         assert (state.phase, state.qty, state.settled) == (Phase.DONE, 0, (QTY, 0, QTY))
         assert (state.trades, state.pnl) == (1, QTY * 100)
 
+    def test_while_a_sell_made_without_the_table_lives_the_shares_wait_for_it(self, desk: Desk):
+        desk.hold(1)
+        desk.store.down.add("all")
+        desk.liquidate(CUTOFF)
+        desk.broker.fill(client_id(3, "liquidation"), PRICE, 5)
+        desk.store.down.clear()
+        desk.broker.cancels_take = False
+        desk.checkup(385.5)
+        desk.checkup(386)
+        state = desk.state()
+        assert (state.phase, state.qty) == (Phase.TO_SELL, QTY)
+        assert desk.submitted().count(client_id(4, "liquidation")) == 0
+        desk.broker.say(client_id(3, "liquidation"), status="canceled")
+        desk.checkup(386.5)
+        assert desk.sent()[-1] == sell(4, QTY - 5)
+        assert desk.state().settled == (QTY, 0, 5)
+
     @pytest.mark.fault("lost-table")
     def test_a_missing_item_is_rebuilt(self, desk: Desk):
         desk.hold(1)

@@ -64,7 +64,7 @@ def requests() -> list[tuple[str, ast.Attribute]]:
 def test_whatever_could_be_a_request_is_found_or_known_to_be_none():
     missed = [(file, ast.unparse(node)) for file, node in requests() if not is_found(file, node)]
     assert missed == []
-    assert {file for file, _ in requests()} == set(FILES)
+    assert {file for file, _ in requests()} <= set(FILES)
 
 
 def test_there_are_as_many_sites_as_requests_in_the_source():

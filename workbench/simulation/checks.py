@@ -80,7 +80,7 @@ class Checks:
             self.fail(f"{order.client_order_id}: sent before its intent was written")
         if body is not None and body != (order.qty, order.limit):
             self.fail(f"{order.client_order_id}: sent {order.qty} at {order.limit}, wrote {body}")
-        if body is None:
+        if _by_memory():
             self._unlisted.add(order.client_order_id)
 
     def in_doubt(self, state: SymbolState) -> None:

@@ -65,7 +65,11 @@ STORE_WRITE = Menu(
 )
 SEND = Menu((*CRASHES, "message_lost", "message_twice", "message_late"), weight=3)
 
+BAR = ("bar_missing", "bar_late", "bar_revised", "bar_broken")
+"""What may be wrong with a minute's bar."""
+
 WEATHER = (
+    *BAR,
     "event_lost",
     "event_twice",
     "event_delayed",
@@ -75,10 +79,6 @@ WEATHER = (
     "tick_late",
     "tick_twice",
     "tick_redelivered",
-    "bar_missing",
-    "bar_late",
-    "bar_revised",
-    "bar_broken",
     "cold_start",
     "row_paused",
     "row_removed",
@@ -190,6 +190,17 @@ class Plan:
         if hit:
             self._inject(_place(where), kind)
         return hit
+
+    def one_of(self, kinds: tuple[str, ...], probability: float, *where: object) -> str:
+        """Return which of some things happens by itself now, "" for none of them."""
+        if self._script is not None:
+            place = _place(where)
+            kind = next((k for k in kinds if Fault(place, k) in self._script), "")
+            return self._inject(place, kind) if kind else ""
+        if self._random.random() >= probability * self._weather:
+            return ""
+        kind = self._random.choice(kinds)
+        return "" if kind not in self._kinds or self.calm else self._inject(_place(where), kind)
 
     def amount(self, low: float, high: float) -> float:
         """Return how much of the fault just injected: it hangs on seed and fault alone."""

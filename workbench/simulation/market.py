@@ -9,7 +9,7 @@ from scalper.core.pricing import CENT, DOLLAR, Money
 from scalper.core.signal import Bar
 from scalper.shell.errors import BrokerDownError
 from scalper.shell.market_data import Bars
-from workbench.simulation.faults import READ, Plan
+from workbench.simulation.faults import BAR, READ, Plan
 from workbench.simulation.scheduler import MINUTE, SECOND, Scheduler
 
 OPERATIONS = frozenset({"market.bars"})
@@ -101,18 +101,18 @@ def _bar(start: datetime, close: Money) -> Bar:
 
 
 def _editions(plan: Plan, bar: Bar, ends: int, delay_s: float, where: str) -> tuple[Edition, ...]:
-    if plan.happens("bar_missing", 0.05, where):
-        return ()
     known_at = ends + int(delay_s * SECOND)
-    if plan.happens("bar_broken", 0.03, where):
-        return (Edition(known_at, None),)
-    if plan.happens("bar_late", 0.05, where):
-        known_at += int(plan.amount(5, 100) * SECOND)
-    first = Edition(known_at, bar)
-    if plan.happens("bar_revised", 0.05, where):
-        revised = _bar(bar.start, bar.close + 3 * CENT)
-        return first, Edition(known_at + 30 * SECOND, revised)
-    return (first,)
+    match plan.one_of(BAR, 0.18, where):
+        case "bar_missing":
+            return ()
+        case "bar_broken":
+            return (Edition(known_at, None),)
+        case "bar_late":
+            return (Edition(known_at + int(plan.amount(5, 100) * SECOND), bar),)
+        case "bar_revised":
+            revised = _bar(bar.start, bar.close + 3 * CENT)
+            return Edition(known_at, bar), Edition(known_at + 30 * SECOND, revised)
+    return (Edition(known_at, bar),)
 
 
 @dataclass(slots=True)

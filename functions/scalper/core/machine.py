@@ -141,7 +141,8 @@ def on_order(state: SymbolState, event: OrderSeen, rules: Rules) -> Step:
         halt = Reason.REPLACED_ORDER
         if event.report.replaced_by and event.report.confirmed and joined.filled_qty < joined.qty:
             joined = follow(joined, event.report.replaced_by)
-    seen = replace(state, order=joined, halt=halt)
+    news = joined != order or halt != state.halt
+    seen = replace(state, order=joined, halt=halt) if news else state
     if not joined.is_settled:
         return _still_working(state, seen, joined, event.at, rules)
     match state.phase:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeGuard, TypeVar
 
 from scalper.core import machine
 from scalper.core.model import (
@@ -153,10 +153,13 @@ class Engine:
             if not pending:
                 return stored
             event = pending.popleft()
-            if not looked and _misses_shares(stored.state, event):
+            if not looked and _may_be_sold_already(event, stored.state):
                 looked = True
-                pending.appendleft(event)
-                pending.extendleft(reversed(self._unheard_of(stored.state, event.at, rules)))
+                news = self._unheard_of(stored.state, event, rules)
+                if not any(progress_of(one.report.status) is Progress.LIVE for one in news):
+                    pending.appendleft(event)
+                # Else what still lives may sell the shares: they wait for the next pass.
+                pending.extendleft(reversed(news))
                 continue
             stored, step = self._advance(stored, event, rules)
             state = stored.state
@@ -376,16 +379,26 @@ class Engine:
             return []
         return [CheckupDue(symbol=state.symbol, at=at, position=position)]
 
-    def _unheard_of(self, state: SymbolState, at: datetime, rules: Rules) -> list[Event]:
-        """Return the news of own orders that the state does not tell.
+    def _unheard_of(
+        self, state: SymbolState, event: CheckupDue | LiquidationDue, rules: Rules
+    ) -> list[OrderSeen]:
+        """Return what the broker says of own orders that may have sold what is about to be sold.
 
-        Asked for where the broker holds fewer shares than the state: before somebody else is said
-        to have sold them, it must not have been this system, in a liquidation without the table.
+        These are the watched ones and, where the broker holds fewer shares than the state, all that
+        the state does not tell: before somebody else is said to have sold them, it must not have
+        been this system, in a liquidation without the table. Raises BrokerError.
         """
-        orders = self.broker.orders_since(day_start(rules.session.open))
-        own = own_reports(orders, self.settings.mode).get(state.symbol, [])
-        untold = [report for report in own if _is_news(state, report)]
-        return [news for one in untold for news in self._ask(state, one.client_order_id, at)]
+        ids = list(state.abandoned)
+        if _misses_shares(state, event):
+            orders = self.broker.orders_since(day_start(rules.session.open))
+            own = own_reports(orders, self.settings.mode).get(state.symbol, [])
+            ids += [one.client_order_id for one in own if _is_news(state, one)]
+        found = [self._find(state, client_order_id) for client_order_id in dict.fromkeys(ids)]
+        return [
+            OrderSeen(symbol=state.symbol, at=event.at, report=report)
+            for report in found
+            if report.status != ABSENT
+        ]
 
     def _listed_or_found(
         self, state: SymbolState, client_order_id: str, listed: Iterable[OrderReport]
@@ -412,14 +425,17 @@ def _with_state(stored: Stored, state: SymbolState) -> Stored:
     return stored if stored.state is state else replace(stored, state=state)
 
 
-def _misses_shares(state: SymbolState, event: Event) -> bool:
-    """Whether the event says that shares are gone which the state is about to sell."""
-    return (
-        isinstance(event, CheckupDue | LiquidationDue)
-        and state.phase is Phase.TO_SELL
-        and event.position is not None
-        and event.position < state.qty
-    )
+def _may_be_sold_already(
+    event: Event, state: SymbolState
+) -> TypeGuard[CheckupDue | LiquidationDue]:
+    """Whether the event is about to sell shares that an order put aside may have sold."""
+    if not isinstance(event, CheckupDue | LiquidationDue) or state.phase is not Phase.TO_SELL:
+        return False
+    return bool(state.abandoned) or _misses_shares(state, event)
+
+
+def _misses_shares(state: SymbolState, event: CheckupDue | LiquidationDue) -> bool:
+    return event.position is not None and event.position < state.qty
 
 
 def _doubted(state: SymbolState, event: Event, step: Step) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
@@ -150,6 +151,7 @@ def _body(event: Mapping[str, Any]) -> bytes:
     return body
 
 
+@lru_cache(maxsize=4)
 def _webhook(key: str) -> Webhook:
     try:
         return Webhook(key)
