@@ -33,6 +33,7 @@ SUBMIT = Menu(
         *CRASHES,
         "submit_lost",
         "submit_answer_lost",
+        "submit_repeated",
         "submit_late",
         "submit_hidden",
         "refused_buying_power",

@@ -190,6 +190,7 @@ class SimulatedStore:
         except ConflictError as error:
             raise ConditionFailedError(str(error)) from error
         self.items.nonces[state.symbol] = nonce
+        self.checks.entered(old, state, SCHEMA + self.is_newer)
         self.checks.saved(old, saved)
 
     def _fail(self, fault: str) -> None:
