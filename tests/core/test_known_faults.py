@@ -22,7 +22,7 @@ from scalper.core.model import (
     SubmitOrder,
     SymbolState,
 )
-from scalper.core.moves import MAX_EXIT_ATTEMPTS
+from scalper.core.moves import MAX_EXIT_ATTEMPTS, MAX_LIQUIDATION_ATTEMPTS
 from scalper.core.order import ABSENT, REFUSED, ClientOrderId, Purpose
 from scalper.core.pricing import CENT, DOLLAR, money
 from scalper.core.recovery import rebuild
@@ -233,7 +233,7 @@ def test_fault_11_a_rejected_sell_is_retried_within_a_bound(how: str) -> None:
     assert (one.phase, one.halt, one.qty) == (Phase.TO_SELL, Reason.EXIT_EXHAUSTED, 20)
     for second in range(60):
         one = retry(one, liquidation(f"15:55:{second:02d}", 20))
-    assert len(sent) == 2 * MAX_EXIT_ATTEMPTS
+    assert len(sent) == MAX_LIQUIDATION_ATTEMPTS
     assert (one.phase, one.qty) == (Phase.TO_SELL, 20)
 
 

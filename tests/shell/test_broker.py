@@ -40,7 +40,7 @@ from scalper.shell.errors import (
 )
 from scalper.shell.settings import BrokerKeys
 from tests.shell.conftest import Records
-from tests.shell.fakes import DAY, OPEN, client_id, settings
+from tests.shell.fakes import DAY, OPEN, PRICE, client_id, settings
 from tests.shell.scripted import CUT, HANG, RESET, Request, Scripted
 
 KEYS = BrokerKeys("PK1", "first-secret")
@@ -687,6 +687,32 @@ class TestReports:
         reports = [report_of(document(client_order_id=name)) for name in [*names, live]]
         assert {s: len(r) for s, r in own_reports(reports, "paper").items()} == {"AAA": 2, "BBB": 1}
         assert list(own_reports(reports, "live")) == ["AAA"]
+
+    @pytest.mark.fault("23")
+    def test_a_replaced_order_and_those_in_its_place_are_told_as_one(self):
+        def told(number: int, name: str, status: str, qty: int, filled: int) -> OrderReport:
+            return OrderReport(
+                client_order_id=name,
+                status=status,
+                symbol="AAA",
+                qty=qty,
+                filled_qty=filled,
+                filled_value=filled * PRICE,
+                broker_id=f"b{number}",
+                replaced_by=f"b{number + 1}" if status == "replaced" else "",
+            )
+
+        chain = [
+            told(1, client_id(2, "target"), "replaced", 20, 5),
+            told(2, "new name", "replaced", 15, 3),
+            told(3, "newer name", "partially_filled", 12, 2),
+        ]
+        (own,) = own_reports(chain, "paper")["AAA"]
+        assert (own.client_order_id, own.broker_id) == (client_id(2, "target"), "b3")
+        assert (own.status, own.qty, own.filled_qty) == ("partially_filled", 20, 10)
+        assert (own.filled_value, own.carried) == (10 * PRICE, (8, 8 * PRICE))
+        # Without its successor among the reports it is told as it is.
+        assert own_reports(chain[:1], "paper")["AAA"] == chain[:1]
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,8 @@ def test_a_halt_for_a_reason_of_a_newer_version_is_a_halt():
     state, _ = decode(json.dumps(document))
     assert state == replace(working(), halt=Reason.NEWER_SCHEMA)
     assert decode(encode(state, {}))[0] == state
+
+
 def test_an_order_written_before_there_were_successors_is_read():
     document = json.loads(encode(working(), {}))
     for name in ("successor", "carried_qty", "carried_value"):

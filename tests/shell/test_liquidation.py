@@ -258,6 +258,20 @@ class TestWithoutTheTable:
         assert (desk.phase(), desk.broker.held["AAA"]) == (Phase.DONE, 0)
 
     @pytest.mark.fault("lost-table")
+    def test_what_was_sold_without_the_table_is_not_said_to_be_sold_by_somebody_else(
+        self, desk: Desk
+    ):
+        desk.hold(1)
+        desk.store.down.add("all")
+        desk.liquidate(CUTOFF)
+        desk.broker.fill(client_id(3, "liquidation"), PRICE + 100)
+        desk.store.down.clear()
+        desk.tick(387)
+        state = desk.state()
+        assert (state.phase, state.qty, state.settled) == (Phase.DONE, 0, (QTY, 0, QTY))
+        assert (state.trades, state.pnl) == (1, QTY * 100)
+
+    @pytest.mark.fault("lost-table")
     def test_a_missing_item_is_rebuilt(self, desk: Desk):
         desk.hold(1)
         desk.store.lose("AAA")

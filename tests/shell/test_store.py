@@ -1,7 +1,7 @@
 """Of two writers one has to think again: the same suite for the table and for its fake."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -20,12 +20,26 @@ from scalper.shell.store import DynamoStore, Store, Stored, in_shard
 from tests.shell.conftest import Records, make_state_table
 from tests.shell.fakes import DAY, OPEN, QTY, client_id, minute, settings
 from tests.shell.flaky import losing_answers
+from tests.simulation.build import scheduler_of, unwatched
+from workbench.simulation.table import Items, SimulatedStore
 
 
-@pytest.fixture(params=["dynamo", "memory"])
+def simulated(*, packs: bool) -> SimulatedStore:
+    scheduler = scheduler_of()
+    return SimulatedStore(scheduler, Items(), unwatched(scheduler), packs=packs)
+
+
+FAKES: dict[str, Callable[[], Store]] = {
+    "memory": MemoryStore,
+    "simulated": lambda: simulated(packs=False),
+    "simulated, packed": lambda: simulated(packs=True),
+}
+
+
+@pytest.fixture(params=["dynamo", *FAKES])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
+    if request.param in FAKES:
+        yield FAKES[request.param]()
         return
     with mock_aws():
         make_state_table()
@@ -154,6 +168,43 @@ class TestBoth:
         store.halt_account("by hand")
         store.record_day(DAY, "{}")
         assert store.load_all(0, 1) == {}
+
+
+def make_unreadable(store: Store, symbol: str) -> None:
+    """Let an item be there and make no sense."""
+    if isinstance(store, SimulatedStore):
+        store.items.unreadable.add(symbol)
+    else:
+        table().put_item(Item=item_of(symbol) | {"document": "x"})
+
+
+class TestBothUnreadable:
+    @pytest.fixture(params=["dynamo", "simulated"])
+    @staticmethod
+    def broken(request: pytest.FixtureRequest) -> Iterator[Store]:
+        with mock_aws():
+            make_state_table()
+            made = DynamoStore(settings()) if request.param == "dynamo" else simulated(packs=False)
+            for symbol in ("AAA", "BBB", "CCC"):
+                put(made, bought(symbol))
+            make_unreadable(made, "BBB")
+            yield made
+
+    def test_the_others_are_loaded(self, broken: Store):
+        assert set(broken.load_all(0, 1)) == {"AAA", "CCC"}
+        assert broken.load("AAA") == Stored(bought("AAA"), 1)
+        with pytest.raises(StoreDownError):
+            broken.load("BBB")
+
+    def test_no_first_write_replaces_it(self, broken: Store):
+        with pytest.raises(ConflictError):
+            put(broken, fresh("BBB"))
+        with pytest.raises(StoreDownError):
+            broken.load("BBB")
+
+    def test_who_read_it_before_writes_it_anew(self, broken: Store):
+        saved = broken.save(Stored(bought("BBB"), 1), fresh("BBB"))
+        assert broken.load("BBB") == saved == Stored(fresh("BBB"), 2)
 
 
 class TestTable:

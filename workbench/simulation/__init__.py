@@ -1,1 +1,1 @@
-"""Seeded days around the real handlers: fakes at the boundary alone, one thread, a virtual clock."""
+"""Seeded days around the real handlers: fakes at the boundary alone, one thread, virtual time."""

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from random import Random
 from typing import TypeVar
 
-from scalper.core.order import ClientOrderId, Order, OrderReport, Purpose
+from scalper.core.order import Order, OrderReport
 from scalper.core.pricing import CENT, Money
 from scalper.core.session import Session
 from scalper.shell.broker import Clock
@@ -24,6 +24,7 @@ from workbench.exchange import refusals
 from workbench.exchange.book import Book, Ticket, Update
 from workbench.exchange.book import Order as Record
 from workbench.exchange.refusals import Refusal
+from workbench.exchange.wire import nanoseconds
 from workbench.matching import Side
 from workbench.simulation.checks import Checks
 from workbench.simulation.faults import CANCEL, POSITIONS, READ, SUBMIT
@@ -90,6 +91,8 @@ class SimulatedBroker:
     _successors: dict[str, str] = field(default_factory=dict)
     """By the broker's id of a replaced order the id of the one in its place."""
     _hidden: dict[str, int] = field(default_factory=dict)
+    _told: dict[str, tuple[Record, OrderReport]] = field(default_factory=dict)
+    """The last report of each order, for as long as the order is the same."""
     _positions: list[tuple[int, str, int]] = field(default_factory=list)
     _delayed: set[str] = field(default_factory=set)
     """Client ids of orders whose first send lands late."""
@@ -162,9 +165,10 @@ class SimulatedBroker:
 
     def orders_since(self, start: datetime) -> list[OrderReport]:
         """Return every order submitted after `start`, whatever became of it."""
+        start_ns = nanoseconds(start)
 
         def effect(fault: str) -> list[OrderReport]:
-            made = [one for one in self.book.orders.values() if one.submitted_at > start]
+            made = [one for one in self.book.orders.values() if one.submitted_ns > start_ns]
             return self._answered(
                 fault, [self._report(one) for one in made if not self._is_hidden(one)]
             )
@@ -244,8 +248,6 @@ class SimulatedBroker:
     def _land(self, symbol: str, order: Order) -> Record:
         """Take an order on, or raise the refusal, and let nature have it."""
         now = self.scheduler.time()
-        if now >= self.session_of_day.close:
-            raise RefusedError(403, refusals.FORBIDDEN, "the market is closed")
         ticket = Ticket(
             symbol, "buy" if order.is_buy else "sell", order.qty, order.limit, order.client_order_id
         )
@@ -254,7 +256,8 @@ class SimulatedBroker:
                 ticket,
                 now=now,
                 expires_at=self.session_of_day.close,
-                status="pending_new",
+                # After the close it is taken for the next session.
+                status="pending_new" if now < self.session_of_day.close else "accepted",
                 last_trade=self.prices(symbol),
             )
         except Refusal as refusal:
@@ -442,7 +445,10 @@ class SimulatedBroker:
 
     def _report(self, order: Record) -> OrderReport:
         """Return what the adapter makes of the broker's answer to a request about an order."""
-        return OrderReport(
+        told = self._told.get(order.id)
+        if told is not None and told[0] is order:
+            return told[1]
+        report = OrderReport(
             client_order_id=order.client_order_id,
             status=order.status,
             symbol=order.symbol,
@@ -456,6 +462,8 @@ class SimulatedBroker:
             confirmed=True,
             replaced_by=self._successors.get(order.id, ""),
         )
+        self._told[order.id] = (order, report)
+        return report
 
     def _is_hidden(self, order: Record) -> bool:
         until = self._hidden.get(order.id)

@@ -107,7 +107,7 @@ def simulate(
     script: Script | None = None,
     until_failure: bool = False,
     shrinks: bool = True,
-    progress: Callable[[Tally], None] = lambda tally: None,
+    progress: Callable[[Tally], None] = lambda _: None,
 ) -> Tally:
     """Run the days `first` to `first + seeds - 1`, or until one fails; with a script, its faults.
 

@@ -20,7 +20,6 @@ from workbench.exchange.book import Order as Record
 from workbench.exchange.refusals import Refusal
 from workbench.simulation.scheduler import Invocation, Scheduler, Task, Violation
 
-
 STALE_AFTER = timedelta(seconds=200)
 """A buy unfilled for two minutes is canceled by the next tick or checkup, and that takes effect."""
 

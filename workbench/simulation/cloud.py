@@ -88,7 +88,7 @@ class SimulatedOutbox:
 
         def effect(fault: str) -> None:
             if fault != "message_lost":
-                self.mails.append((subject, text))
+                self.mails.append((subject[:100], text))
 
         self.scheduler.call("outbox.notify", SEND, effect)
 
@@ -164,7 +164,7 @@ class Cloud:
         def work() -> None:
             # The handler asks for these before its first request: no other runs in between.
             runtime.sources.settings = lambda: self.settings
-            runtime.sources.engine = lambda settings: engine
+            runtime.sources.engine = lambda _: engine
             ended_well = False
             try:
                 answer = handler_of(function)(event, Context())
@@ -268,9 +268,7 @@ def quiet() -> Iterator[None]:
     """Put the simulator's collaborators in the place of a process's, and silence its telemetry."""
     sources, metrics = runtime.sources, telemetry.metrics
     level = telemetry.logger.log_level
-    runtime.sources = runtime.Sources(
-        sources.settings, sources.engine, lambda settings: (WEBHOOK_KEY,)
-    )
+    runtime.sources = runtime.Sources(sources.settings, sources.engine, lambda _: (WEBHOOK_KEY,))
     runtime._webhook_keys.cache_clear()
     telemetry.metrics = _Uncounted()  # type: ignore[assignment]
     telemetry.logger.setLevel("CRITICAL")

@@ -8,9 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from random import Random
-from typing import Any
 
 from scalper.core.order import Progress
 from scalper.core.pricing import DOLLAR, Money
@@ -83,14 +82,11 @@ class Day:
         for minute in range(1, close // MINUTE + 2):
             self._schedule_tick(minute)
         for minute in range(6):
-            scheduler.at(
-                liquidation + minute * MINUTE + int(self.nature.random() * 3 * SECOND),
-                lambda at=liquidation + minute * MINUTE: self._scheduled("liquidate", at),
-            )
+            due = liquidation + minute * MINUTE
+            starts = due + int(self.nature.random() * 3 * SECOND)
+            scheduler.at(starts, partial(self._scheduled, "liquidate", due))
         for minute in range(2, liquidation // MINUTE):
-            scheduler.at(
-                minute * MINUTE + 17 * SECOND, lambda minute=minute: self._let_people_act(minute)
-            )
+            scheduler.at(minute * MINUTE + 17 * SECOND, partial(self._let_people_act, minute))
         scheduler.at(liquidation + CALM_AFTER_S * SECOND, self._calm_down)
         scheduler.at(close, self.broker.expire)
         # The end of the day's own requests fail once more, and are repeated.
@@ -260,7 +256,7 @@ def day_of(seed: int, points: CrashPoints, script: Script | None, *, traced: boo
     """Put a seed's day together."""
     nature = Random(f"day {seed}")
     session = _session(390 if seed % FULL_DAY_ONE_IN == 0 else nature.randint(30, 70))
-    plan = Plan(seed, points.sites, script)
+    plan = Plan(seed, script, sites=points.sites)
     scheduler = Scheduler(seed, plan, points, session.open, [] if traced else None)
     names = NAMES[: nature.randint(1, 4)]
     minutes = (session.close - session.open) // timedelta(minutes=1)

@@ -135,7 +135,7 @@ RATES = (0.0, 0.004, 0.01, 0.03, 0.08)
 class Plan:
     """The faults of one day."""
 
-    def __init__(self, seed: int, sites: int, script: Script | None = None) -> None:
+    def __init__(self, seed: int, script: Script | None = None, *, sites: int = 0) -> None:
         self._random = Random(f"faults {seed}")
         self._script = None if script is None else frozenset(script)
         self._seed = seed
@@ -148,8 +148,8 @@ class Plan:
         share = self._random.choice((0.15, 0.4, 1.0))
         self._kinds = frozenset(k for k in KINDS if self._random.random() < share)
         # On such a day the process dies again and again at one request of the source.
-        focused = self._rate > 0.0 and self._random.random() < FOCUSED_DAYS
-        self._focus = self._random.randrange(sites) if focused else -1
+        focused = self._rate > 0.0 and self._random.random() < FOCUSED_DAYS and sites > 0
+        self._focus = self._random.randrange(sites) if focused else None
         self._menus: dict[Menu, tuple[str, ...]] = {}
         self.calm = False
         """Whether the faults are over: the end of the day is to be reached without any."""
@@ -158,7 +158,7 @@ class Plan:
         self._next = 0
         self._draw_next()
 
-    def pick(self, menu: Menu, label: str, number: int, site: int) -> str:
+    def pick(self, menu: Menu, label: str, number: int, site: int = -1) -> str:
         """Return what goes wrong with the `number`th request of an invocation, "" for nothing.
 
         `site` is the number of the place in the source that makes it.

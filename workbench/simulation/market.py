@@ -14,6 +14,8 @@ from workbench.simulation.scheduler import MINUTE, SECOND, Scheduler
 
 OPERATIONS = frozenset({"market.bars"})
 _BAR = timedelta(minutes=1)
+_BACKWARDS = "end should not be before start"
+"""What the broker answers with a 400."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,15 @@ class SimulatedMarket:
         def effect(fault: str) -> Bars:
             if fault == "read_lost":
                 raise BrokerDownError("no answer")
-            first = (start - self.scheduler.opens) // _BAR
-            last = (end - self.scheduler.opens) // _BAR
+            if start > end:
+                return Bars({}, tuple(f"{symbol}: {_BACKWARDS}" for symbol in symbols))
+            # The first bar that starts at `start` or after it, and the first one after `end`.
+            first = max(-((self.scheduler.opens - start) // _BAR), 0)
+            beyond = max((end - self.scheduler.opens) // _BAR + 1, 0)
             found: dict[str, list[Bar]] = {}
             refused: list[str] = []
             for symbol in symbols:
-                for editions in self.editions[symbol][max(first, 0) : last + 1]:
+                for editions in self.editions.get(symbol, ())[first:beyond]:
                     told = self._newest(editions)
                     if told is None:
                         continue

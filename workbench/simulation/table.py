@@ -190,6 +190,7 @@ class SimulatedStore:
         except ConflictError as error:
             raise ConditionFailedError(str(error)) from error
         self.items.nonces[state.symbol] = nonce
+        self.items.unreadable.discard(state.symbol)
         self.checks.entered(old, state, SCHEMA + self.is_newer)
         self.checks.saved(old, saved)
 
@@ -222,8 +223,9 @@ class SimulatedSymbols:
         def effect(fault: str) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
             if fault == "store_throttled":
                 raise StoreDownError("throttled")
-            accepted = {s: row for s, row in self.rows.items() if s not in self.broken}
-            return accepted, tuple(f"{s}: lot 'abc' is not a number" for s in sorted(self.broken))
+            accepted = {s: self.rows[s] for s in sorted(self.rows) if s not in self.broken}
+            broken = sorted(self.broken.intersection(self.rows))
+            return accepted, tuple(f"{s}: lot 'abc' is not a number" for s in broken)
 
         return self.scheduler.call("symbols.read", STORE_READ, effect)
 

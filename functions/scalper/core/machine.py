@@ -22,7 +22,7 @@ from scalper.core.model import (
     SymbolState,
 )
 from scalper.core.moves import (
-    MAX_EXIT_ATTEMPTS,
+    MAX_LIQUIDATION_ATTEMPTS,
     cancel,
     cancel_again,
     idle_phase,
@@ -201,7 +201,7 @@ def _consider_entry(state: SymbolState, event: BarClosed, rules: Rules) -> Step:
         return Step(state, (), Reason.COOLING_DOWN)
     if rules.max_entries is not None and state.entries >= rules.max_entries:
         return Step(state, (), Reason.ENTRY_LIMIT_REACHED)
-    if state.generation + 2 * MAX_EXIT_ATTEMPTS >= MAX_GENERATION:
+    if state.generation + MAX_LIQUIDATION_ATTEMPTS >= MAX_GENERATION:
         return Step(state, (), Reason.ORDER_LIMIT_REACHED)
     limit = round_down(event.close)
     qty = shares(rules.lot, limit)

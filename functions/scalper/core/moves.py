@@ -24,7 +24,11 @@ CANCEL_BACKOFF = timedelta(seconds=30)
 """A cancel that shows no effect is asked for again after this."""
 
 MAX_EXIT_ATTEMPTS = 5
-"""Sells for one position before the symbol is halted; the liquidation has as many again."""
+"""Sells for one position before the symbol is halted, until the liquidation."""
+
+MAX_LIQUIDATION_ATTEMPTS = 40
+"""Sells for one position in all: more than the passes between the liquidation and the close make,
+so that an account which is blocked for a while is flat in the end all the same."""
 
 
 def submit(
@@ -51,7 +55,7 @@ def sell(
         return Step(held, (), Reason.AFTER_CLOSE)
     liquidating = must_liquidate(held, at, rules)
     purpose = Purpose.LIQUIDATION if liquidating else held.exit_as
-    allowed = 2 * MAX_EXIT_ATTEMPTS if liquidating else MAX_EXIT_ATTEMPTS
+    allowed = MAX_LIQUIDATION_ATTEMPTS if liquidating else MAX_EXIT_ATTEMPTS
     if held.exit_attempts >= allowed or held.generation >= MAX_GENERATION:
         return Step(replace(held, halt=Reason.EXIT_EXHAUSTED), (), Reason.EXIT_EXHAUSTED)
     entry = held.entry_price

@@ -113,8 +113,7 @@ class Engine:
         """Return a shard's states as they stand in this session: an idle one begins it anew."""
         stored = self.store.load_all(shard, shard_count)
         return {
-            symbol: replace(one, state=begin_session(one.state, session.day))
-            for symbol, one in stored.items()
+            s: _with_state(one, begin_session(one.state, session.day)) for s, one in stored.items()
         }
 
     def rules(
@@ -192,9 +191,7 @@ class Engine:
         state = stored.state
         ids = [*state.abandoned, *([state.order.client_order_id] if state.order else [])]
         listed = [report for report in opened.values() if report.symbol == state.symbol]
-        contested = any(
-            report.client_order_id not in ids and not _succeeds(state, report) for report in listed
-        )
+        contested = any(report.client_order_id not in ids for report in listed)
         for client_order_id in ids:
             if not _is_asked_for(stored.state, client_order_id):
                 # Over by what was just taken up: the list is older than that.
@@ -297,7 +294,7 @@ class Engine:
             version = stored.version
             try:
                 if step.state == before and not step.commands and version is not None:
-                    stored = replace(stored, state=before)
+                    stored = _with_state(stored, before)
                 else:
                     stored = self.store.save(stored, step.state)
             except ConflictError:
@@ -409,6 +406,10 @@ class Engine:
         if report is None:
             return OrderReport(client_order_id=client_order_id, status=ABSENT, confirmed=True)
         return replace(report, client_order_id=client_order_id)
+
+
+def _with_state(stored: Stored, state: SymbolState) -> Stored:
+    return stored if stored.state is state else replace(stored, state=state)
 
 
 def _misses_shares(state: SymbolState, event: Event) -> bool:

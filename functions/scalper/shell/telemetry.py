@@ -4,6 +4,7 @@ A decision is one structured line with always the same keys. Symbols are keys of
 dimensions of metrics: CloudWatch bills each dimension set.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -52,11 +53,23 @@ def log_step(
     before: SymbolState, event: Event, step: Step, version: int, lag_ms: int | None
 ) -> None:
     """Write the decision's line: at INFO where something changed, else at DEBUG."""
-    order = step.state.order or before.order
     changed = step.state != before or bool(step.commands)
     # The reason of the step may be another: a correction can come with the last fill.
     alarming = step.state.halt in ALARMING and step.state.halt != before.halt
-    write = logger.error if alarming else logger.info if changed else logger.debug
+    level = logging.ERROR if alarming else logging.INFO if changed else logging.DEBUG
+    if level >= logger.log_level:
+        _write_decision(level, before, event, step, version, lag_ms)
+    if alarming:
+        count("SymbolsHalted")
+    if step.state.order is not None:
+        _log_unknown_status(before, step.state.order)
+
+
+def _write_decision(
+    level: int, before: SymbolState, event: Event, step: Step, version: int, lag_ms: int | None
+) -> None:
+    order = step.state.order or before.order
+    write = {logging.ERROR: logger.error, logging.INFO: logger.info}.get(level, logger.debug)
     write(
         "decision",
         extra={
@@ -73,10 +86,6 @@ def log_step(
             "version": version,
         },
     )
-    if alarming:
-        count("SymbolsHalted")
-    if step.state.order is not None:
-        _log_unknown_status(before, step.state.order)
 
 
 def _log_unknown_status(before: SymbolState, order: Order) -> None:

@@ -248,8 +248,8 @@ case(
     submits=order(3, LIQUIDATION, 20, None, "15:58"),
 )
 case(
-    "the liquidation stops after ten sells of one position",
-    replace(RESTING, exit_attempts=10),
+    "the liquidation stops after forty sells of one position",
+    replace(RESTING, exit_attempts=40),
     liquidation("15:58"),
     Reason.EXIT_EXHAUSTED,
     liquidating=True,
