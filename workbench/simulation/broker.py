@@ -102,7 +102,7 @@ class SimulatedBroker:
 
     def __post_init__(self) -> None:
         self._nature = Random(f"fills {self.scheduler.seed}")
-        self._lags = Random(f"lag {self.scheduler.seed}").random() < 0.2
+        self._lags = self.scheduler.plan.happens("positions_lag", 0.2, "day")
         self.checks.book = self.book
 
     # The protocol --------------------------------------------------------------------------
@@ -195,7 +195,7 @@ class SimulatedBroker:
 
     def _held(self, fault: str) -> dict[str, int]:
         plan = self.scheduler.plan
-        lags = self._lags and not (plan.calm or plan.is_faultless)
+        lags = self._lags and not plan.calm
         if fault == "positions_stale" or lags:
             lag = plan.amount(0.5, POSITION_LAG_S) if fault == "positions_stale" else POSITION_LAG_S
             then = self.scheduler.now - int(lag * SECOND)

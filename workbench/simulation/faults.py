@@ -94,6 +94,7 @@ WEATHER = (
     "store_down",
     "item_lost",
     "item_unreadable",
+    "positions_lag",
     "relay_dead",
     "clock_skewed",
     "deployed",
