@@ -49,7 +49,7 @@ OPERATIONS = frozenset(
 T = TypeVar("T")
 
 LATEST_LANDING_S = 300.0
-HIDDEN_S = 10.0
+HIDDEN_S = 45.0
 """How long an order may be there before a request shows it."""
 
 POSITION_LAG_S = 10.0
@@ -94,10 +94,15 @@ class SimulatedBroker:
     _told: dict[str, tuple[Record, OrderReport]] = field(default_factory=dict)
     """The last report of each order, for as long as the order is the same."""
     _positions: list[tuple[int, str, int]] = field(default_factory=list)
+    _delayed: set[str] = field(default_factory=set)
+    """Client ids of orders whose first send lands late."""
+    _lags: bool = field(init=False)
+    """Whether every list of positions lies behind on this day."""
     _nature: Random = field(init=False)
 
     def __post_init__(self) -> None:
         self._nature = Random(f"fills {self.scheduler.seed}")
+        self._lags = self.scheduler.plan.happens("positions_lag", 0.2, "day")
         self.checks.book = self.book
 
     # The protocol --------------------------------------------------------------------------
@@ -189,10 +194,11 @@ class SimulatedBroker:
         return self._answered(fault, None if self._is_hidden(found) else self._report(found))
 
     def _held(self, fault: str) -> dict[str, int]:
-        if fault == "positions_stale":
-            then = self.scheduler.now - int(
-                self.scheduler.plan.amount(0.5, POSITION_LAG_S) * SECOND
-            )
+        plan = self.scheduler.plan
+        lags = self._lags and not plan.calm
+        if fault == "positions_stale" or lags:
+            lag = plan.amount(0.5, POSITION_LAG_S) if fault == "positions_stale" else POSITION_LAG_S
+            then = self.scheduler.now - int(lag * SECOND)
             held = {symbol: qty for at, symbol, qty in self._positions if at <= then}
         else:
             held = {symbol: one.qty for symbol, one in self.book.positions.items()}
@@ -201,6 +207,10 @@ class SimulatedBroker:
     def _submit(self, fault: str, symbol: str, order: Order) -> OrderReport:
         scheduler, name = self.scheduler, order.client_order_id
         self.checks.sent(symbol, order)
+        if name in self._delayed and not fault and not scheduler.plan.calm:
+            # What hit one send often hits the next.
+            again = Random(f"again {scheduler.seed} {name} {order.sends}")
+            fault = again.choice(("", "submit_lost", "submit_lost", "refused_rate_limit"))
         if self.blocked:
             raise _error(refusals.suspended())
         if fault in _REFUSALS:
@@ -209,6 +219,7 @@ class SimulatedBroker:
             raise UnknownOutcomeError(f"{name}: no answer")
         if fault == "submit_late":
             self.late += 1
+            self._delayed.add(name)
             scheduler.after(
                 scheduler.plan.amount(0.5, LATEST_LANDING_S),
                 lambda: self._land_late(symbol, order),
@@ -217,6 +228,9 @@ class SimulatedBroker:
         taken = self._land(symbol, order)
         if fault == "rejected_later":
             scheduler.after(scheduler.plan.amount(0.0, 40.0), lambda: self._reject(taken.id))
+        if fault == "submit_repeated":
+            # Somewhere on the way it was sent twice, and this is the second answer.
+            raise _error(refusals.duplicate_id())
         if fault == "submit_hidden":
             wait = scheduler.plan.amount(0.5, HIDDEN_S)
             self._hidden[taken.id] = scheduler.now + int(wait * SECOND)

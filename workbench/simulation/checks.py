@@ -7,7 +7,7 @@ I4 never an order or a share that the table does not know. I5 flat at the end of
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from greenlet import getcurrent
 
@@ -26,6 +26,22 @@ STALE_AFTER = timedelta(seconds=200)
 SOLD_WITHIN = timedelta(seconds=2)
 
 
+class Entries(Protocol):
+    """Knows what may be entered, and when."""
+
+    def began(self, invocation: Invocation) -> None:
+        """Take note of what already forbids entries as an invocation begins."""
+        ...
+
+    def fault(self, old: Stored | None, order: Order, invocation: Invocation, reads: int) -> str:
+        """Return what is wrong with a new buy, "" where nothing is."""
+        ...
+
+    def is_stale(self, order: Order) -> bool:
+        """Return whether a buy is sent long after it was decided."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Checks:
     """Watches one day; raises Violation."""
@@ -37,6 +53,8 @@ class Checks:
     """Shares that are not this system's, by symbol."""
     sold_by_hand: set[str] = field(default_factory=set)
     """Symbols whose shares the owner sold over our head: their profit is the owner's too."""
+    entries: Entries | None = None
+    """None outside of a day."""
     _written: dict[str, tuple[int, Money | None]] = field(default_factory=dict)
     """Quantity and limit of each order that was ever an intent in the table."""
     _items: dict[str, Stored] = field(default_factory=dict)
@@ -50,6 +68,21 @@ class Checks:
     """The broker's id of each order of this system, by symbol and number."""
 
     # After a step --------------------------------------------------------------------------
+
+    def began(self, invocation: Invocation) -> None:
+        """Take note of how things stand as an invocation begins."""
+        if self.entries is not None:
+            self.entries.began(invocation)
+
+    def entered(self, old: Stored | None, state: SymbolState, reads: int) -> None:
+        """Check a write that may make a buy, by a version that knows the schema `reads`."""
+        order = state.order
+        if self.entries is None or order is None or not order.is_buy:
+            return
+        if order.client_order_id in self._written:
+            return
+        if wrong := self.entries.fault(old, order, _invocation(), reads):
+            self.fail(f"{order.client_order_id}: {wrong}")
 
     def saved(self, old: Stored | None, new: Stored) -> None:
         """Check a write: versions rise, known fills rise and stay below the truth."""
@@ -82,6 +115,8 @@ class Checks:
             self.fail(f"{order.client_order_id}: sent {order.qty} at {order.limit}, wrote {body}")
         if _by_memory():
             self._unlisted.add(order.client_order_id)
+        if order.is_buy and self.entries is not None and self.entries.is_stale(order):
+            self.fail(f"{order.client_order_id}: sent long after it was decided")
 
     def in_doubt(self, state: SymbolState) -> None:
         """Take note of a write whose writer was told that it failed: it sends nothing."""

@@ -192,6 +192,7 @@ class Cloud:
                 invocation.is_dead = True
 
         self.scheduler.after(TIMEOUT_S[function], run_out)
+        store.checks.began(invocation)
         self.scheduler.start(invocation, work)
 
     def tell(self, update: Update) -> None:

@@ -21,6 +21,7 @@ from workbench.simulation import broker, cloud, market, table
 from workbench.simulation.broker import SimulatedBroker
 from workbench.simulation.checks import Checks
 from workbench.simulation.cloud import Cloud, SimulatedTiming
+from workbench.simulation.entries import Entries
 from workbench.simulation.faults import Fault, Plan, Script
 from workbench.simulation.market import Often, market_of
 from workbench.simulation.points import CrashPoints
@@ -107,8 +108,10 @@ class Day:
             starts += int(plan.amount(5, 75) * SECOND)
         scheduler.at(starts, tick)
         if plan.happens("tick_twice", 0.05, minute):
-            # Mostly the two run at once.
-            scheduler.at(starts + int(plan.amount(0, 1) ** 4 * 20 * SECOND), tick)
+            # Half of them at once with the other, half when that may be over.
+            later = plan.amount(0, 1)
+            later *= 2 if later < 0.5 else 45
+            scheduler.at(starts + int(later * SECOND), tick)
         if plan.happens("tick_redelivered", 0.02, minute):
             scheduler.at(due + int(plan.amount(130, 400) * SECOND), tick)
 
@@ -129,6 +132,8 @@ class Day:
         plan = self.scheduler.plan
         symbol = self.nature.choice(sorted(self.symbols.rows) or [NAMES[0]])
         later = self.nature.randint(1, 8) * 60
+        # Just before the liquidation: it has to do without the table then.
+        last = self.session.open + (minute + 1) * timedelta(minutes=1) == self.session.liquidate_at
         if plan.happens("row_paused", 0.02, minute):
             self._edit(symbol, later, enabled=False)
         if plan.happens("row_removed", 0.02, minute) and symbol in self.symbols.rows:
@@ -164,12 +169,12 @@ class Day:
         if plan.happens("broker_down", 0.01, minute):
             self.broker.is_down = True
             self.scheduler.after(later, self._bring_broker_up)
-        if plan.happens("store_down", 0.01, minute):
+        if plan.happens("store_down", 0.1 if last else 0.01, minute):
             self.items.is_down = True
             self.scheduler.after(later, self._bring_store_up)
         if plan.happens("item_lost", 0.04, minute):
             self._lose_item(symbol)
-        if plan.happens("item_unreadable", 0.02, minute):
+        if plan.happens("item_unreadable", 0.2 if last else 0.02, minute):
             self.items.unreadable.add(symbol)
             self.scheduler.after(later, lambda: self.items.unreadable.discard(symbol))
 
@@ -265,6 +270,7 @@ def day_of(seed: int, points: CrashPoints, script: Script | None, *, traced: boo
         for name in names
     }
     symbols = SimulatedSymbols(scheduler, rows)
+    checks.entries = Entries(scheduler, session, symbols, items, prices, checks)
     settings = Settings(
         symbols_table="symbols",
         state_table="state",

@@ -54,6 +54,9 @@ class Invocation:
     is_over: bool = False
     unsent: set[str] = field(default_factory=set)
     """Orders whose intents it wrote and that it has not sent yet."""
+    began: int = 0
+    forbidden: dict[str, str] = field(default_factory=dict)
+    """Symbols that nothing may be entered in, as things stood when it began, and why."""
     store_failed: bool = False
     """Whether the store refused it something: then its liquidation goes by memory."""
 
@@ -110,6 +113,7 @@ class Scheduler:
         """Run an invocation up to its first request; the rest follows when that is answered."""
         task = Task(work, parent=getcurrent())
         task.invocation = invocation
+        invocation.began = self.now
         task.switch()
 
     def call(self, operation: str, menu: Menu, effect: Callable[[str], T]) -> T:

@@ -191,6 +191,7 @@ class SimulatedStore:
             raise ConditionFailedError(str(error)) from error
         self.items.nonces[state.symbol] = nonce
         self.items.unreadable.discard(state.symbol)
+        self.checks.entered(old, state, SCHEMA + self.is_newer)
         self.checks.saved(old, saved)
 
     def _fail(self, fault: str) -> None:

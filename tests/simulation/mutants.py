@@ -1,0 +1,661 @@
+"""Mistakes that somebody could make, as changes of the code that ships; each has to be found.
+
+Every old text stands in its file exactly once: a change of the code that leaves a mutant behind
+fails the tests.
+"""
+
+from typing import NamedTuple
+
+
+class Edit(NamedTuple):
+    """A change of one file under functions/scalper."""
+
+    file: str
+    old: str
+    new: str
+
+
+class Mutant(NamedTuple):
+    """A mistake."""
+
+    name: str
+    what: str
+    edits: tuple[Edit, ...]
+    why: str = ""
+    """Why no simulated day shows it; "" where one does."""
+
+
+MACHINE = "core/machine.py"
+MOVES = "core/moves.py"
+ORDER = "core/order.py"
+RECOVERY = "core/recovery.py"
+ENGINE = "shell/engine.py"
+STORE = "shell/store.py"
+ENTRIES = "shell/passes/entries.py"
+TICKS = "shell/passes/ticks.py"
+CLOSE = "shell/passes/close.py"
+
+MUTANTS = (
+    # The order path: one effect, whatever crashes.
+    Mutant(
+        "submit-before-intent",
+        "An order is sent before its intent is stored.",
+        (
+            Edit(
+                ENGINE,
+                "                    stored = self.store.save(stored, step.state)\n",
+                "                    for command in step.commands:\n"
+                "                        if isinstance(command, SubmitOrder):\n"
+                "                            self._submit(step.state, command.order, event.at)\n"
+                "                    stored = self.store.save(stored, step.state)\n"
+                "                    others = [\n"
+                "                        c for c in step.commands if isinstance(c, CancelOrder)\n"
+                "                    ]\n"
+                "                    step = replace(step, commands=tuple(others))\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "time-out-taken-as-reject",
+        "A submit without an answer counts as refused.",
+        (
+            Edit(
+                ENGINE,
+                "            return []\n"
+                "        return [OrderSeen(symbol=symbol, at=at, report=report)]",
+                "            report = OrderReport("
+                "client_order_id=order.client_order_id, status=REFUSED)\n"
+                "        return [OrderSeen(symbol=symbol, at=at, report=report)]",
+            ),
+        ),
+    ),
+    Mutant(
+        "new-id-on-retry",
+        "An order that the broker does not show is sent again under a new id.",
+        (
+            Edit(
+                MACHINE,
+                "return Step(replace(seen, order=again), (SubmitOrder(again),), Reason.RESENT)",
+                "return submit(\n"
+                "            replace(seen, order=None, settled=(*seen.settled, 0)),\n"
+                "            rules,\n"
+                "            again.purpose,\n"
+                "            again.qty,\n"
+                "            again.limit,\n"
+                "            event.at,\n"
+                "            Reason.RESENT,\n"
+                "        )",
+            ),
+        ),
+    ),
+    Mutant(
+        "abandon-on-first-404",
+        "The first 404 is taken for a no, and the order is forgotten.",
+        (
+            Edit(
+                MACHINE,
+                "    if wanted:\n",
+                "    if wanted and order.absences < 1:\n",
+            ),
+            Edit(
+                MACHINE,
+                "    if age >= ABANDON_AFTER and order.absences >= ABSENCES_TO_ABANDON"
+                " and not event.contested:",
+                "    if order.absences >= 1:",
+            ),
+            Edit(
+                MACHINE,
+                "replace(retire(seen, order), phase=phase), (), Reason.ABANDONED)",
+                "replace(retire(seen, order), phase=phase, abandoned=()), (), Reason.ABANDONED)",
+            ),
+        ),
+    ),
+    Mutant(
+        "write-failed-sent-anyway",
+        "A write that failed is taken for done, and its order is sent.",
+        (
+            Edit(
+                ENGINE,
+                "                # What the broker said is older than this state:"
+                " it confirms nothing about it.\n"
+                "                event = _unconfirmed(event)\n",
+                "                event = _unconfirmed(event)\n"
+                "            except StoreError:\n"
+                "                return replace(stored, state=step.state), step\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "not-unique-taken-as-refusal",
+        '"must be unique" counts as a refusal, though it means that the order exists.',
+        (
+            Edit(
+                ENGINE,
+                "                return self._ask(state, order.client_order_id, at)\n"
+                '            count("OrdersRefused")',
+                "                report = OrderReport(\n"
+                "                    client_order_id=order.client_order_id,\n"
+                '                    status="rejected",\n'
+                "                    confirmed=True,\n"
+                "                )\n"
+                "                return [OrderSeen(symbol=symbol, at=at, report=report)]\n"
+                '            count("OrdersRefused")',
+            ),
+        ),
+    ),
+    Mutant(
+        "refusal-of-repeat-believed",
+        "An order sent again and refused is over and forgotten, though an earlier send may land.",
+        (
+            Edit(
+                MOVES,
+                " or (order.status == REFUSED and order.sends > 1)",
+                " and order.status != REFUSED",
+            ),
+            Edit(
+                MACHINE,
+                "    if event.report.status == REFUSED and order.sends > 1:",
+                "    if event.report.status == REFUSED and order.sends > 99:",
+            ),
+        ),
+    ),
+    Mutant(
+        "abandoned-not-watched",
+        "An order given up is forgotten.",
+        (
+            Edit(
+                MOVES,
+                "    return watch(retired, order.client_order_id) if unseen else retired",
+                "    return watch(retired, order.client_order_id) if not retired else retired",
+            ),
+        ),
+    ),
+    Mutant(
+        "entry-beside-doubt",
+        "A symbol enters while an order given up may still land.",
+        (
+            Edit(MACHINE, "    if state.abandoned:\n", "    if not rules.lot:\n"),
+            Edit(ENTRIES, " and state.halt is None and not state.abandoned", " and not state.halt"),
+        ),
+    ),
+    Mutant(
+        "buy-sent-again-for-ever",
+        "A buy that the broker does not know is sent again however old its signal is.",
+        (
+            Edit(
+                MACHINE,
+                "RESEND_WITHIN = timedelta(seconds=60)",
+                "RESEND_WITHIN = timedelta(hours=8)",
+            ),
+        ),
+    ),
+    # Joining what the broker says.
+    Mutant(
+        "fills-added-up",
+        "Filled quantities are added up, though each report gives the sum.",
+        (
+            Edit(
+                ORDER,
+                "max((order.filled_qty, order.filled_value), fills(order, report))",
+                "(\n"
+                "        order.filled_qty + report.filled_qty,\n"
+                "        order.filled_value + report.filled_value,\n"
+                "    )",
+            ),
+        ),
+    ),
+    Mutant(
+        "latest-report-wins",
+        "Fills are those of the report that comes last, not the most that any told.",
+        (
+            Edit(
+                ORDER,
+                "max((order.filled_qty, order.filled_value), fills(order, report))",
+                "fills(order, report)",
+            ),
+        ),
+    ),
+    Mutant(
+        "cancel-answer-final",
+        "The answer to a cancel is taken for its effect; the order is not asked for.",
+        (
+            Edit(
+                ENGINE,
+                "                    _log_unknown(state.symbol, client_order_id, error)\n"
+                "                return self._ask(state, client_order_id, at)",
+                "                    _log_unknown(state.symbol, client_order_id, error)\n"
+                "                    return self._ask(state, client_order_id, at)\n"
+                "                order = state.order\n"
+                "                if order is None or order.client_order_id != client_order_id:\n"
+                "                    return self._ask(state, client_order_id, at)\n"
+                "                report = OrderReport(\n"
+                "                    client_order_id=client_order_id,\n"
+                '                    status="canceled",\n'
+                "                    filled_qty=order.filled_qty,\n"
+                "                    filled_value=order.filled_value,\n"
+                "                    confirmed=True,\n"
+                "                )\n"
+                "                return [OrderSeen(symbol=state.symbol, at=at, report=report)]",
+            ),
+        ),
+    ),
+    Mutant(
+        "partial-fill-taken-as-done",
+        "An order is over with its first fill.",
+        (
+            Edit(
+                ORDER,
+                "        return self.filled_qty >= self.qty or (\n",
+                "        return self.filled_qty > 0 or (\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "cancel-asked-taken-as-done",
+        "A buy that filled in part is over once its cancel is asked for, and what filled is sold.",
+        (
+            Edit(
+                ORDER,
+                "        return self.filled_qty >= self.qty or (\n",
+                "        asked = self.cancel_at is not None and self.is_buy\n"
+                "        asked = asked and self.filled_qty > 0\n"
+                "        return asked or self.filled_qty >= self.qty or (\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "pending-cancel-taken-as-over",
+        "pending_cancel counts as an end.",
+        (
+            Edit(
+                ORDER,
+                'TERMINAL_STATUSES = frozenset({"filled", "canceled",',
+                'TERMINAL_STATUSES = frozenset({"filled", "canceled", "pending_cancel",',
+            ),
+        ),
+    ),
+    Mutant(
+        "event-believed-without-request",
+        "An event that calls an order over is believed without asking for the order.",
+        (
+            Edit(
+                ORDER,
+                "            self.progress is Progress.TERMINAL and self.confirmed\n",
+                "            self.progress is Progress.TERMINAL\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "late-news-ignored",
+        "What is said of an order that is over changes nothing.",
+        (
+            Edit(
+                MACHINE,
+                "        return on_other_order(state, event, rules)",
+                "        return Step(state, (), Reason.UNKNOWN_ORDER)",
+            ),
+        ),
+    ),
+    Mutant(
+        "settled-quantity-forgotten",
+        "What an order filled is not remembered once it is over.",
+        (
+            Edit(
+                MOVES,
+                "settled=(*state.settled, order.filled_qty))\n    unseen",
+                "settled=(*state.settled, 0))\n    unseen",
+            ),
+        ),
+    ),
+    Mutant(
+        "exit-of-the-ordered-quantity",
+        "The exit is of what was ordered, not of what filled.",
+        (
+            Edit(
+                MACHINE,
+                "            qty=order.filled_qty,\n            cost=order.filled_value,",
+                "            qty=order.qty,\n            cost=order.filled_value,",
+            ),
+        ),
+    ),
+    Mutant(
+        "replaced-order-taken-as-over",
+        "An order that the broker replaced is over; the one in its place is not followed.",
+        (
+            Edit(
+                MACHINE,
+                "            joined = follow(joined, event.report.replaced_by)\n",
+                "            joined = replace(joined, confirmed=True)\n",
+            ),
+        ),
+    ),
+    # Two writers.
+    Mutant(
+        "last-writer-wins",
+        "On a conflict the own step is written over the other's.",
+        (
+            Edit(
+                ENGINE,
+                "                stored = present\n",
+                "                return self.store.save(present, step.state), step\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "conflict-retried-stale",
+        "After a conflict the step is decided again on the state that was read before.",
+        (
+            Edit(
+                ENGINE,
+                "                stored = present\n",
+                "                stored = replace(stored, version=present.version)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "no-nonce",
+        "A write that fails by its own success is not recognised: the nonce is not looked at.",
+        (Edit(STORE, "        return nonce_there() == nonce\n", "        return False\n"),),
+    ),
+    Mutant(
+        "nonce-not-compared",
+        "Any item that is there is taken for the own write.",
+        (
+            Edit(
+                STORE,
+                "        return nonce_there() == nonce\n",
+                "        return nonce_there() is not None\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "unknown-fields-dropped",
+        "Fields that a newer version wrote are lost.",
+        (
+            Edit(
+                ENGINE,
+                "                    stored = self.store.save(stored, step.state)\n",
+                "                    bare = replace(stored, unknown={})\n"
+                "                    stored = self.store.save(bare, step.state)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "newer-schema-entered",
+        "A symbol whose state a newer version wrote is entered all the same.",
+        (
+            Edit(
+                ENGINE,
+                "        if stored.schema > SCHEMA:\n",
+                "        if stored.schema > SCHEMA + 1:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "minute-decided-twice",
+        "A tick delivered twice decides twice: its claim of the minute is not asked for.",
+        (
+            Edit(
+                TICKS,
+                "    return _Start(now, block, mine, states, claimed)",
+                "    return _Start(now, block, mine, states, True)",
+            ),
+        ),
+    ),
+    # Entries.
+    Mutant(
+        "lot-rounded-up",
+        "Shares are rounded up to the lot.",
+        (Edit("core/pricing.py", "    return lot // limit\n", "    return -(-lot // limit)\n"),),
+    ),
+    Mutant(
+        "stale-buy-never-canceled",
+        "A buy that does not fill works on.",
+        (
+            Edit(
+                MACHINE,
+                "BUY_TIMEOUT = timedelta(seconds=120)",
+                "BUY_TIMEOUT = timedelta(hours=8)",
+            ),
+        ),
+    ),
+    Mutant(
+        "cool-down-ignored",
+        "A symbol whose buy was refused enters again at once.",
+        (
+            Edit(
+                MACHINE,
+                "    if state.cool_until is not None and event.at < state.cool_until:",
+                "    if state.cool_until is not None and event.at < rules.session.open:",
+            ),
+        ),
+    ),
+    Mutant(
+        "halt-of-the-symbol-ignored",
+        "A halted symbol enters.",
+        (
+            Edit(MACHINE, "    if state.halt is not None:\n", "    if not rules.lot:\n"),
+            Edit(
+                ENTRIES,
+                " and state.halt is None and not state.abandoned",
+                " and not state.abandoned",
+            ),
+        ),
+    ),
+    Mutant(
+        "halt-of-the-account-ignored",
+        "The account is entered although somebody halted it.",
+        (Edit(TICKS, "    if halt:\n", "    if halt and blocked:\n"),),
+    ),
+    Mutant(
+        "pause-ignored",
+        "A paused symbol enters.",
+        (
+            Edit(
+                ENGINE,
+                "(None if row.enabled else Reason.PAUSED)",
+                "(Reason.PAUSED if row.lot == 0 else None)",
+            ),
+        ),
+    ),
+    Mutant(
+        "other-hands-ignored",
+        "A symbol is entered beside somebody else's order or shares.",
+        (
+            Edit(ENTRIES, "        if state.symbol in self.ordered:\n", "        if False:\n"),
+            Edit(ENTRIES, "        if state.symbol in self.positions:\n", "        if False:\n"),
+        ),
+    ),
+    Mutant(
+        "late-tick-enters",
+        "A tick that starts late in its minute, or after it, enters.",
+        (
+            Edit(
+                TICKS,
+                "Reason.LATE_TICK if now - at > LATE_AFTER else None",
+                "Reason.LATE_TICK if now - at > LATE_AFTER * 9 else None",
+            ),
+        ),
+    ),
+    Mutant(
+        "old-bar-enters",
+        "A minute without a bar is decided on an older one.",
+        (
+            Edit(
+                TICKS,
+                "    return bars[-1] if bars and bars[-1].start == at - MINUTE else None",
+                "    return bars[-1] if bars else None",
+            ),
+        ),
+    ),
+    Mutant(
+        "entry-after-cut-off",
+        "Entries go on until the close.",
+        (
+            Edit(
+                MACHINE,
+                "    if event.at >= rules.session.liquidate_at and state.phase",
+                "    if event.at >= rules.session.close and state.phase",
+            ),
+            Edit(
+                TICKS,
+                "    if start.claimed and at < session.liquidate_at:",
+                "    if start.claimed and at < session.close:",
+            ),
+        ),
+    ),
+    # Exits.
+    Mutant(
+        "refused-exit-taken-as-sold",
+        "A refused sell ends the position.",
+        (
+            Edit(
+                MACHINE,
+                "        return Step(replace(left, phase=Phase.TO_SELL), (), Reason.EXIT_REFUSED)",
+                "        idle = idle_phase(left, event.at, rules)\n"
+                "        gone = replace(left, phase=idle, qty=0, cost=0)\n"
+                "        return Step(gone, (), Reason.EXIT_REFUSED)",
+            ),
+        ),
+    ),
+    Mutant(
+        "refused-exit-gives-up",
+        "A sell that was refused is not tried again.",
+        (
+            Edit(
+                MOVES,
+                "    allowed = MAX_LIQUIDATION_ATTEMPTS if liquidating else MAX_EXIT_ATTEMPTS\n",
+                "    allowed = 2 if liquidating else 1\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "sold-by-hand-overlooked",
+        "A sell that somebody canceled is sent again without a look at the shares held.",
+        (
+            Edit(
+                MACHINE,
+                "    if order.cancel_at is None:\n        # Nobody",
+                "    if order.cancel_at is None and order.qty == 0:\n        # Nobody",
+            ),
+        ),
+        why="The broker refuses to sell what is not held, and a refused sell is retried after a "
+        "look at the shares.",
+    ),
+    Mutant(
+        "position-not-looked-at",
+        "Resting shares are sold without a look at what the broker holds.",
+        (
+            Edit(
+                MACHINE,
+                "    if position is not None and position < state.qty and settled:",
+                "    if position is not None and position < 0 and settled:",
+            ),
+        ),
+    ),
+    Mutant(
+        "stale-position-believed",
+        "A position is believed at once, though it lags behind the orders.",
+        (
+            Edit(
+                MACHINE,
+                "POSITION_LAG = timedelta(seconds=15)",
+                "POSITION_LAG = timedelta(seconds=0)",
+            ),
+        ),
+    ),
+    Mutant(
+        "own-sale-taken-for-anothers",
+        "Shares that are missing are never looked for among the own orders.",
+        (
+            Edit(
+                ENGINE,
+                "            if not looked and _misses_shares(stored.state, event):",
+                "            if looked and _misses_shares(stored.state, event):",
+            ),
+        ),
+    ),
+    Mutant(
+        "profit-of-a-part-at-the-cost-of-all",
+        "A sale in parts is set against the cost of all shares.",
+        (
+            Edit(
+                MACHINE,
+                "        pnl=state.pnl + value - cost,\n",
+                "        pnl=state.pnl + value - (state.cost if sold else 0),\n",
+            ),
+        ),
+    ),
+    # The end of the day, and a lost table.
+    Mutant(
+        "liquidation-without-cancel",
+        "At 15:55 the shares are sold while the target still works.",
+        (
+            Edit(
+                MACHINE,
+                "        case Phase.SELL_SUBMITTED:\n"
+                "            return _cancel_to_liquidate(state, event.at, rules)",
+                "        case Phase.SELL_SUBMITTED:\n"
+                "            held = retire(state, working(state))\n"
+                "            return sell(held, event.at, rules, None, Reason.LIQUIDATING)",
+            ),
+        ),
+    ),
+    Mutant(
+        "liquidation-done-without-selling",
+        "The liquidation takes resting shares for sold.",
+        (
+            Edit(
+                MACHINE,
+                "            return _retry_exit(state, event, rules, Reason.LIQUIDATING)",
+                "            done = replace(state, phase=Phase.DONE, qty=0, cost=0)\n"
+                "            return Step(done, (), Reason.LIQUIDATED)",
+            ),
+        ),
+    ),
+    Mutant(
+        "liquidation-skips-lost-items",
+        "The liquidation looks after the symbols of the table alone.",
+        (
+            Edit(
+                CLOSE,
+                "    states |= engine.recover(set(own) - set(states), session, at, own)\n",
+                "",
+            ),
+        ),
+        why="Each tick rebuilds a lost item as well, the last ones after the liquidation began.",
+    ),
+    Mutant(
+        "recovery-ignores-live-orders",
+        "A state is rebuilt without the order that works.",
+        (
+            Edit(
+                RECOVERY,
+                "            state = _take_up(state, name, report, at)",
+                "            state = replace(state, settled=(*state.settled, 0))",
+            ),
+        ),
+    ),
+    Mutant(
+        "recovery-without-sells",
+        "A state is rebuilt from the buys alone.",
+        (
+            Edit(
+                RECOVERY,
+                "    sold = min(report.filled_qty, state.qty)",
+                "    sold = min(report.filled_qty, 0)",
+            ),
+        ),
+    ),
+    Mutant(
+        "recovery-begins-anew",
+        "A lost state is begun anew, without a look at the broker's orders.",
+        (
+            Edit(
+                ENGINE,
+                "            reports = own.get(symbol, [])\n",
+                "            reports: list[OrderReport] = []\n",
+            ),
+        ),
+    ),
+)

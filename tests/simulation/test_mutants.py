@@ -1,0 +1,56 @@
+"""Each planted mistake is found by a simulated day, and what ships without one passes them all."""
+
+from collections import Counter
+
+import pytest
+
+from tests.simulation.mutants import MUTANTS, Edit, Mutant
+from tests.simulation.planting import (
+    SHIPPED,
+    BrokenMutantError,
+    StaleMutantError,
+    hunt,
+    planted,
+)
+
+SOUND_SEEDS = 120
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+def test_mistake_is_found(mutant: Mutant) -> None:
+    if mutant.why:
+        assert hunt(mutant, seeds=1).killed_by_seed is None
+        return
+    found = hunt(mutant)
+    assert found.killed_by_seed is not None, f"{mutant.name} survives {found.seeds_run} days"
+    # An exception that nobody meant says nothing about the rules.
+    assert " raised " not in found.violation
+
+
+def test_what_ships_passes_the_same_days() -> None:
+    found = hunt(None, seeds=SOUND_SEEDS)
+    assert (found.killed_by_seed, found.violation) == (None, "")
+    assert found.seeds_run == SOUND_SEEDS
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+def test_mistake_fits_the_code(mutant: Mutant) -> None:
+    for edit in mutant.edits:
+        text = (SHIPPED / "scalper" / edit.file).read_text(encoding="utf-8")
+        assert planted(text, [edit]) != text
+
+
+def test_mutants_have_names_of_their_own() -> None:
+    assert Counter(mutant.name for mutant in MUTANTS).most_common(1)[0][1] == 1
+
+
+@pytest.mark.parametrize("old", ["no such line", "import"])
+def test_old_text_that_is_not_there_once_is_refused(old: str) -> None:
+    with pytest.raises(StaleMutantError):
+        planted("import a\nimport b\n", [Edit("core/order.py", old, "")])
+
+
+def test_mutant_that_does_not_run_is_no_find() -> None:
+    broken = Mutant("broken", "", (Edit("core/order.py", "PREFIX = ", "PREFIX == "),))
+    with pytest.raises(BrokenMutantError):
+        hunt(broken, seeds=1)
