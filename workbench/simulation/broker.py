@@ -102,7 +102,7 @@ class SimulatedBroker:
 
     def __post_init__(self) -> None:
         self._nature = Random(f"fills {self.scheduler.seed}")
-        self._lags = self.scheduler.plan.happens("positions_lag", 0.2, "day")
+        self._lags = self.scheduler.plan.happens("positions_lag", 0.8, "day")
         self.checks.book = self.book
 
     # The protocol --------------------------------------------------------------------------
@@ -227,7 +227,9 @@ class SimulatedBroker:
             raise UnknownOutcomeError(f"{name}: no answer")
         taken = self._land(symbol, order)
         if fault == "rejected_later":
-            scheduler.after(scheduler.plan.amount(0.0, 40.0), lambda: self._reject(taken.id))
+            # Mostly soon: the shares that it was to sell may not show as a position yet.
+            wait = scheduler.plan.amount(0.0, 1.0) ** 3 * 40
+            scheduler.after(wait, lambda: self._reject(taken.id))
         if fault == "submit_repeated":
             # Somewhere on the way it was sent twice, and this is the second answer.
             raise _error(refusals.duplicate_id())
