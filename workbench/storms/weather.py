@@ -78,10 +78,10 @@ OUTAGE = (MINUTE, 3 * MINUTE)
 KILLS: Mapping[str, tuple[float, int]] = MappingProxyType(
     {
         "tick": (0.06, 12),
-        "trade_update": (0.05, 7),
+        "trade_update": (0.08, 6),
         "checkup": (0.08, 8),
-        "liquidate": (0.30, 12),
-        "relay": (0.35, 40),
+        "liquidate": (0.60, 12),
+        "relay": (0.50, 30),
     }
 )
 """Of each function: the odds that an invocation is killed, and at which request at the latest."""
