@@ -212,7 +212,7 @@ def storms(
     figures = season.figures(ended, time.monotonic() - began)
     if out is not None:
         origin = {
-            "command": f"scalper storms --days {days} --first {first}",
+            "command": f"scalper storms --days {days} --first {first} --jobs {jobs}",
             "commit": commit,
             "date": measured.today(),
             "machine": measured.machine(),
