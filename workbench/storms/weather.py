@@ -48,7 +48,7 @@ RATES: Mapping[str, float] = MappingProxyType(
         "fill_in_parts": 0.25,
         "cancel_loses_to_fill": 0.12,
         "cancel_after_a_part": 0.12,
-        "cancel_stuck": 0.05,
+        "cancel_stuck": 0.015,
         "cancel_late": 0.12,
         "positions_stale": 0.30,
         # Per trade update.
