@@ -15,7 +15,8 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
             delivery = webhook.receive(event, current_webhook_keys)
             if delivery is None:
                 return webhook.answer(200, {"status": "ignored"})
-            return webhook.answer(200, passes.trade_update(current_engine(), delivery))
+            taken = passes.trade_update(current_engine(), delivery)
+            return webhook.answer(503 if taken["status"] == "failed" else 200, taken)
         except WebhookRefusedError as error:
             return webhook.refuse(error)
         except ScalperError as error:

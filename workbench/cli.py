@@ -178,6 +178,53 @@ def run_aws(
 
 
 @app.command()
+def simulate(
+    seeds: Annotated[int, typer.Option(min=1, help="How many days.")] = 200,
+    first: Annotated[int, typer.Option(min=0, help="Seed of the first day.")] = 1,
+    until_failure: Annotated[
+        bool, typer.Option("--until-failure", help="Stop at the first violation.")
+    ] = False,
+    faults: Annotated[
+        str, typer.Option(help="Inject these faults alone, as a failure prints them, or none.")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Also write the figures to this file, as docs take them.")
+    ] = None,
+) -> None:
+    """Simulate seeded days around the real handlers, and check every step.
+
+    One thread and a virtual clock: a scheduler decides at each request of a handler who goes on,
+    what fails, and whether the process dies there. Overlapping ticks, webhooks, checkups and
+    liquidations trade several symbols; two minutes after the time of the liquidation the faults
+    end, and the day has to end flat and reconciled, its profit the broker's to the cent.
+
+    Prints JSON: first, seeds, steps (requests), steps_per_s, crashes, crash_points_hit and
+    crash_points_total (before and after each request in the source), faults by kind, violations.
+    Exit code 1 on a violation: its seed replays exactly, and the faults that suffice for it are
+    printed with the trace they lead to.
+    """
+    from workbench.simulation import campaign, shrink
+
+    try:
+        script = shrink.parse_script(faults) if faults else None
+    except ValueError as error:
+        _fail(f"--faults: {error}")
+    commit = measured.commit()
+    try:
+        tally = campaign.simulate(seeds, first, script=script, until_failure=until_failure)
+    except KeyboardInterrupt:
+        _fail("interrupted", INTERRUPTED)
+    figures = tally.document()
+    if out is not None:
+        _write_measured(out, f"scalper simulate --seeds {seeds} --first {first}", commit, figures)
+    print(json.dumps(figures, indent=2))
+    for failure in tally.failures:
+        print(failure.text(), file=sys.stderr)
+    if tally.failures:
+        raise typer.Exit(VIOLATED)
+
+
+@app.command()
 def storms(
     days: Annotated[int, typer.Option(min=1, help="How many days.")] = 3,
     first: Annotated[int, typer.Option(min=0, help="Seed of the first day.")] = 1,
@@ -211,19 +258,8 @@ def storms(
     ended = season.play_days(first, days, jobs=jobs, logs=logs, tell=_tell_of_storm)
     figures = season.figures(ended, time.monotonic() - began)
     if out is not None:
-        origin = {
-            "command": f"scalper storms --days {days} --first {first} --jobs {jobs}",
-            "commit": commit,
-            "date": measured.today(),
-            "machine": measured.machine(),
-            "python": measured.python(),
-        }
-        text = json.dumps({**origin, "figures": figures}, indent=2) + "\n"
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(text, encoding="utf-8")
-        except OSError as error:
-            _fail(f"--out {out}: {error.strerror}")
+        command = f"scalper storms --days {days} --first {first} --jobs {jobs}"
+        _write_measured(out, command, commit, figures)
     print(json.dumps(figures, indent=2))
     if figures["violations"]:
         raise typer.Exit(VIOLATED)
@@ -238,6 +274,13 @@ def _tell_of_storm(ended: Any) -> None:
 def main() -> None:
     """Run the command line."""
     app()
+
+
+def _write_measured(out: Path, command: str, commit: str, figures: dict[str, Any]) -> None:
+    try:
+        measured.write(out, command, commit, figures=figures)
+    except OSError as error:
+        _fail(f"--out {out}: {error.strerror}")
 
 
 def _play(console: Console, stack: ExitStack, market: Market, **options: Any) -> local.Outcome:

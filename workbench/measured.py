@@ -1,10 +1,13 @@
 """Where a figure comes from: every file that docs are made of says so in the same words."""
 
+import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,3 +45,19 @@ def machine() -> str:
 def python() -> str:
     """Return the Python that runs."""
     return f"Python {platform.python_version()}"
+
+
+def write(out: Path, command: str, commit: str, **measured: Mapping[str, Any] | list[Any]) -> None:
+    """Write what a command measured, with where it comes from; raises OSError.
+
+    `commit` is taken by the caller before it begins: what was measured is that one.
+    """
+    origin = {
+        "command": command,
+        "commit": commit,
+        "date": today(),
+        "machine": machine(),
+        "python": python(),
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({**origin, **measured}, indent=2) + "\n", encoding="utf-8")

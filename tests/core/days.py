@@ -6,8 +6,8 @@ from decimal import Decimal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from scalper.core.machine import MAX_EXIT_ATTEMPTS
 from scalper.core.model import Phase
+from scalper.core.moves import MAX_LIQUIDATION_ATTEMPTS
 from scalper.core.pricing import money
 from scalper.core.session import MINUTE
 from tests.core.venue import POSITION_LAG, Fate, World
@@ -110,7 +110,7 @@ class Day(RuleBasedStateMachine):
     def teardown(self) -> None:
         """I5: from here on everything works, and the day ends flat by the state and in truth."""
         world = self.world
-        exhausted = world.state.exit_attempts >= 2 * MAX_EXIT_ATTEMPTS
+        exhausted = world.state.exit_attempts >= MAX_LIQUIDATION_ATTEMPTS
         world.finish()
         world.assert_sound()
         if not exhausted:

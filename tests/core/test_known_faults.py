@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalper.core.machine import MAX_EXIT_ATTEMPTS, step
+from scalper.core.machine import step
 from scalper.core.model import (
     CancelOrder,
     CheckupDue,
@@ -22,6 +22,7 @@ from scalper.core.model import (
     SubmitOrder,
     SymbolState,
 )
+from scalper.core.moves import MAX_EXIT_ATTEMPTS, MAX_LIQUIDATION_ATTEMPTS
 from scalper.core.order import ABSENT, REFUSED, ClientOrderId, Purpose
 from scalper.core.pricing import CENT, DOLLAR, money
 from scalper.core.recovery import rebuild
@@ -84,6 +85,7 @@ def test_fault_2_a_buy_that_fills_late_is_sold_at_market_on_half_days_too(by, bu
     assert (result.state.order.purpose, result.state.order.limit) == (LIQUIDATION, None)
 
 
+@pytest.mark.fault("46")
 def test_fault_2_a_half_day_enters_nothing_from_12_55_on() -> None:
     late = step(state(), bar_closed("12:55", signal=True), HALF_DAY)
     assert late.reason is Reason.AFTER_CUTOFF
@@ -111,6 +113,7 @@ def test_fault_4_a_restart_with_a_partly_filled_buy_waits_for_the_rest_of_it() -
     assert (restarted.order.qty, restarted.order.filled_qty) == (20, 8)
 
 
+@pytest.mark.fault("12")
 def test_fault_5_the_state_expects_the_fill_before_the_order_is_sent() -> None:
     sent = step(state(), SIGNAL, RULES)
     assert sent.state.order is not None
@@ -118,6 +121,7 @@ def test_fault_5_the_state_expects_the_fill_before_the_order_is_sent() -> None:
     assert step(sent.state, BOUGHT, RULES).reason is Reason.BOUGHT
 
 
+@pytest.mark.fault("13")
 def test_fault_5_a_fill_in_an_unexpected_state_is_not_lost() -> None:
     absent = [seen(clock, 1, ENTRY, ABSENT) for clock in ("10:01", "10:01:30", "10:02")]
     for history in ([], [liquidation("15:55")]):
@@ -127,6 +131,7 @@ def test_fault_5_a_fill_in_an_unexpected_state_is_not_lost() -> None:
         assert (sale.order.qty, sale.order.limit) == (20, None)
 
 
+@pytest.mark.fault("30")
 @given(close=st.integers(1, 3_000_0000), average=st.integers(1, 3_000_0000))
 def test_fault_6_every_limit_lies_on_the_tick_grid(close: int, average: int) -> None:
     by = rules(lot=money(10_000))
@@ -162,6 +167,7 @@ def test_fault_8_an_order_on_the_symbol_that_is_not_its_own_moves_nothing(foreig
         assert step(one, told, RULES) == Step(one, (), Reason.UNKNOWN_ORDER)
 
 
+@pytest.mark.fault("6")
 @pytest.mark.parametrize(
     ("status", "phase", "at_the_end"),
     [
@@ -186,6 +192,7 @@ def test_fault_9_every_status_has_an_answer_and_is_found_by_asking(
     assert phases == [phase, at_the_end]
 
 
+@pytest.mark.fault("1")
 def test_fault_9_a_missed_fill_is_found_by_asking() -> None:
     world = World.fresh()
     world.tick(money(100), signal=True)
@@ -206,6 +213,7 @@ def test_fault_10_symbols_share_nothing_so_that_all_orders_can_go_at_once() -> N
     assert [name and name.symbol for name in made] == symbols
 
 
+@pytest.mark.fault("3")
 @pytest.mark.parametrize("how", [REFUSED, "rejected"])
 def test_fault_11_a_rejected_sell_is_retried_within_a_bound(how: str) -> None:
     one = after(state(), SIGNAL, BOUGHT)  # the first sell, refused at the first pass below
@@ -225,7 +233,7 @@ def test_fault_11_a_rejected_sell_is_retried_within_a_bound(how: str) -> None:
     assert (one.phase, one.halt, one.qty) == (Phase.TO_SELL, Reason.EXIT_EXHAUSTED, 20)
     for second in range(60):
         one = retry(one, liquidation(f"15:55:{second:02d}", 20))
-    assert len(sent) == 2 * MAX_EXIT_ATTEMPTS
+    assert len(sent) == MAX_LIQUIDATION_ATTEMPTS
     assert (one.phase, one.qty) == (Phase.TO_SELL, 20)
 
 

@@ -78,5 +78,12 @@ def test_no_two_cases_say_the_same() -> None:
 
 
 def test_every_reason_of_the_core_has_a_case() -> None:
-    of_the_shell = {Reason.NEWER_SCHEMA, Reason.SIGNAL_FAILED, Reason.CORRECTED_FILL}
+    of_the_shell = {
+        Reason.NEWER_SCHEMA,
+        Reason.SIGNAL_FAILED,
+        Reason.ACCOUNT_BLOCKED,
+        Reason.FOREIGN_ORDER,
+        Reason.FOREIGN_POSITION,
+        Reason.BROKER_UNREAD,
+    }
     assert {one.expected.reason for one in CASES} == set(Reason) - of_the_shell

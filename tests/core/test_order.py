@@ -51,12 +51,14 @@ def joined(reports: list[OrderReport]) -> Order:
     return reduce(lambda known, said: join(known, said, NOW), reports, order())
 
 
+@pytest.mark.fault("11")
 @given(reports=st.lists(REPORTS, max_size=6), data=st.data())
 def test_reports_in_any_order_make_the_same(reports: list[OrderReport], data) -> None:
     shuffled = data.draw(st.permutations(reports))
     assert joined(shuffled) == joined(reports)
 
 
+@pytest.mark.fault("4")
 @given(reports=st.lists(REPORTS, min_size=1, max_size=6), data=st.data())
 def test_repeated_reports_change_nothing(reports: list[OrderReport], data) -> None:
     again = data.draw(st.lists(st.sampled_from(reports)))
@@ -83,6 +85,7 @@ def test_two_halves_joined_in_either_grouping_make_the_same(first, second) -> No
     )
 
 
+@pytest.mark.fault("5")
 @given(reports=st.lists(REPORTS, min_size=1, max_size=6))
 def test_quantity_and_progress_only_rise(reports: list[OrderReport]) -> None:
     known = order()
@@ -94,6 +97,7 @@ def test_quantity_and_progress_only_rise(reports: list[OrderReport]) -> None:
         assert not (before.is_settled and not known.is_settled)
 
 
+@pytest.mark.fault("22")
 @given(reports=st.lists(REPORTS, min_size=1, max_size=6))
 def test_an_order_is_settled_by_a_full_fill_or_a_confirmed_end_alone(reports) -> None:
     full = any(said.filled_qty >= 20 for said in reports)
@@ -104,6 +108,7 @@ def test_an_order_is_settled_by_a_full_fill_or_a_confirmed_end_alone(reports) ->
     assert known.needs_confirmation is (told and not full and not ended)
 
 
+@pytest.mark.fault("6")
 @given(status=st.text())
 def test_a_status_is_live_unless_it_is_known_to_be_terminal(status: str) -> None:
     terminal = status in {"filled", "canceled", "expired", "rejected", "replaced"}

@@ -95,6 +95,7 @@ def test_rounding_stays_within_a_tick_on_its_side(price: int) -> None:
         assert round_down(rounded) == rounded == round_up(rounded)
 
 
+@pytest.mark.fault("30")
 @pytest.mark.parametrize(
     ("price", "down", "up"),
     [
@@ -109,6 +110,7 @@ def test_buys_round_down_and_sells_up(price: str, down: str, up: str) -> None:
     assert round_up(money(price)) == money(up)
 
 
+@pytest.mark.fault("35")
 @given(lot=PRICES, limit=PRICES)
 def test_shares_are_as_many_as_the_lot_buys(lot: int, limit: int) -> None:
     qty = shares(lot, limit)

@@ -192,6 +192,35 @@ def test_a_live_order_too_many_halts_the_symbol_and_is_canceled_when_seen(report
     assert step(state, again, RULES).commands == (CancelOrder(late, report_of[late].broker_id),)
 
 
+def test_an_order_that_the_broker_replaced_counts_as_it_ended_and_halts_the_symbol() -> None:
+    replaced = report(2, TARGET, "replaced", 5, "100.01", replaced_by="successor", confirmed=True)
+    state = rebuilt(BOUGHT, replaced)
+    assert (state.halt, state.qty, state.settled) == (Reason.REPLACED_ORDER, 15, (20, 5))
+    assert (state.phase, state.order) == (Phase.TO_SELL, None)
+
+
+def test_what_works_in_a_replaced_orders_place_is_taken_up_as_that_order() -> None:
+    # As `own_reports` tells it: 5 sold before, 3 of the successor's 15.
+    both = report(
+        2, TARGET, "partially_filled", 8, "100.01", qty=20, broker_id="successor", confirmed=True
+    )
+    state = rebuilt(BOUGHT, replace(both, carried=(5, money("500.05"))))
+    assert (state.phase, state.qty, state.halt) == (
+        Phase.SELL_SUBMITTED,
+        20,
+        Reason.REPLACED_ORDER,
+    )
+    assert state.order is not None
+    assert (state.order.successor, state.order.filled_qty, state.order.carried_qty) == (
+        "successor",
+        8,
+        5,
+    )
+    # The broker's cumulative number of the successor alone counts on top of what was carried.
+    over = seen("11:00", 2, TARGET, "canceled", 4, broker_id="successor", qty=15, confirmed=True)
+    assert step(state, over, RULES).state.settled == (20, 9)
+
+
 def test_the_same_day_goes_on() -> None:
     assert begin_session(HELD, DAY) is HELD
 

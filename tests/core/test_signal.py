@@ -17,9 +17,11 @@ def test_close_that_rises_above_its_average_from_below_its_own_is_a_signal() -> 
     assert crossover(bars(BELOW_THEN_ABOVE))
 
 
+@pytest.mark.fault("41")
 def test_signal_needs_21_bars() -> None:
     assert NEEDED == 21
     assert not crossover(bars(BELOW_THEN_ABOVE[1:]))
+    assert not crossover(bars([100] * 18 + [1, 200])), "a dip and a rise, in 20 bars"
     assert not crossover(bars([]))
 
 

@@ -15,6 +15,7 @@ from scalper.core.model import (
     Phase,
     Reason,
     Step,
+    SubmitOrder,
     SymbolState,
 )
 from scalper.core.order import Purpose
@@ -31,9 +32,9 @@ ACTIONS = 140
 def random_day(seed: int, reached: set[Row]) -> None:
     """Take a symbol through a day on a broker beyond reason; add the rows that it went through.
 
-    Requests land minutes late, orders come back after they were given up, shares are sold by
-    hand, nothing is heard for minutes, the liquidation may not run and the day goes on after the
-    close.
+    Requests land minutes late, orders come back after they were given up, or fill when they are
+    over, fills are taken back, shares are sold by hand, nothing is heard for minutes, the
+    liquidation may not run and the day goes on after the close.
     """
     rng = random.Random(seed)
     world = World.fresh(stop_loss_pct=Decimal(1), max_hold=timedelta(minutes=8))
@@ -67,6 +68,13 @@ def random_day(seed: int, reached: set[Row]) -> None:
         for one in venue.live[:1]:
             venue.end(one, rng.choice(["canceled", "expired", "rejected", "replaced"]))
 
+    def correct() -> None:
+        over = [one for one in venue.placed.values() if not one.is_live]
+        if over and rng.random() < 0.2:
+            one = rng.choice(over)
+            venue.correct(one, rng.choice([0, 1, one.order.qty]), money(100))
+            world.ask(one.order.client_order_id)
+
     def tell() -> None:
         if venue.events and not is_deaf():
             world.tell(rng.randrange(99), again=rng.random() < 0.3)
@@ -86,8 +94,8 @@ def random_day(seed: int, reached: set[Row]) -> None:
         if not is_deaf():
             world.reconcile()
 
-    actions = [pass_time, tick, fill, end, tell, check, liquidate, sell_by_hand, reconcile]
-    weights = [5, 3, 2, 1, 4, 1, 1, 1, 3]
+    actions = [pass_time, tick, fill, end, tell, check, liquidate, sell_by_hand, reconcile, correct]
+    weights = [5, 3, 2, 1, 4, 1, 1, 1, 3, 1]
     for action in rng.choices(actions, weights, k=ACTIONS):
         action()
 
@@ -115,6 +123,8 @@ SELL = order(purpose=Purpose.TARGET, qty=20)
         state(phase=Phase.SELL_SUBMITTED, order=SELL, generation=1),
         state(phase=Phase.SELL_SUBMITTED, order=SELL, qty=19, generation=1),
         state(phase=Phase.SELL_SUBMITTED, order=order(), qty=20, generation=1),
+        state(phase=Phase.TO_SELL, halt=Reason.CORRECTED_FILL),
+        state(phase=Phase.TO_BUY, qty=1, halt=Reason.CORRECTED_FILL),
     ],
 )
 def test_state_that_contradicts_its_phase_is_refused(after: SymbolState) -> None:
@@ -123,6 +133,19 @@ def test_state_that_contradicts_its_phase_is_refused(after: SymbolState) -> None
     assert (before.phase, BarClosed, after.phase) in TRANSITIONS
     with pytest.raises(InvariantError, match="TSLA"):
         assert_legal(before, event, Step(after, (), Reason.NO_SIGNAL))
+
+
+@pytest.mark.parametrize("qty", [0, 19])
+def test_a_sell_of_more_than_is_held_may_work_where_shares_were_lost_and_is_never_sent(
+    qty: int,
+) -> None:
+    lost = state(
+        phase=Phase.SELL_SUBMITTED, order=SELL, qty=qty, generation=1, halt=Reason.CORRECTED_FILL
+    )
+    event = bar_closed("10:00")
+    assert_legal(lost, event, Step(lost, (), Reason.STILL_WORKING))
+    with pytest.raises(InvariantError, match=f"sells 20, holds {qty}"):
+        assert_legal(lost, event, Step(lost, (SubmitOrder(SELL),), Reason.RESENT))
 
 
 def test_step_that_the_table_lacks_is_refused() -> None:

@@ -113,6 +113,14 @@ class Venue:
         self.tell(one)
         assert self.position >= 0 or not self.strict, "I3: short"
 
+    def correct(self, one: Placed, filled_qty: int, price: Money) -> None:
+        """Let an order that is over be of another quantity than was said: a bust, a late fill."""
+        more = filled_qty - one.filled_qty
+        one.filled_qty, one.filled_value = filled_qty, filled_qty * price
+        self.position += more if one.order.is_buy else -more
+        self.positions.append((self.now, self.position))
+        self.tell(one)
+
     def end(self, one: Placed, status: str) -> None:
         one.status = status
         self.tell(one)
@@ -174,6 +182,7 @@ class World:
         """Step, carry out, join the answers, confirm what is called over: as the engine does."""
         pending = deque([event])
         confirmed = False
+        canceled = set[str]()
         for _ in range(12):
             if not pending:
                 return
@@ -185,7 +194,8 @@ class World:
             for command in result.commands:
                 if isinstance(command, SubmitOrder):
                     pending += self._submit(command.order)
-                else:
+                elif command.client_order_id not in canceled:
+                    canceled.add(command.client_order_id)
                     pending += self._cancel(command.client_order_id)
             order = self.state.order
             if order is not None and order.needs_confirmation and not confirmed and not pending:
@@ -235,6 +245,11 @@ class World:
         events = self.venue.events
         said = events[index % len(events)] if again else events.pop(index % len(events))
         self.drive(OrderSeen(symbol=SYMBOL, at=self.venue.now, report=said))
+
+    def ask(self, client_order_id: str) -> None:
+        """Take up the answer to a request for an order."""
+        for event in self._ask(client_order_id):
+            self.drive(event)
 
     def reconcile(self) -> None:
         state = self.state

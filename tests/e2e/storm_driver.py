@@ -8,46 +8,42 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from datetime import datetime
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from scalper.core.model import Event, OrderSeen, Rules, SubmitOrder
-from scalper.core.order import REFUSED, Order, OrderReport
-from scalper.shell.engine import Engine
+from scalper.core.model import SymbolState
+from scalper.core.order import Order, OrderReport, Progress
+from scalper.shell.broker import AlpacaBroker
 from scalper.shell.errors import BrokerError, RefusedError, UnknownOutcomeError
-from scalper.shell.store import Stored
+from scalper.shell.runtime import current_engine
+from scalper.shell.store import DynamoStore, Stored
 from workbench.storms import season
 
 
 def submit_before_the_intent_is_saved() -> None:
-    save = Engine._advance
+    save = DynamoStore.save
 
-    def advance(engine: Engine, stored: Stored, event: Event, rules: Rules) -> Any:
-        from scalper.core import machine
-        from scalper.core.recovery import begin_session
+    def submit_and_save(store: DynamoStore, before: Stored, state: SymbolState) -> Stored:
+        order, known = state.order, before.state.order
+        if order is not None and order.progress is Progress.INTENT and order != known:
+            with suppress(BrokerError):
+                current_engine().broker.submit(state.symbol, order)
+        return save(store, before, state)
 
-        step = machine.step(begin_session(stored.state, rules.session.day), event, rules)
-        for command in step.commands:
-            if isinstance(command, SubmitOrder):
-                try:
-                    engine.broker.submit(event.symbol, command.order)
-                except BrokerError:
-                    continue
-        return save(engine, stored, event, rules)
-
-    setattr(Engine, "_advance", advance)  # noqa: B010 - a method of another name
+    setattr(DynamoStore, "save", submit_and_save)  # noqa: B010 - the types have it as it was
 
 
 def take_an_unknown_outcome_for_a_refusal() -> None:
-    def submit(engine: Engine, symbol: str, order: Order, at: datetime) -> list[Event]:
-        try:
-            report = engine.broker.submit(symbol, order)
-        except (RefusedError, UnknownOutcomeError):
-            report = OrderReport(client_order_id=order.client_order_id, status=REFUSED)
-        return [OrderSeen(symbol=symbol, at=at, report=report)]
+    submit = AlpacaBroker.submit
 
-    setattr(Engine, "_submit", submit)  # noqa: B010
+    def submit_or_refuse(broker: AlpacaBroker, symbol: str, order: Order) -> OrderReport:
+        try:
+            return submit(broker, symbol, order)
+        except UnknownOutcomeError as error:
+            raise RefusedError(422, None, str(error)) from error
+
+    setattr(AlpacaBroker, "submit", submit_or_refuse)  # noqa: B010
 
 
 def main(options: Mapping[str, Any]) -> None:

@@ -39,6 +39,7 @@ def session_of(running: Servers) -> Session:
     return read_bars([running.bars]).days[0].session
 
 
+@pytest.mark.fault("killed-anywhere")
 def test_a_day_killed_between_minutes_ends_with_the_same_trades(tmp_path):
     bars = synthetic_bars(tmp_path, seed=6)
     expected = plain_days([bars])[0]
@@ -65,6 +66,7 @@ def test_a_day_killed_between_minutes_ends_with_the_same_trades(tmp_path):
     assert rows == [",".join(row) for row in expected], "its files tell the whole day"
 
 
+@pytest.mark.fault("killed-anywhere")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_day_killed_at_any_moment_keeps_its_books(seed, tmp_path):
     """The books hold without exception; what the trades may lose is what the architecture allows.
@@ -124,6 +126,7 @@ def _first_difference(expected: list[TradeRow], found: list[TradeRow]) -> dateti
     return datetime.fromisoformat(times[0]) if times else None
 
 
+@pytest.mark.fault("lost-table")
 def test_a_state_table_emptied_in_mid_day_is_rebuilt_from_the_broker(tmp_path):
     bars = synthetic_bars(tmp_path, seed=6)
     with servers(bars) as running:
@@ -142,6 +145,7 @@ def test_a_state_table_emptied_in_mid_day_is_rebuilt_from_the_broker(tmp_path):
     assert {line["phase_to"] for line in rebuilt} > {"TO_BUY"}, "nothing at work, nothing shown"
 
 
+@pytest.mark.fault("1", "dead-relay")
 @pytest.mark.parametrize("broken", [{"relay": False}, {"webhook": 500}], ids=str)
 def test_without_events_polling_finds_what_filled_and_the_day_ends_flat(broken, tmp_path):
     bars = synthetic_bars(tmp_path, seed=2)

@@ -21,8 +21,9 @@ import relay
 import tick
 import trade_update
 from scalper.shell import broker, runtime
-from scalper.shell.errors import BrokerDownError, ScalperError, SettingsError
+from scalper.shell.errors import BrokerDownError, ScalperError, SettingsError, StoreDownError
 from scalper.shell.passes import parts
+from scalper.shell.store import DynamoStore
 from scalper.shell.webhook import MAX_BODY, sign
 from tests.shell.conftest import Records, make_state_table, make_symbols_table
 from tests.shell.fakes import client_id
@@ -299,6 +300,7 @@ class TestTradeUpdate:
         sell = bought.order(2, "target")
         assert (sell["side"], sell["qty"], sell["limit_price"]) == ("sell", "199", "10.02")
 
+    @pytest.mark.fault("bad-webhook")
     def test_again_it_changes_nothing(self, bought: World):
         message = fill_message(bought)
         for _ in range(3):
@@ -318,6 +320,7 @@ class TestTradeUpdate:
         answer = trade_update.handler(url_event('{"stream": "listening"}'), None)
         assert (answer["statusCode"], answer["body"]) == (200, '{"status": "ignored"}')
 
+    @pytest.mark.fault("bad-webhook")
     @pytest.mark.parametrize(
         ("event", "status"),
         [
@@ -362,8 +365,19 @@ class TestTradeUpdate:
         answer = trade_update.handler(url_event(message), None)
         assert (answer["statusCode"], answer["body"]) == (503, '{"status": "failed"}')
 
+    def test_a_state_that_could_not_be_written_is_asked_to_be_sent_again(
+        self, bought: World, monkeypatch: pytest.MonkeyPatch
+    ):
+        def throttled(*args: Any) -> None:
+            raise StoreDownError("throttled")
+
+        monkeypatch.setattr(DynamoStore, "save", throttled)
+        answer = trade_update.handler(url_event(fill_message(bought)), None)
+        assert (answer["statusCode"], answer["body"]) == (503, '{"status": "failed"}')
+
 
 class TestCheckup:
+    @pytest.mark.fault("1")
     def test_a_fill_that_nobody_told_is_sold(self, world: World):
         world.advance(at(1))
         tick.handler(scheduled(at(1)), None)

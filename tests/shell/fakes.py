@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 from scalper.core.model import Phase, SymbolState
 from scalper.core.order import ClientOrderId, Order, OrderReport, Purpose
-from scalper.core.pricing import DOLLAR, Money
-from scalper.core.session import Session
+from scalper.core.pricing import DOLLAR, Money, tick
+from scalper.core.session import Session, new_york_day
 from scalper.core.signal import Bar
 from scalper.shell import passes
 from scalper.shell.broker import NOT_UNIQUE, Clock
 from scalper.shell.engine import Engine
-from scalper.shell.errors import ConflictError, RefusedError, StoreDownError
+from scalper.shell.errors import ConflictError, RefusedError, StoreDownError, UnknownOutcomeError
 from scalper.shell.market_data import Bars, Window
 from scalper.shell.memory_store import MemoryStore
 from scalper.shell.settings import Settings
@@ -82,6 +82,7 @@ class FakeBroker:
         self.cancels_take = True
         self.positions_answer: dict[str, int] | None = None
         self.fill_before_answer: Money | None = None
+        self.blocked = ""
         self._scripts: dict[str, deque[BaseException | None]] = defaultdict(deque)
         self._made = 0
         self._stamps = 0
@@ -112,17 +113,26 @@ class FakeBroker:
 
     def clock(self) -> Clock:
         self._trip("clock")
-        return Clock(self.now + self.skew, is_open=True)
+        session = self.sessions.get(new_york_day(self.now))
+        return Clock(self.now + self.skew, session is not None and session.holds(self.now))
 
     def session(self, day: date) -> Session | None:
         self._trip("session")
         return self.sessions.get(day)
+
+    def account_block(self) -> str:
+        self._trip("account_block")
+        return self.blocked
 
     def submit(self, symbol: str, order: Order) -> OrderReport:
         self.log.append(("submit", order.client_order_id, order.qty, order.limit))
         self._trip("submit")
         if order.client_order_id in self.book:
             raise RefusedError(422, NOT_UNIQUE, "client_order_id must be unique")
+        if order.limit is not None and order.limit % tick(order.limit):
+            raise RefusedError(422, 42210000, "sub-penny increment")
+        if self._would_trade_with_itself(symbol, order):
+            raise RefusedError(403, 40310000, "potential wash trade detected")
         if not order.is_buy and order.qty > self.available(symbol):
             raise RefusedError(403, 40310000, "insufficient qty available for order")
         self.put(symbol, order.client_order_id, qty=order.qty, limit=order.limit)
@@ -133,10 +143,12 @@ class FakeBroker:
         return placed
 
     def cancel(self, broker_id: str) -> None:
-        report = next(one for one in self.book.values() if one.broker_id == broker_id)
-        self.log.append(("cancel", report.client_order_id))
+        if not broker_id:
+            raise UnknownOutcomeError("cancel: an order without the broker's id")
+        report = next((one for one in self.book.values() if one.broker_id == broker_id), None)
+        self.log.append(("cancel", report.client_order_id if report else broker_id))
         self._trip("cancel")
-        if report.status in ("new", "partially_filled"):
+        if report and report.status in ("new", "partially_filled"):
             status = "canceled" if self.cancels_take else "pending_cancel"
             self.say(report.client_order_id, status=status)
         self._trip("after cancel")
@@ -147,6 +159,12 @@ class FakeBroker:
         report = self.book.get(client_order_id)
         return None if report is None else replace(report, confirmed=True)
 
+    def find_by_id(self, broker_id: str) -> OrderReport | None:
+        self.log.append(("find_by_id", broker_id))
+        self._trip("find_by_id")
+        found = [one for one in self.book.values() if one.broker_id == broker_id]
+        return replace(found[0], confirmed=True) if found else None
+
     def open_orders(self) -> list[OrderReport]:
         self.log.append(("open_orders",))
         self._trip("open_orders")
@@ -155,7 +173,8 @@ class FakeBroker:
     def orders_since(self, start: datetime) -> list[OrderReport]:
         self.log.append(("orders_since",))
         self._trip("orders_since")
-        return [replace(one, confirmed=True) for one in self.book.values()]
+        made = [one for one in self.book.values() if (one.submitted_at or start) >= start]
+        return [replace(one, confirmed=True) for one in made]
 
     def positions(self) -> dict[str, int]:
         self.log.append(("positions",))
@@ -178,7 +197,7 @@ class FakeBroker:
             qty=qty,
             limit=limit,
             submitted_at=self.now,
-            updated_at=self._stamp(),
+            updated_at=self.now,
             broker_id=f"b{self._made}",
         )
 
@@ -209,6 +228,16 @@ class FakeBroker:
             if one.symbol == symbol and self._is_open(one) and not _is_entry(one)
         )
         return self.held[symbol] - held_for_orders
+
+    def _would_trade_with_itself(self, symbol: str, order: Order) -> bool:
+        """Whether an open order of the other side could fill this one."""
+        for one in self.book.values():
+            if one.symbol == symbol and self._is_open(one) and _is_entry(one) != order.is_buy:
+                if one.limit is None or order.limit is None:
+                    return True
+                if (order.limit - one.limit) * (1 if order.is_buy else -1) >= 0:
+                    return True
+        return False
 
     def _is_open(self, report: OrderReport) -> bool:
         return report.status not in ("filled", "canceled", "expired", "rejected", "replaced")
@@ -288,6 +317,8 @@ class FakeMarket:
         self.asked.append((tuple(symbols), start, end))
         if self.error is not None:
             raise self.error
+        if start > end:
+            return Bars({}, tuple(f"{one}: end should not be before start" for one in symbols))
         found = {
             symbol: [one for one in self.by_symbol.get(symbol, []) if start <= one.start <= end]
             for symbol in symbols
@@ -306,7 +337,7 @@ class FakeSymbols:
     def read(self) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
         if self.error is not None:
             raise self.error
-        return dict(self.rows), self.refused
+        return dict(sorted(self.rows.items())), self.refused
 
 
 @dataclass

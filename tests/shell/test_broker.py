@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ from scalper.shell.errors import (
 )
 from scalper.shell.settings import BrokerKeys
 from tests.shell.conftest import Records
-from tests.shell.fakes import DAY, OPEN, client_id, settings
+from tests.shell.fakes import DAY, OPEN, PRICE, client_id, settings
 from tests.shell.scripted import CUT, HANG, RESET, Request, Scripted
 
 KEYS = BrokerKeys("PK1", "first-secret")
@@ -142,6 +143,7 @@ class TestSubmit:
             "client_order_id": name,
         }
 
+    @pytest.mark.fault("8", "14", "31", "32")
     @pytest.mark.parametrize(
         "answer",
         [
@@ -185,6 +187,7 @@ class TestSubmit:
         with pytest.raises(UnknownOutcomeError):
             down.submit("AAA", BUY)
 
+    @pytest.mark.fault("28")
     @pytest.mark.parametrize(
         ("status", "code", "message"),
         [
@@ -206,6 +209,7 @@ class TestSubmit:
         assert (error.status, error.code, error.message) == (status, code, message)
         assert len(server.requests) == 1
 
+    @pytest.mark.fault("dead-socket")
     def test_a_dead_keep_alive_connection_is_unknown_after_a_thaw(self, server: Scripted):
         broker = alpaca(server)
         server.answer((200, {"timestamp": OPEN.isoformat(), "is_open": True}), RESET)
@@ -214,6 +218,7 @@ class TestSubmit:
             broker.submit("AAA", BUY)
         assert [request.method for request in server.requests] == ["GET", "POST"]
 
+    @pytest.mark.fault("8")
     def test_an_unknown_status_and_unknown_fields_do_no_harm(self, server: Scripted):
         server.answer((200, document(status="teleported", moon="full", legs=[{}])))
         assert alpaca(server).submit("AAA", BUY).status == "teleported"
@@ -226,6 +231,7 @@ class TestCancel:
         (request,) = server.requests
         assert (request.method, request.path) == ("DELETE", "/v2/orders/b1")
 
+    @pytest.mark.fault("19")
     @pytest.mark.parametrize("status", [404, 422, 403, 429])
     def test_a_refusal_proves_nothing_and_is_no_error(self, server: Scripted, status: int):
         server.answer((status, {"code": 42210000, "message": 'order is already in "filled" state'}))
@@ -251,6 +257,7 @@ class TestCancel:
 
 
 class TestQuestions:
+    @pytest.mark.fault("31", "dead-socket")
     @pytest.mark.parametrize("answer", [(500, ""), (504, HTML), (200, HTML), RESET, CUT])
     def test_a_question_is_repeated(self, server: Scripted, answer: Any):
         server.answer(answer, answer, (200, document()))
@@ -259,8 +266,11 @@ class TestQuestions:
         assert found.confirmed
         assert len(server.requests) == 3
 
+    @pytest.mark.fault("31")
     @pytest.mark.parametrize("answer", [(500, ""), (504, HTML), (200, HTML), RESET, CUT, HANG])
-    def test_within_bounds(self, server: Scripted, answer: Any, monkeypatch: pytest.MonkeyPatch):
+    def test_a_question_is_repeated_within_bounds(
+        self, server: Scripted, answer: Any, monkeypatch: pytest.MonkeyPatch
+    ):
         monkeypatch.setattr(broker_module, "READ_TIMEOUT_S", 0.1)
         server.answer(answer)
         with pytest.raises(BrokerDownError):
@@ -289,6 +299,46 @@ class TestQuestions:
         assert server.requests[0].path == "/v2/orders:by_client_order_id"
         assert server.requests[0].query == {"client_order_id": client_id(1)}
 
+    def test_an_order_is_found_by_the_brokers_id(self, server: Scripted):
+        server.answer((200, document(status="replaced", replaced_by="b2")))
+        found = alpaca(server).find_by_id("b1")
+        assert found == replace(REPORT, status="replaced", replaced_by="b2", confirmed=True)
+        assert server.requests[0].path == "/v2/orders/b1"
+
+    def test_a_404_by_the_brokers_id_is_none(self, server: Scripted):
+        server.answer((404, {"code": 40410000, "message": "order not found"}))
+        assert alpaca(server).find_by_id("b1") is None
+
+    def test_without_an_id_nothing_is_asked_for_that_would_be_a_list(self, server: Scripted):
+        assert alpaca(server).find_by_id("") is None
+        assert server.requests == []
+
+    @pytest.mark.parametrize(
+        ("account", "why"),
+        [
+            ({"trading_blocked": False, "account_blocked": False}, ""),
+            ({}, ""),
+            ({"trading_blocked": None, "account_blocked": "no"}, ""),
+            ({"trading_blocked": True}, "trading_blocked"),
+            ({"account_blocked": True, "status": "ACTIVE"}, "account_blocked"),
+            (
+                {"trading_blocked": True, "trade_suspended_by_user": True},
+                "trading_blocked, trade_suspended_by_user",
+            ),
+        ],
+    )
+    def test_an_account_is_blocked_by_any_of_its_flags(
+        self, server: Scripted, account: dict[str, Any], why: str
+    ):
+        server.answer((200, account))
+        assert alpaca(server).account_block() == why
+        assert server.requests[0].path == "/v2/account"
+
+    def test_an_account_of_another_shape_is_no_answer(self, server: Scripted):
+        server.answer((200, []))
+        with pytest.raises(BrokerDownError):
+            alpaca(server).account_block()
+
     def test_a_404_that_is_a_page_of_html_is_no_answer(self, server: Scripted):
         server.answer((404, HTML))
         with pytest.raises(BrokerDownError):
@@ -298,6 +348,7 @@ class TestQuestions:
         server.answer((200, {"timestamp": "2025-03-05T09:30:00.123456789-05:00", "is_open": True}))
         assert alpaca(server).clock() == Clock(OPEN + timedelta(microseconds=123456), is_open=True)
 
+    @pytest.mark.fault("46")
     def test_a_session_comes_from_the_calendar(self, server: Scripted):
         server.answer((200, [{"date": "2025-03-05", "open": "09:30", "close": "13:00"}]))
         assert alpaca(server).session(DAY) == Session.of(DAY, "09:30", "13:00")
@@ -445,6 +496,7 @@ class TestKeys:
 
         return answer
 
+    @pytest.mark.fault("rotated-secret")
     def test_rotated_keys_are_fetched_once_and_even_a_post_goes_out_again(self, server: Scripted):
         server.answer(self.protected(OTHER_KEYS))
         keys = Keys(KEYS, OTHER_KEYS)
@@ -456,6 +508,7 @@ class TestKeys:
         broker.clock()
         assert len(server.requests) == 3
 
+    @pytest.mark.fault("rotated-secret")
     def test_keys_that_did_not_change_are_not_tried_again(self, server: Scripted):
         server.answer(self.protected())
         broker = alpaca(server, keys := Keys())
@@ -565,6 +618,7 @@ class TestPinned:
         client.delete("/c")
         assert given == [(2.0, 5.0)] * 3
 
+    @pytest.mark.fault("14")
     def test_the_clients_own_repeats_are_off(self, server: Scripted):
         assert BoundedClient(server.url, Keys())._retry == 0
 
@@ -607,6 +661,12 @@ class TestReports:
             broker_id=REPORT.broker_id,
         )
 
+    @pytest.mark.parametrize(
+        ("said", "read"), [("b2", "b2"), (None, ""), ("", ""), (7, ""), (["b2"], "")]
+    )
+    def test_who_replaced_it_is_read_with_tolerance(self, said: object, read: str):
+        assert report_of(document(replaced_by=said)).replaced_by == read
+
     def test_a_fill_without_a_price_is_no_order(self):
         with pytest.raises(ValueError, match="price"):
             report_of(document(filled_qty="3", filled_avg_price=None))
@@ -627,6 +687,32 @@ class TestReports:
         reports = [report_of(document(client_order_id=name)) for name in [*names, live]]
         assert {s: len(r) for s, r in own_reports(reports, "paper").items()} == {"AAA": 2, "BBB": 1}
         assert list(own_reports(reports, "live")) == ["AAA"]
+
+    @pytest.mark.fault("23")
+    def test_a_replaced_order_and_those_in_its_place_are_told_as_one(self):
+        def told(number: int, name: str, status: str, qty: int, filled: int) -> OrderReport:
+            return OrderReport(
+                client_order_id=name,
+                status=status,
+                symbol="AAA",
+                qty=qty,
+                filled_qty=filled,
+                filled_value=filled * PRICE,
+                broker_id=f"b{number}",
+                replaced_by=f"b{number + 1}" if status == "replaced" else "",
+            )
+
+        chain = [
+            told(1, client_id(2, "target"), "replaced", 20, 5),
+            told(2, "new name", "replaced", 15, 3),
+            told(3, "newer name", "partially_filled", 12, 2),
+        ]
+        (own,) = own_reports(chain, "paper")["AAA"]
+        assert (own.client_order_id, own.broker_id) == (client_id(2, "target"), "b3")
+        assert (own.status, own.qty, own.filled_qty) == ("partially_filled", 20, 10)
+        assert (own.filled_value, own.carried) == (10 * PRICE, (8, 8 * PRICE))
+        # Without its successor among the reports it is told as it is.
+        assert own_reports(chain[:1], "paper")["AAA"] == chain[:1]
 
 
 @pytest.mark.parametrize(

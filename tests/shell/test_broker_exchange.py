@@ -80,6 +80,7 @@ def test_an_order_works_fills_and_shows_as_a_position(client: Client):
     assert broker.orders_since(at(5)) == []
 
 
+@pytest.mark.fault("17")
 def test_an_id_is_taken_for_good(client: Client):
     broker = alpaca(client)
     taken = broker.submit("AAA", order(limit=DOLLAR))
@@ -99,6 +100,23 @@ def test_a_cancel_takes_effect_and_its_answer_is_never_an_error(client: Client):
     assert found is not None
     assert found.status == "canceled"
     broker.cancel("00000000-0000-0000-0000-000000000000")
+
+
+def test_an_order_is_found_by_the_brokers_id(client: Client):
+    broker = alpaca(client)
+    taken = broker.submit("AAA", order(limit=DOLLAR))
+    found = broker.find_by_id(taken.broker_id)
+    assert found == broker.find(taken.client_order_id)
+    assert broker.find_by_id("00000000-0000-0000-0000-000000000000") is None
+
+
+def test_an_account_suspended_by_its_owner_is_blocked(client: Client):
+    broker = alpaca(client)
+    assert broker.account_block() == ""
+    client.http.patch("/v2/account/configurations", json={"suspend_trade": True})
+    assert broker.account_block() == "trade_suspended_by_user"
+    with pytest.raises(RefusedError):
+        broker.submit("AAA", order(limit=DOLLAR))
 
 
 def test_an_order_that_nobody_made_is_none(client: Client):

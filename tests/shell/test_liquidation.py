@@ -38,6 +38,7 @@ class TestDue:
         desk.broker.sessions.clear()
         assert desk.liquidate(CUTOFF)["status"] == "not due"
 
+    @pytest.mark.fault("46")
     def test_a_half_day_is_liquidated_five_minutes_before_its_close(self, desk: Desk):
         half = Session.of(DAY, "09:30", "13:00")
         desk.broker.sessions[DAY] = half
@@ -55,6 +56,7 @@ class TestDue:
 
 
 class TestBeforeTheClose:
+    @pytest.mark.fault("3", "27")
     def test_the_target_is_canceled_before_the_market_sell(self, desk: Desk):
         target = desk.hold(1)
         sent = len(desk.sent())
@@ -66,6 +68,7 @@ class TestBeforeTheClose:
         assert desk.phase() is Phase.DONE
         assert len(desk.sent()) == sent + 2
 
+    @pytest.mark.fault("26", "27")
     def test_a_cancel_that_takes_its_time_is_waited_for_and_nothing_sold_before(self, desk: Desk):
         target = desk.hold(1)
         desk.broker.cancels_take = False
@@ -121,6 +124,27 @@ class TestBeforeTheClose:
         assert desk.sent()[-1] == ("cancel", client_id(1))
         assert desk.phase() is Phase.DONE
 
+    def test_an_order_given_up_that_filled_after_the_day_was_done_is_sold(self, desk: Desk):
+        desk.trade("AAA")
+        desk.broker.always_fail("submit", UnknownOutcomeError("504"))
+        for number in (380, 381, 382, 383):
+            desk.tick(number)
+        desk.broker.heal()
+        desk.liquidate(CUTOFF)
+        assert (desk.phase(), desk.state().abandoned) == (Phase.DONE, (client_id(1),))
+        desk.broker.put("AAA", client_id(1))
+        desk.broker.fill(client_id(1), PRICE)
+        answer = desk.liquidate(CUTOFF + MINUTE)
+        assert desk.sent()[-1] == sell(2)
+        assert answer["left"] == ["AAA"]
+
+    def test_one_order_that_cannot_be_compared_stops_no_sale(self, desk: Desk):
+        target = desk.hold(1)
+        desk.broker.say(client_id(1), filled_qty=15, filled_value=15 * PRICE)
+        desk.broker.fail("find", BrokerDownError("down"))
+        desk.liquidate(CUTOFF)
+        assert desk.sent()[-2:] == [("cancel", target), sell(3)]
+
     def test_a_refused_sale_is_retried_by_each_repetition_within_bounds(self, desk: Desk):
         desk.hold(1)
         desk.broker.always_fail("submit", RefusedError(403, 40310000, "insufficient qty"))
@@ -150,6 +174,7 @@ class TestBeforeTheClose:
         assert answer["left"] == ["AAA", "BBB"]
         assert len(records.of("symbol failed")) == 1
 
+    @pytest.mark.fault("35")
     def test_foreign_shares_and_orders_stay(self, desk: Desk):
         desk.hold(1)
         desk.broker.held["AAA"] += 100
@@ -161,6 +186,7 @@ class TestBeforeTheClose:
         assert dict(desk.broker.held) == {"AAA": 100, "ZZZ": 50}
         assert desk.broker.book["by-hand"].status == "new"
 
+    @pytest.mark.fault("37")
     def test_a_position_below_ours_is_adopted(self, desk: Desk, records: Records):
         desk.hold(1)
         desk.broker.say(client_id(2, "target"), status="canceled")
@@ -190,6 +216,7 @@ class TestBeforeTheClose:
 
 
 class TestWithoutTheTable:
+    @pytest.mark.fault("throttled-store")
     def test_it_works_from_the_brokers_orders_alone(self, desk: Desk, records: Records):
         target = desk.hold(1, "AAA")
         desk.buy(384, "BBB")
@@ -230,6 +257,21 @@ class TestWithoutTheTable:
         assert desk.liquidate(CUTOFF + 2 * MINUTE)["flat"] is True
         assert (desk.phase(), desk.broker.held["AAA"]) == (Phase.DONE, 0)
 
+    @pytest.mark.fault("lost-table")
+    def test_what_was_sold_without_the_table_is_not_said_to_be_sold_by_somebody_else(
+        self, desk: Desk
+    ):
+        desk.hold(1)
+        desk.store.down.add("all")
+        desk.liquidate(CUTOFF)
+        desk.broker.fill(client_id(3, "liquidation"), PRICE + 100)
+        desk.store.down.clear()
+        desk.tick(387)
+        state = desk.state()
+        assert (state.phase, state.qty, state.settled) == (Phase.DONE, 0, (QTY, 0, QTY))
+        assert (state.trades, state.pnl) == (1, QTY * 100)
+
+    @pytest.mark.fault("lost-table")
     def test_a_missing_item_is_rebuilt(self, desk: Desk):
         desk.hold(1)
         desk.store.lose("AAA")
@@ -422,6 +464,14 @@ class TestCloseDay:
         assert subject.endswith("NOT FLAT")
         assert f"STILL HELD: {QTY} AAA" in text
         assert f"STILL OPEN: {client_id(2, 'target')}" in text
+
+    def test_a_short_position_of_a_traded_symbol_is_not_flat(self, desk: Desk):
+        """I3: a purchase taken back after its shares were sold, say."""
+        self.day(desk)
+        desk.broker.held["AAA"] = -5
+        desk.broker.held["ZZZ"] = -3
+        answer = desk.close_day(CLOSE)
+        assert (answer["flat"], answer["positions"]) == (False, {"AAA": -5})
 
     def test_before_the_close_it_waits(self, desk: Desk):
         assert desk.close_day(CLOSE - MINUTE) == {"status": "not closed", "session": "2025-03-05"}

@@ -91,6 +91,7 @@ class TestWindow:
         window.refresh(["AAA"], SESSION, minute(20))
         assert market.asked[-1] == (("AAA",), minute(9) - OVERLAP, minute(19))
 
+    @pytest.mark.fault("47")
     def test_a_revision_replaces_its_bar_and_a_late_bar_finds_its_place(
         self, market: FakeMarket, window: Window
     ):
@@ -104,6 +105,7 @@ class TestWindow:
             bar(minute(2), 6),
         ]
 
+    @pytest.mark.fault("44")
     def test_bars_outside_the_session_are_left_out(self, window: Window):
         class Generous:
             def bars(self, *_: object) -> Bars:
@@ -115,6 +117,7 @@ class TestWindow:
         starts = [one.start for one in generous.bars("AAA", CLOSE + timedelta(minutes=5))]
         assert starts == [OPEN, minute(1), CLOSE - timedelta(minutes=1)]
 
+    @pytest.mark.fault("47")
     def test_a_bar_in_progress_is_never_used(self):
         class Eager:
             def bars(self, *_: object) -> Bars:
@@ -132,6 +135,7 @@ class TestWindow:
         window.refresh(["AAA"], SESSION, minute(10))
         assert len(window.bars("AAA", minute(4))) == 4
 
+    @pytest.mark.fault("45")
     def test_nothing_of_yesterday_is_left(self, market: FakeMarket, window: Window):
         market.by_symbol["AAA"] = [bar(minute(n)) for n in range(10)]
         window.refresh(["AAA"], SESSION, minute(10))
@@ -157,6 +161,7 @@ class TestWindow:
 
 
 class TestRequests:
+    @pytest.mark.fault("45")
     def test_one_request_asks_for_everything(self, server: Scripted):
         server.answer(page({"AAA": [raw(0)], "BBB": [raw(0, 50.25)]}))
         found = alpaca(server).bars(["AAA", "BBB", "CCC"], OPEN, minute(5))
@@ -199,6 +204,7 @@ class TestRequests:
         assert [len(one) for one in asked] == [SYMBOLS_PER_REQUEST, SYMBOLS_PER_REQUEST, 1]
         assert [name for one in asked for name in one] == names
 
+    @pytest.mark.fault("broken-row")
     @pytest.mark.parametrize("status", [400, 422])
     def test_a_refused_symbol_does_not_stop_the_others(self, server: Scripted, status: int):
         def answer(request: Request) -> tuple[int, Any]:
@@ -219,6 +225,7 @@ class TestRequests:
             alpaca(server).bars(["AAA", "BBB"], OPEN, minute(5))
         assert len(server.requests) == 1
 
+    @pytest.mark.fault("43")
     @pytest.mark.parametrize("bars", [None, {}, {"AAA": None}, {"AAA": []}])
     def test_no_bars_is_an_answer(self, server: Scripted, bars: Any):
         server.answer((200, {"bars": bars, "next_page_token": None}))
@@ -230,6 +237,7 @@ class TestRequests:
         with pytest.raises(BrokerDownError):
             alpaca(server).bars(["AAA"], OPEN, minute(5))
 
+    @pytest.mark.fault("42")
     def test_a_broken_bar_is_refused_and_the_others_are_read(self, server: Scripted):
         server.answer(
             page(
@@ -257,6 +265,7 @@ class TestParse:
         )
         assert found == Bar(OPEN, 101_000, 103_500, 10 * DOLLAR, 102_001, 100)
 
+    @pytest.mark.fault("42")
     @pytest.mark.parametrize(
         "changes",
         [

@@ -122,6 +122,7 @@ class TestAgainstTheExchange:
         assert records.messages() == []
         first.stop()
 
+    @pytest.mark.fault("dead-relay")
     def test_after_the_first_has_ended_the_next_takes_over(self, client: Client, server: Scripted):
         server.answer((200, {}))
         for _ in range(2):
@@ -174,6 +175,7 @@ def quiet(socket: ServerConnection) -> None:
 
 
 class TestStreams:
+    @pytest.mark.fault("2")
     def test_a_lost_connection_is_made_again_and_asks_for_a_checkup_each_time(
         self, server: Scripted, records: Records
     ):
@@ -194,6 +196,7 @@ class TestStreams:
         assert len(reconciled) == 3
         assert records.messages() == ["stream lost", "stream lost"]
 
+    @pytest.mark.fault("2")
     def test_a_connection_that_breaks_at_once_each_time_is_made_ever_more_slowly(
         self, server: Scripted, monkeypatch: pytest.MonkeyPatch
     ):
@@ -214,6 +217,35 @@ class TestStreams:
         with stream(talk) as url:
             relay_until(relay(url, server), left)
         assert waited[:3] == [0, 1, 2]
+
+    @pytest.mark.fault("2")
+    def test_a_stream_that_is_open_but_mute_is_closed_and_made_again(
+        self, server: Scripted, records: Records, monkeypatch: pytest.MonkeyPatch
+    ):
+        assert relay_module.PING_INTERVAL_S + relay_module.PING_TIMEOUT_S <= 60
+        monkeypatch.setattr(relay_module, "PING_INTERVAL_S", 0.05)
+        monkeypatch.setattr(relay_module, "PING_TIMEOUT_S", 0.05)
+        reconciled: list[int] = []
+
+        def mute(socket: ServerConnection) -> None:
+            socket.protocol.send_frame = lambda frame: None  # type: ignore[method-assign]
+            quiet(socket)
+
+        with stream(mute) as url:
+            running = Running(relay(url, server, reconcile=lambda: reconciled.append(1)), Time())
+            wait_until(lambda: len(reconciled) >= 3)
+            running.stop()
+        assert set(records.messages()) == {"stream lost"}
+
+    @pytest.mark.fault("2")
+    def test_waits_between_connections_grow_and_are_never_in_step(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(relay_module, "BACKOFF_S", (1.0, 8.0))
+        for failures, longest in ((0, 1.0), (1, 8.0), (99, 8.0)):
+            waits = [relay_module.wait_s(failures) for _ in range(50)]
+            assert all(longest / 2 <= wait <= longest for wait in waits)
+            assert len(set(waits)) > 25
 
     def test_text_and_binary_frames_are_posted_as_they_came(self, server: Scripted):
         server.answer((200, {}))
@@ -267,6 +299,7 @@ class TestStreams:
             assert running.stop() == {"status": "ok", "posted": 0}
         assert set(records.messages()) == {"stream lost"}
 
+    @pytest.mark.fault("2")
     def test_too_many_connections_end_it_quietly(self, server: Scripted, records: Records):
         with stream(quiet, HTTPStatus.TOO_MANY_REQUESTS) as url:
             assert relay_until(relay(url, server), Time()) == {"status": "taken", "posted": 0}
@@ -335,6 +368,7 @@ class TestPosts:
         for request in server.requests:
             delivered(request)
 
+    @pytest.mark.fault("webhook-flood")
     @pytest.mark.parametrize("answer", [(500, ""), (429, {}), RESET])
     def test_within_bounds_for_polling_finds_what_it_said(
         self, server: Scripted, answer: Any, records: Records

@@ -205,6 +205,7 @@ class TestTelemetry:
 
 @pytest.mark.usefixtures("aws")
 class TestWebhookKeys:
+    @pytest.mark.fault("rotated-secret")
     def test_a_rotation_is_seen_after_a_minute_and_not_fetched_each_time(
         self, monkeypatch: pytest.MonkeyPatch
     ):

@@ -1,7 +1,7 @@
 """Of two writers one has to think again: the same suite for the table and for its fake."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -20,12 +20,26 @@ from scalper.shell.store import DynamoStore, Store, Stored, in_shard
 from tests.shell.conftest import Records, make_state_table
 from tests.shell.fakes import DAY, OPEN, QTY, client_id, minute, settings
 from tests.shell.flaky import losing_answers
+from tests.simulation.build import scheduler_of, unwatched
+from workbench.simulation.table import Items, SimulatedStore
 
 
-@pytest.fixture(params=["dynamo", "memory"])
+def simulated(*, packs: bool) -> SimulatedStore:
+    scheduler = scheduler_of()
+    return SimulatedStore(scheduler, Items(), unwatched(scheduler), packs=packs)
+
+
+FAKES: dict[str, Callable[[], Store]] = {
+    "memory": MemoryStore,
+    "simulated": lambda: simulated(packs=False),
+    "simulated, packed": lambda: simulated(packs=True),
+}
+
+
+@pytest.fixture(params=["dynamo", *FAKES])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
+    if request.param in FAKES:
+        yield FAKES[request.param]()
         return
     with mock_aws():
         make_state_table()
@@ -87,6 +101,7 @@ class TestBoth:
         assert store.load("AAA") == second
         assert store.save(second, fresh()).version == 3
 
+    @pytest.mark.fault("duplicate-schedule")
     def test_of_two_first_writers_one_meets_a_conflict(self, store: Store):
         put(store, bought())
         with pytest.raises(ConflictError):
@@ -100,6 +115,7 @@ class TestBoth:
             store.save(Stored(fresh(), 7), bought())
         assert store.load("AAA") is None
 
+    @pytest.mark.fault("mid-day-deploy")
     def test_a_newer_schema_and_its_fields_stay(self, store: Store):
         newer = Stored(fresh(), None, SCHEMA + 1, {"venue": "IEX"})
         saved = store.save(newer, bought())
@@ -121,6 +137,7 @@ class TestBoth:
         if shard_count < 20:
             assert sorted(seen) == sorted(symbols)
 
+    @pytest.mark.fault("duplicate-schedule")
     def test_a_minute_is_claimed_once(self, store: Store):
         assert store.claim_minute(minute(1), 0, 1)
         assert not store.claim_minute(minute(1), 0, 1)
@@ -151,6 +168,43 @@ class TestBoth:
         store.halt_account("by hand")
         store.record_day(DAY, "{}")
         assert store.load_all(0, 1) == {}
+
+
+def make_unreadable(store: Store, symbol: str) -> None:
+    """Let an item be there and make no sense."""
+    if isinstance(store, SimulatedStore):
+        store.items.unreadable.add(symbol)
+    else:
+        table().put_item(Item=item_of(symbol) | {"document": "x"})
+
+
+class TestBothUnreadable:
+    @pytest.fixture(params=["dynamo", "simulated"])
+    @staticmethod
+    def broken(request: pytest.FixtureRequest) -> Iterator[Store]:
+        with mock_aws():
+            make_state_table()
+            made = DynamoStore(settings()) if request.param == "dynamo" else simulated(packs=False)
+            for symbol in ("AAA", "BBB", "CCC"):
+                put(made, bought(symbol))
+            make_unreadable(made, "BBB")
+            yield made
+
+    def test_the_others_are_loaded(self, broken: Store):
+        assert set(broken.load_all(0, 1)) == {"AAA", "CCC"}
+        assert broken.load("AAA") == Stored(bought("AAA"), 1)
+        with pytest.raises(StoreDownError):
+            broken.load("BBB")
+
+    def test_no_first_write_replaces_it(self, broken: Store):
+        with pytest.raises(ConflictError):
+            put(broken, fresh("BBB"))
+        with pytest.raises(StoreDownError):
+            broken.load("BBB")
+
+    def test_who_read_it_before_writes_it_anew(self, broken: Store):
+        saved = broken.save(Stored(bought("BBB"), 1), fresh("BBB"))
+        assert broken.load("BBB") == saved == Stored(fresh("BBB"), 2)
 
 
 class TestTable:
@@ -281,6 +335,7 @@ class TestReportedFailures:
             yield url
             server.stop()
 
+    @pytest.mark.fault("lying-write")
     def test_a_state_written_by_oneself_counts_as_written(
         self, server: str, monkeypatch: pytest.MonkeyPatch
     ):
@@ -304,6 +359,7 @@ class TestReportedFailures:
             assert found is not None
             assert found.state.halt is Reason.LATE_ORDER
 
+    @pytest.mark.fault("lying-write")
     def test_a_later_write_too(self, server: str, monkeypatch: pytest.MonkeyPatch):
         puts: list[bytes] = []
 
@@ -319,6 +375,7 @@ class TestReportedFailures:
             assert store.save(first, bought("LATER")) == Stored(bought("LATER"), 2)
             assert len(puts) == 3
 
+    @pytest.mark.fault("lying-write")
     def test_a_claim_made_by_oneself_counts_as_made(
         self, server: str, monkeypatch: pytest.MonkeyPatch
     ):
@@ -337,6 +394,7 @@ class TestReportedFailures:
             assert lost
             assert not store.claim_minute(minute(9), 0, 1)
 
+    @pytest.mark.fault("lying-write")
     def test_a_write_by_another_between_write_and_repeat_is_a_conflict(
         self, server: str, monkeypatch: pytest.MonkeyPatch
     ):
@@ -363,6 +421,7 @@ class TestReportedFailures:
             assert found is not None
             assert found.state.pnl == 7
 
+    @pytest.mark.fault("throttled-store")
     def test_a_throttled_table_is_down_and_nothing_was_written(
         self, server: str, monkeypatch: pytest.MonkeyPatch
     ):
@@ -407,6 +466,7 @@ def test_the_document_in_the_table_is_the_codecs(dynamo: DynamoStore):
     )
 
 
+@pytest.mark.fault("throttled-store")
 def test_time_outs_and_repeats_of_the_table_are_bounded(dynamo: DynamoStore):
     dynamo.load("AAA")
     config: Any = dynamo._items._get_connection().connection.client.meta.config

@@ -56,6 +56,7 @@ def test_every_attribute_is_read():
     }
 
 
+@pytest.mark.fault("broken-row")
 @pytest.mark.parametrize(
     "symbol", ["tsla", "tsla ", "TSLA ", " TSLA", "", "T" * 300, "A" * 11, "1X", "A/B", "ÄÖ", "A\n"]
 )
@@ -75,6 +76,7 @@ def test_a_symbol_of_another_type_is_refused(symbol: dict[str, Any]):
     assert len(refused) == 2
 
 
+@pytest.mark.fault("broken-row")
 @pytest.mark.parametrize(
     ("name", "typed"),
     [
@@ -142,6 +144,7 @@ def test_a_signal_whose_module_cannot_be_imported_stops_only_its_symbol(
     assert "\n" not in line
 
 
+@pytest.mark.fault("broken-row")
 def test_rows_beyond_the_most_are_refused_in_the_order_of_their_symbols():
     names = [f"A{number:05d}" for number in range(MAX_SYMBOLS + 3)]
     accepted, refused = parse_rows([row(name) for name in reversed(names)], LOT)

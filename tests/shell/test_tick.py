@@ -1,5 +1,6 @@
 """Each minute decides once for every symbol; what fails stops only what needs it."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -58,18 +59,21 @@ class TestIdle:
             "symbols": 2,
             "busy": 0,
         }
-        assert desk.log == [("claim", minute(2))]
+        assert desk.log == [("claim", minute(2)), ("open_orders",), ("positions",)]
         assert desk.outbox.checkups == []
 
-    def test_the_broker_is_asked_for_orders_only_where_one_is_in_question(self, desk: Desk):
-        desk.trade("AAA", "BBB", signal=never)
+    def test_where_nothing_may_be_entered_only_orders_in_question_are_asked_for(self, desk: Desk):
+        desk.trade("AAA", "BBB", enabled=False)
         desk.tick(1)
-        desk.trade("BBB")
-        desk.tick(2)
-        desk.stop_entries()
         desk.log.clear()
+        desk.tick(2)
+        assert desk.log == [("claim", minute(2))]
+        desk.trade("BBB")
         desk.tick(3)
-        assert desk.log == [("claim", minute(3)), ("open_orders",)]
+        desk.symbols.rows.clear()
+        desk.log.clear()
+        desk.tick(4)
+        assert desk.log == [("claim", minute(4)), ("open_orders",)]
         assert desk.outbox.checkups == [30, 30]
 
     @pytest.mark.parametrize("at", [OPEN, CLOSE + timedelta(minutes=1), OPEN - timedelta(hours=3)])
@@ -133,6 +137,7 @@ class TestEntries:
             [minute(0), minute(1), minute(2), minute(3)],
         ]
 
+    @pytest.mark.fault("40", "47")
     def test_a_minute_without_a_bar_asks_no_signal_and_enters_nothing(
         self, desk: Desk, records: Records
     ):
@@ -152,6 +157,7 @@ class TestEntries:
         assert desk.phase() is Phase.TO_BUY
         assert client_id(1, symbol="BBB") not in desk.submitted()
 
+    @pytest.mark.fault("42")
     def test_refused_bars_are_counted_and_logged(self, desk: Desk, records: Records):
         desk.trade("AAA")
         desk.market.refused = ("ZZZ: prices out of order",)
@@ -159,6 +165,7 @@ class TestEntries:
         assert records.of("bar refused")[0].error == "ZZZ: prices out of order"  # type: ignore[attr-defined]
         assert desk.submitted() == [client_id(1)]
 
+    @pytest.mark.fault("broken-row")
     def test_refused_rows_are_logged_within_bounds_and_the_others_trade(
         self, desk: Desk, records: Records
     ):
@@ -168,6 +175,7 @@ class TestEntries:
         assert len(records.of("symbol refused")) == 20
         assert desk.submitted() == [client_id(1)]
 
+    @pytest.mark.fault("broken-row")
     @pytest.mark.parametrize("error", [ValueError("oops"), ZeroDivisionError(), RecursionError()])
     def test_a_signal_that_fails_stops_its_own_symbol_alone(
         self, desk: Desk, records: Records, error: Exception
@@ -187,6 +195,7 @@ class TestEntries:
         desk.tick(1)
         assert desk.submitted() == [client_id(1)]
 
+    @pytest.mark.fault("43", "47")
     def test_after_a_bar_came_late_the_decision_uses_it(self, desk: Desk):
         desk = Desk(bar_wait_s=5.0)
         desk.trade("AAA", "BBB")
@@ -223,6 +232,7 @@ class TestEntries:
 
 
 class TestBlocks:
+    @pytest.mark.fault("removed-while-held")
     @pytest.mark.parametrize("block", ["halted", "late", "paused", "removed"])
     def test_a_position_is_managed_to_its_end(self, block: str):
         desk = Desk()
@@ -245,6 +255,7 @@ class TestBlocks:
         assert desk.phase() is Phase.TO_BUY
         assert len([one for one in desk.submitted() if one.endswith("entry")]) == 1
 
+    @pytest.mark.fault("removed-while-held")
     @pytest.mark.parametrize("why", ["paused", "removed"])
     def test_a_buy_of_a_symbol_paused_or_removed_is_given_up_when_stale(self, desk: Desk, why: str):
         desk.buy(1)
@@ -266,6 +277,7 @@ class TestBlocks:
         desk.tick(2)
         assert desk.submitted() == [client_id(1)]
 
+    @pytest.mark.fault("late-tick")
     @pytest.mark.parametrize(("seconds", "buys"), [(0, 1), (45, 1), (46, 0), (119, 0)])
     def test_a_tick_that_starts_over_45_s_late_enters_nothing(
         self, desk: Desk, seconds: int, buys: int
@@ -274,6 +286,7 @@ class TestBlocks:
         assert desk.tick(1, late=timedelta(seconds=seconds))["status"] == "ok"
         assert len(desk.submitted()) == buys
 
+    @pytest.mark.fault("mid-day-deploy")
     def test_a_newer_versions_item_enters_nothing_and_its_exit_goes_on(self, desk: Desk):
         target = desk.hold(1)
         stored = MemoryStore.load(desk.store, "AAA")
@@ -287,6 +300,7 @@ class TestBlocks:
         assert kept is not None
         assert (kept.schema, kept.unknown) == (SCHEMA + 1, {"venue": "IEX"})
 
+    @pytest.mark.fault("broken-row")
     def test_symbols_that_cannot_be_read_stop_no_exit(self, desk: Desk):
         target = desk.hold(1)
         desk.symbols.error = StoreDownError("throttled")
@@ -322,6 +336,7 @@ class TestSystemClock:
         desk.market.by_symbol["AAA"] = [bar(floor_minute(at) - timedelta(minutes=1))]
         return passes.tick(desk.engine, passes.TickDue(at))
 
+    @pytest.mark.fault("48")
     @pytest.mark.parametrize("skew", [-1, 0, 1])
     def test_clocks_that_agree_within_two_seconds_enter(
         self, real: Desk, skew: int, monkeypatch: pytest.MonkeyPatch
@@ -332,6 +347,7 @@ class TestSystemClock:
         assert self.run(real)["status"] == "ok"
         assert len(real.submitted()) == 1
 
+    @pytest.mark.fault("48", "46")
     @pytest.mark.parametrize("skew", [-3, 3])
     def test_clocks_that_disagree_enter_nothing(self, real: Desk, records: Records, skew: int):
         real.broker.skew = timedelta(seconds=skew)
@@ -357,6 +373,7 @@ class TestSystemClock:
 
 
 class TestRepeats:
+    @pytest.mark.fault("duplicate-schedule")
     def test_a_duplicate_tick_only_reconciles(self, desk: Desk):
         desk.trade("AAA")
         desk.tick(1)
@@ -385,6 +402,7 @@ class TestRepeats:
         desk.tick(2)
         assert desk.submitted() == [client_id(1)]
 
+    @pytest.mark.fault("late-tick")
     def test_a_tick_of_yesterday_only_reconciles_as_of_now(self, desk: Desk):
         """Redriven from a dead-letter queue: today's state is not made yesterday's."""
         yesterday = Session.of(DAY - timedelta(days=1), "09:30", "16:00")
@@ -398,6 +416,7 @@ class TestRepeats:
         state = desk.state()
         assert (state.phase, state.session, state.generation) == (Phase.TO_BUY, DAY, 2)
 
+    @pytest.mark.fault("late-tick")
     def test_a_tick_redriven_after_the_close_sends_nothing(self, desk: Desk):
         desk.hold(1)
         sent = desk.sent()
@@ -442,6 +461,7 @@ class TestFailures:
         assert desk.submitted() == [client_id(1, symbol="BBB")]
         assert [r.symbol for r in records.of("symbol failed")] == ["AAA"]  # type: ignore[attr-defined]
 
+    @pytest.mark.fault("throttled-store")
     @pytest.mark.parametrize("method", ["load_all", "claim_minute", "account_halt", "all"])
     def test_a_store_that_is_down_sends_nothing_and_does_not_raise(
         self, desk: Desk, method: str, records: Records
@@ -461,6 +481,7 @@ class TestFailures:
         desk.broker.always_fail("session", error)
         assert desk.tick(1)["status"] == "failed"
 
+    @pytest.mark.fault("rotated-secret")
     def test_refused_keys_are_one_line_on_what_to_set(self, desk: Desk, records: Records):
         desk.broker.always_fail("session", UnauthorizedError(401, None, "unauthorized"))
         assert desk.tick(1) == {"status": "keys_refused"}
@@ -468,6 +489,7 @@ class TestFailures:
 
 
 class TestRecovery:
+    @pytest.mark.fault("lost-table")
     def test_a_missing_item_is_rebuilt_before_anything_else(self, desk: Desk, records: Records):
         desk.hold(1)
         before = desk.state()
@@ -488,6 +510,7 @@ class TestRecovery:
         assert desk.submitted() == []
         assert records.of("state rebuilt")
 
+    @pytest.mark.fault("lost-table")
     def test_a_position_without_its_sell_is_sold_after_the_rebuild(self, desk: Desk):
         desk.broker.fill(desk.buy(1), PRICE)
         desk.store.lose("AAA")
@@ -512,11 +535,67 @@ class TestRecovery:
         assert desk.tick(1)["symbols"] == 1
         assert desk.state().pnl == 7
 
+    @pytest.mark.fault("lost-table")
     def test_orders_that_cannot_be_read_enter_nothing(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail("orders_since", BrokerDownError("down"))
-        assert desk.tick(1)["status"] == "failed"
+        assert desk.tick(1)["status"] == "ok"
         assert desk.sent() == []
+
+    def test_orders_that_cannot_be_read_stop_no_other_symbol(self, desk: Desk):
+        """A row is new while the broker fails: the others' exits do not wait for it."""
+        target = desk.hold(1, "AAA")
+        desk.stop_entries()
+        desk.trade("BBB")
+        desk.broker.fill(target, PRICE + CENT)
+        desk.broker.fail("orders_since", BrokerDownError("down"))
+        desk.tick(2)
+        assert desk.phase("AAA") is Phase.TO_BUY
+
+    def test_an_order_of_ours_on_a_symbol_without_state_or_row_is_recovered(self, desk: Desk):
+        desk.hold(1, "AAA")
+        desk.trade("BBB", signal=never)
+        del desk.symbols.rows["AAA"]
+        desk.store.lose("AAA")
+        assert desk.tick(2)["symbols"] == 2
+        assert (desk.phase("AAA"), desk.state("AAA").qty) == (Phase.SELL_SUBMITTED, QTY)
+        assert desk.outbox.checkups[-1] == 30
+
+    def test_an_order_of_ours_is_recovered_by_its_own_shard(self, desk: Desk):
+        desk.hold(1, "AAA")
+        del desk.symbols.rows["AAA"]
+        desk.store.lose("AAA")
+        desk.trade(*[f"B{letter}" for letter in "ABCDEFGH"], signal=never)
+        for shard in range(2):
+            desk.broker.now = minute(2)
+            passes.tick(desk.engine, passes.TickDue(minute(2), shard, 2))
+            known = MemoryStore.load(desk.store, "AAA") is not None
+            assert known == (in_shard("AAA", 0, 2) or shard == 1)
+
+    def test_an_order_of_another_day_recovers_nothing(self, desk: Desk):
+        desk.trade("BBB", signal=never)
+        desk.broker.put("AAA", client_id(1, day=DAY - timedelta(days=1)))
+        assert desk.tick(1)["symbols"] == 1
+
+    @pytest.mark.parametrize("filled", [0, QTY])
+    def test_a_table_set_back_to_before_an_order_halts_and_loses_no_share(
+        self, desk: Desk, filled: int
+    ):
+        desk.buy(1)
+        desk.stop_entries()
+        stored = MemoryStore.load(desk.store, "AAA")
+        assert stored is not None
+        desk.store.save(stored, SymbolState(symbol="AAA", session=DAY))
+        if filled:
+            desk.broker.cancels_take = False
+        desk.tick(2)
+        assert desk.sent()[-1] == ("cancel", client_id(1))
+        assert desk.state().halt is (Reason.LATE_ORDER if filled else Reason.UNKNOWN_ORDER)
+        if filled:
+            desk.broker.fill(client_id(1), PRICE)
+        desk.tick(3)
+        assert desk.state().qty == filled
+        assert desk.state().generation == (2 if filled else 1)
 
     def test_a_rebuild_that_cannot_be_written_stops_its_own_symbol_alone(
         self, desk: Desk, records: Records
@@ -561,6 +640,146 @@ class TestRecovery:
         assert desk.state().trades == 0
 
 
+def blocked(records: Records) -> list[tuple[str, str]]:
+    lines = records.of("entry blocked")
+    return [(r.symbol, str(r.__dict__["reason"])) for r in lines]  # type: ignore[attr-defined]
+
+
+class TestForeignOrdersAndPositions:
+    """Fault 38: what others have on a symbol blocks its entries, visibly, and is never touched."""
+
+    def test_a_foreign_order_blocks_its_symbol_alone_until_it_is_gone(
+        self, desk: Desk, records: Records
+    ):
+        desk.trade("AAA", "BBB")
+        desk.broker.put("AAA", "by-hand")
+        desk.tick(1)
+        assert desk.sent() == [("submit", client_id(1, symbol="BBB"), QTY, PRICE)]
+        assert blocked(records) == [("AAA", "foreign_order")]
+        desk.broker.say("by-hand", status="canceled")
+        desk.tick(2)
+        assert desk.submitted()[-1] == client_id(1)
+
+    @pytest.mark.parametrize("shares", [7, -7])
+    def test_a_foreign_position_blocks_its_symbol_alone_until_it_is_gone(
+        self, desk: Desk, records: Records, shares: int
+    ):
+        desk.trade("AAA", "BBB")
+        desk.broker.held["AAA"] = shares
+        desk.tick(1)
+        assert desk.sent() == [("submit", client_id(1, symbol="BBB"), QTY, PRICE)]
+        assert blocked(records) == [("AAA", "foreign_position")]
+        desk.broker.held["AAA"] = 0
+        desk.tick(2)
+        assert desk.submitted()[-1] == client_id(1)
+
+    def test_a_fraction_of_a_share_is_a_foreign_position(self, desk: Desk):
+        desk.trade("AAA")
+        desk.broker.positions_answer = {"AAA": 0}
+        desk.tick(1)
+        assert desk.sent() == []
+
+    def test_a_sale_of_ours_that_still_shows_is_waited_for(self, desk: Desk):
+        target = desk.hold(1)
+        desk.update(desk.broker.fill(target, PRICE + CENT), minute(1.9))
+        desk.broker.positions_answer = {"AAA": QTY}
+        desk.tick(2)
+        assert desk.submitted() == [client_id(1), target]
+        desk.broker.positions_answer = None
+        desk.tick(3)
+        assert desk.submitted()[-1] == client_id(3)
+
+    def test_without_a_signal_nothing_is_said(self, desk: Desk, records: Records):
+        desk.trade("AAA", signal=never)
+        desk.broker.put("AAA", "by-hand")
+        desk.tick(1)
+        assert blocked(records) == []
+
+    @pytest.mark.parametrize("method", ["open_orders", "positions"])
+    def test_what_cannot_be_read_enters_nothing_and_stops_no_exit(
+        self, desk: Desk, records: Records, method: str
+    ):
+        report = desk.broker.fill(desk.buy(1, "AAA"), PRICE)
+        desk.trade("BBB")
+        desk.broker.fail("submit", RefusedError(403, 40310000, "insufficient qty"))
+        desk.update(report, minute(1.5), PRICE)
+        desk.broker.fail(method, BrokerDownError("down"))
+        desk.tick(2)
+        assert client_id(1, symbol="BBB") not in desk.submitted()
+        assert blocked(records) == [("BBB", "broker_unread")]
+        desk.checkup(2.5)
+        assert desk.phase("AAA") is Phase.SELL_SUBMITTED
+        desk.tick(3)
+        assert desk.submitted()[-1] == client_id(1, symbol="BBB")
+
+    @pytest.mark.parametrize(
+        ("stronger", "reason"), [("paused", "paused"), ("halted", "symbol_halted")]
+    )
+    def test_a_stronger_block_is_not_hidden(
+        self,
+        desk: Desk,
+        records: Records,
+        caplog: pytest.LogCaptureFixture,
+        stronger: str,
+        reason: str,
+    ):
+        caplog.set_level(logging.DEBUG, logger="scalper")
+        desk.trade("AAA", enabled=stronger != "paused")
+        desk.trade("BBB")
+        state = SymbolState(symbol="AAA", session=DAY)
+        if stronger == "halted":
+            state = replace(state, halt=Reason.SOLD_ELSEWHERE)
+        desk.store.save(Stored(state, None), state)
+        desk.broker.put("AAA", "by-hand")
+        desk.tick(1)
+        assert reasons(records)[-1] == reason
+        assert blocked(records) == []
+
+    def test_a_buy_in_doubt_is_not_sent_again_beside_a_foreign_order(self, desk: Desk):
+        desk.trade("AAA")
+        desk.broker.fail("submit", UnknownOutcomeError("504"))
+        desk.tick(1)
+        desk.broker.put("AAA", "by-hand")
+        desk.checkup(1.5)
+        assert desk.submitted() == [client_id(1)]
+
+
+class TestBlockedAccounts:
+    """Fault 29: the broker takes no orders of the account."""
+
+    def test_it_enters_nothing_until_the_broker_lifts_the_block(self, desk: Desk, records: Records):
+        desk.trade("AAA")
+        desk.broker.blocked = "trading_blocked"
+        desk.tick(1)
+        assert desk.sent() == []
+        (line,) = records.of("the broker blocks the account")
+        assert (line.levelname, line.why, line.exits) == ("ERROR", "trading_blocked", "none")  # type: ignore[attr-defined]
+        desk.broker.blocked = ""
+        desk.tick(2)
+        assert desk.submitted() == [client_id(1)]
+
+    def test_it_says_that_exits_may_be_refused_and_tries_them(self, desk: Desk, records: Records):
+        target = desk.hold(1)
+        desk.broker.blocked = "account_blocked"
+        desk.broker.say(target, status="canceled")
+        desk.tick(2)
+        (line,) = records.of("the broker blocks the account")
+        assert (line.exits, line.symbols) == ("may be refused", ["AAA"])  # type: ignore[attr-defined]
+        assert desk.submitted()[-1] == client_id(3, "bailout")
+
+    def test_an_account_that_cannot_be_read_blocks_nothing(self, desk: Desk, records: Records):
+        desk.trade("AAA")
+        desk.broker.fail("account_block", BrokerDownError("down"))
+        desk.tick(1)
+        assert desk.submitted() == [client_id(1)]
+        assert records.of("request failed")
+
+    def test_refused_keys_are_said_as_such(self, desk: Desk):
+        desk.trade("AAA")
+        desk.broker.fail("account_block", UnauthorizedError(401, None, "unauthorized"))
+        assert desk.tick(1) == {"status": "keys_refused"}
+
+
 class TestForeignHands:
     def test_foreign_orders_and_positions_are_left_alone(self, desk: Desk):
         desk.trade("AAA", signal=never)
@@ -573,6 +792,7 @@ class TestForeignHands:
         desk.liquidate(CUTOFF)
         assert desk.sent() == []
 
+    @pytest.mark.fault("36")
     def test_an_order_canceled_by_hand_is_found(self, desk: Desk):
         desk.buy(1)
         desk.stop_entries()
@@ -580,6 +800,7 @@ class TestForeignHands:
         desk.tick(2)
         assert desk.phase() is Phase.TO_BUY
 
+    @pytest.mark.fault("37")
     def test_a_target_canceled_and_its_shares_sold_by_hand_is_not_bailed_out(self, desk: Desk):
         """What would be a short sale: the bail-out asks for the position first."""
         desk.hold(1)
@@ -591,6 +812,7 @@ class TestForeignHands:
         assert desk.sent()[sent:] == []
         assert desk.state().halt is Reason.SOLD_ELSEWHERE
 
+    @pytest.mark.fault("37")
     def test_shares_sold_by_hand_are_not_sold_again(self, desk: Desk, records: Records):
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.stop_entries()
@@ -672,6 +894,7 @@ class TestShards:
 
 
 class TestTradeUpdates:
+    @pytest.mark.fault("bad-webhook")
     @pytest.mark.parametrize(
         "name",
         ["foreign", "", client_id(1).replace("paper", "live"), client_id(1, symbol="ZZZ")],
@@ -684,6 +907,7 @@ class TestTradeUpdates:
         assert desk.update(report, minute(2), PRICE) == {"status": "ignored"}
         assert (desk.state(), desk.log) == (before, [])
 
+    @pytest.mark.fault("bad-webhook")
     @pytest.mark.parametrize(
         "name", [client_id(9), client_id(1, symbol="NEW"), client_id(1, day=DAY.replace(day=4))]
     )
@@ -704,6 +928,7 @@ class TestTradeUpdates:
         desk.update(desk.broker.book[client_id(9)], minute(2))
         assert desk.state().halt is Reason.UNKNOWN_ORDER
 
+    @pytest.mark.fault("lost-table")
     def test_a_missing_item_is_rebuilt_first(self, desk: Desk):
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.stop_entries()
@@ -754,6 +979,7 @@ class TestCheckups:
         assert desk.checkup(1.5) == {"status": "ok", "busy": 0}
         assert desk.log == []
 
+    @pytest.mark.fault("31")
     def test_one_list_serves_all_and_only_the_missing_are_asked_for(self, desk: Desk):
         desk.buy(1, "AAA")
         desk.buy(2, "BBB")
@@ -764,6 +990,20 @@ class TestCheckups:
         assert desk.log[:2] == [("open_orders",), ("find", client_id(1, symbol="BBB"))]
         assert len([one for one in desk.log if one[0] == "find"]) == 1
 
+    @pytest.mark.fault("31")
+    def test_exits_go_before_entries(self, desk: Desk):
+        desk.buy(1, "ZZZ")
+        desk.broker.fill(client_id(1, symbol="ZZZ"), PRICE)
+        desk.trade("AAA", "BBB")
+        desk.log.clear()
+        desk.tick(2)
+        assert desk.submitted() == [
+            client_id(2, "target", symbol="ZZZ"),
+            client_id(1, symbol="AAA"),
+            client_id(1, symbol="BBB"),
+        ]
+
+    @pytest.mark.fault("1")
     def test_a_fill_whose_event_never_came_is_sold(self, desk: Desk):
         """Fault 1: correct with zero webhooks."""
         desk.broker.fill(desk.buy(1), PRICE)

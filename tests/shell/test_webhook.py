@@ -120,6 +120,7 @@ class TestTaken:
         headers["webhook-signature"] = f"v1a,AAAA {other} {headers['webhook-signature']}"
         assert take(request(BODY, headers)) is not None
 
+    @pytest.mark.fault("rotated-secret")
     def test_both_keys_are_good_while_one_is_rotated_out(self):
         assert take(request(BODY, sign(BODY, OLD)), KEY, OLD) is not None
         assert take(request(BODY, sign(BODY, KEY)), KEY, OLD) is not None
@@ -147,6 +148,7 @@ class TestTaken:
     def test_other_streams_are_ignored(self, body: dict[str, Any]):
         assert take(request(json.dumps(body))) is None
 
+    @pytest.mark.fault("7")
     def test_an_event_without_price_time_or_execution_is_taken(self):
         message = update("new")
         for name in ("price", "timestamp", "execution_id", "qty"):
@@ -155,11 +157,13 @@ class TestTaken:
         assert delivery is not None
         assert (delivery.price, delivery.at) == (None, delivery.report.updated_at)
 
+    @pytest.mark.fault("8")
     def test_unknown_events_and_fields_are_taken(self):
         assert take(request(json.dumps(update("teleported", moon="full")))) is not None
 
 
 class TestRefused:
+    @pytest.mark.fault("bad-webhook", "webhook-flood")
     def test_too_large_comes_before_anything_else(self):
         def no_keys() -> tuple[str, ...]:
             raise AssertionError("the keys were fetched")
@@ -191,10 +195,12 @@ class TestRefused:
     def test_no_headers_at_all_are_unauthorized(self, headers: Any):
         assert refused(request(BODY, {}) | {"headers": headers}) == 401
 
+    @pytest.mark.fault("bad-webhook")
     @pytest.mark.parametrize("seconds", [-310, 310, 1e9, -1e9])
     def test_a_stale_or_early_time_is_unauthorized(self, seconds: float):
         assert refused(request(BODY, signed_at(BODY, seconds))) == 401
 
+    @pytest.mark.fault("bad-webhook")
     def test_a_changed_body_or_id_is_unauthorized(self):
         headers = sign(BODY, KEY)
         assert refused(request(BODY.replace("20", "21"), headers)) == 401
@@ -301,6 +307,7 @@ events = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.fault("bad-webhook")
 @hypothesis_settings(max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
 @given(events)
 def test_no_request_from_outside_gets_an_unhandled_exception(event: dict[str, Any]):

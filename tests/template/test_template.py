@@ -153,6 +153,7 @@ def test_outputs_are_those_of_the_contract(template: Template) -> None:
     assert set(template["Outputs"]) == OUTPUTS
 
 
+@pytest.mark.fault("webhook-flood")
 def test_the_six_functions_are_those_of_the_contract(expanded: Template) -> None:
     handlers = {
         name: function["Properties"]["Handler"]
@@ -226,6 +227,7 @@ def test_liquidation_is_repeated_from_five_minutes_before_either_close(expanded:
     assert times(expanded, "LiquidateFunction", MONDAY) == minutes("12:55", 5) + minutes("15:55", 5)
 
 
+@pytest.mark.fault("dead-relay")
 def test_relay_is_started_from_before_the_open_to_the_close(expanded: Template) -> None:
     assert times(expanded, "RelayFunction", MONDAY) == minutes("09:25", 79, step=5)
 
@@ -240,6 +242,7 @@ def test_schedules_keep_to_weekdays(expanded: Template, name: str) -> None:
     assert [times(expanded, name, day) for day in A_WEEK[5:]] == [[], []]
 
 
+@pytest.mark.fault("late-tick")
 def test_a_tick_is_never_retried_by_the_scheduler_nor_by_lambda(expanded: Template) -> None:
     never = {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
     target = {"Fn::GetAtt": ["TickFunction", "Arn"]}

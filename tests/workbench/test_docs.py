@@ -1,5 +1,6 @@
 """The generated pages follow the code and the template, and the check sees when they do not."""
 
+import json
 import re
 from pathlib import Path
 from shutil import copy, copytree
@@ -17,6 +18,8 @@ from scalper.core.model import (
 )
 from scalper.core.transitions import TRANSITIONS
 from workbench import docs
+from workbench.markdown import fill
+from workbench.reliability import reliability
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write the pages into a folder of their own and return it."""
     (tmp_path / "docs").mkdir()
+    copy(ROOT / "docs/reliability.md", tmp_path / "docs")
+    (tmp_path / "tests").mkdir()
     copy(ROOT / "template.yaml", tmp_path)
     copytree(ROOT / "bench/results", tmp_path / "bench/results")
     monkeypatch.setattr(docs, "ROOT", tmp_path)
@@ -62,6 +67,75 @@ def test_changed_parameter_makes_the_settings_stale(pages: Path, capsys) -> None
     template.write_text(template.read_text().replace('Default: "2000"', 'Default: "500"'))
     assert docs.main(["--check"]) == 1
     assert capsys.readouterr().err == "docs/settings.md is stale: python -m workbench.docs\n"
+
+
+def test_new_test_of_a_fault_makes_the_reliability_stale(pages: Path, capsys) -> None:
+    source = 'import pytest\n@pytest.mark.fault("14")\ndef test_one_effect(): ...\n'
+    (pages / "tests/test_it.py").write_text(source)
+    assert docs.main(["--check"]) == 1
+    assert capsys.readouterr().err == "docs/reliability.md is stale: python -m workbench.docs\n"
+    docs.main([])
+    page = (pages / "docs/reliability.md").read_text()
+    assert re.search(r"^\| 14 \|.+\| \[one effect\]\(../tests/test_it.py\) \|$", page, re.MULTILINE)
+
+
+def test_what_people_wrote_stays_between_the_generated_parts() -> None:
+    text = "# A\n\n<!-- generated: one -->\nold\n<!-- end -->\n\nBy hand.\n"
+    made = "# A\n\n<!-- generated: one -->\n\nnew\n\n<!-- end -->\n\nBy hand.\n"
+    assert fill(text, {"one": ["new"]}) == made
+    assert fill(made, {"one": ["new"]}) == made
+
+
+@pytest.mark.parametrize("lost", ["<!-- generated: faults -->", "<!-- end -->"])
+def test_page_that_lost_a_mark_is_refused_and_not_written(pages: Path, lost: str) -> None:
+    path = pages / "docs/reliability.md"
+    broken = path.read_text().replace(lost, "")
+    path.write_text(broken)
+    with pytest.raises(SystemExit, match="the page is to have"):
+        docs.main([])
+    assert path.read_text() == broken
+
+
+MEASURED = {
+    "command": "make bench",
+    "commit": "abc1234",
+    "date": "2026-12-01",
+    "machine": "2 cores",
+    "python": "Python 3.13.1",
+}
+
+
+def test_reliability_shows_what_was_measured(pages: Path) -> None:
+    results = pages / "bench/results"
+    for one in ("simulation", "mutants", "storms"):
+        (results / f"{one}.json").unlink(missing_ok=True)
+    assert reliability(pages).count("Not recorded yet.") == 3
+    simulation = {**MEASURED, "figures": {"seeds": 20_000, "faults": {"429": 1_200}, "s": 1.5}}
+    killed = {
+        "name": "resends-blindly",
+        "what": "a POST is repeated",
+        "killed_by_seed": 0,
+        "seeds_run": 1,
+        "seconds": 0.2,
+        "violation": "I1 | two orders",
+    }
+    survivor = {"name": "slow", "what": "waits", "killed_by_seed": None, "seeds_run": 9_000}
+    mutants = {**MEASURED, "mutants": [killed, {**survivor, "why": "it changes no trade"}]}
+    (results / "simulation.json").write_text(json.dumps(simulation))
+    (results / "mutants.json").write_text(json.dumps(mutants))
+    page = reliability(pages)
+    for line in (
+        "`make bench` on 2026-12-01, commit `abc1234`:",
+        "2 cores, Python 3.13.1.",
+        "| seeds | 20,000 |",
+        "| faults | 429: 1,200 |",
+        "| s | 1.5 |",
+        "1 of 2 are found.",
+        r"| `resends-blindly` | a POST is repeated | 0 | 1 | 0.2 | I1 \| two orders |",
+        "| `slow` | waits | 9,000 | it changes no trade |",
+    ):
+        assert line in page.splitlines()
+    assert page.count("Not recorded yet.") == 1
 
 
 def test_missing_page_is_stale(pages: Path, capsys) -> None:

@@ -265,6 +265,10 @@ class Book:
         pending = replace(order, status="pending_cancel", updated_at=at)
         return self._update("pending_cancel", pending, at)
 
+    def replace(self, order: Order, at: datetime) -> Update:
+        """End an order in whose place another works; no rule does so by itself."""
+        return self._update("replaced", replace(order, status="replaced", updated_at=at), at)
+
     def expire(self, order: Order, at: datetime) -> Update:
         """End a day order at its session's close."""
         expired = replace(order, status="expired", expired_at=at, updated_at=at)

@@ -1,4 +1,4 @@
-"""Every transition lives here: what an event makes of a symbol's state, and what is to be sent.
+"""What an event makes of a symbol's state, and what is to be sent; late news alone is in `late.py`.
 
 `step` never reads a clock and never fails on a broker's word: each phase has a stated answer to
 each event. What may happen at all stands as data in `transitions.py`, asserted at every step.
@@ -7,13 +7,11 @@ each event. What may happen at all stands as data in `transitions.py`, asserted 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from scalper.core.late import on_other_order
 from scalper.core.model import (
     BarClosed,
-    CancelOrder,
     CheckupDue,
-    Command,
     Event,
-    InvariantError,
     LiquidationDue,
     OrderSeen,
     Phase,
@@ -23,26 +21,35 @@ from scalper.core.model import (
     SubmitOrder,
     SymbolState,
 )
+from scalper.core.moves import (
+    MAX_LIQUIDATION_ATTEMPTS,
+    cancel,
+    cancel_again,
+    idle_phase,
+    must_liquidate,
+    oversized,
+    retire,
+    sell,
+    submit,
+    working,
+)
 from scalper.core.order import (
     ABSENT,
     MAX_GENERATION,
     REFUSED,
-    ClientOrderId,
     Order,
     Progress,
     Purpose,
+    fills,
+    follow,
     is_correction,
     join,
-    progress_of,
 )
-from scalper.core.pricing import Money, round_down, shares, target
+from scalper.core.pricing import round_down, shares
 from scalper.core.transitions import assert_legal
 
 BUY_TIMEOUT = timedelta(seconds=120)
 """A buy unfilled for so long is canceled: its signal is stale."""
-
-CANCEL_BACKOFF = timedelta(seconds=30)
-"""A cancel that shows no effect is asked for again after this."""
 
 RESEND_WITHIN = timedelta(seconds=60)
 """A buy that the broker does not know is sent again while its decision is this fresh."""
@@ -58,9 +65,6 @@ COOL_DOWN = timedelta(minutes=5)
 
 POSITION_LAG = timedelta(seconds=15)
 """Orders and positions may disagree for about 10 s: a position is believed after this."""
-
-MAX_EXIT_ATTEMPTS = 5
-"""Sells for one position before the symbol is halted; the liquidation has as many again."""
 
 
 def step(state: SymbolState, event: Event, rules: Rules) -> Step:
@@ -107,9 +111,18 @@ def on_order(state: SymbolState, event: OrderSeen, rules: Rules) -> Step:
     """Join what the broker said; go on when the working order can change no more."""
     order = state.order
     if order is None or event.report.client_order_id != order.client_order_id:
-        return _on_other_order(state, event, rules)
+        return on_other_order(state, event, rules)
     if event.report.status == ABSENT:
         return _on_absence(state, event, rules, join(order, event.report, event.at))
+    if order.successor and event.report.broker_id not in ("", order.successor):
+        # The order that was replaced: what it filled was carried over.
+        return Step(state, (), Reason.NOTHING_NEW)
+    if not event.report.confirmed and event.report.broker_id not in (
+        "",
+        order.broker_id or event.report.broker_id,
+    ):
+        # An event of another account, whose orders have the same names.
+        return Step(state, (), Reason.UNKNOWN_ORDER)
     if event.report.status == REFUSED and order.progress is not Progress.INTENT:
         return Step(state, (), Reason.STILL_WORKING)
     if event.report.status == REFUSED and order.sends > 1:
@@ -120,8 +133,14 @@ def on_order(state: SymbolState, event: OrderSeen, rules: Rules) -> Step:
     halt = state.halt
     if is_correction(order, event.report):
         halt = Reason.CORRECTED_FILL
-    elif event.report.status == "replaced":
+        if joined.is_settled:
+            # Nothing is to come: of two numbers the newer one is what is held.
+            filled_qty, filled_value = fills(joined, event.report)
+            joined = replace(joined, filled_qty=filled_qty, filled_value=filled_value)
+    if event.report.status == "replaced":
         halt = Reason.REPLACED_ORDER
+        if event.report.replaced_by and event.report.confirmed and joined.filled_qty < joined.qty:
+            joined = follow(joined, event.report.replaced_by)
     seen = replace(state, order=joined, halt=halt)
     if not joined.is_settled:
         return _still_working(state, seen, joined, event.at, rules)
@@ -142,7 +161,7 @@ def on_checkup(state: SymbolState, event: CheckupDue, rules: Rules) -> Step:
         case Phase.TO_SELL:
             return _retry_exit(state, event, rules, Reason.EXIT_RETRIED)
         case Phase.SELL_SUBMITTED:
-            return _cancel_again(state, event.at, rules)
+            return cancel_again(state, event.at, rules)
         case Phase.DONE:
             return Step(state, (), Reason.DAY_IS_DONE)
 
@@ -174,19 +193,21 @@ def _consider_entry(state: SymbolState, event: BarClosed, rules: Rules) -> Step:
         return Step(state, (), rules.block)
     if state.halt is not None:
         return Step(state, (), Reason.SYMBOL_HALTED)
+    if state.abandoned:
+        return Step(state, (), Reason.ORDER_IN_DOUBT)
     if not event.signal:
         return Step(state, (), Reason.NO_SIGNAL)
     if state.cool_until is not None and event.at < state.cool_until:
         return Step(state, (), Reason.COOLING_DOWN)
     if rules.max_entries is not None and state.entries >= rules.max_entries:
         return Step(state, (), Reason.ENTRY_LIMIT_REACHED)
-    if state.generation + 2 * MAX_EXIT_ATTEMPTS >= MAX_GENERATION:
+    if state.generation + MAX_LIQUIDATION_ATTEMPTS >= MAX_GENERATION:
         return Step(state, (), Reason.ORDER_LIMIT_REACHED)
     limit = round_down(event.close)
     qty = shares(rules.lot, limit)
     if qty == 0:
         return Step(state, (), Reason.LOT_TOO_SMALL)
-    return _submit(
+    return submit(
         replace(state, phase=Phase.BUY_SUBMITTED),
         rules,
         Purpose.ENTRY,
@@ -198,18 +219,19 @@ def _consider_entry(state: SymbolState, event: BarClosed, rules: Rules) -> Step:
 
 
 def _cancel_stale_buy(state: SymbolState, at: datetime, rules: Rules) -> Step:
-    order = _working(state)
+    order = working(state)
     if order.progress is Progress.INTENT:
         return Step(state, (), Reason.AWAITING_ANSWER)
-    if at - order.submitted_at < BUY_TIMEOUT:
+    stale = at - order.submitted_at >= BUY_TIMEOUT
+    if not stale and not order.successor:
         return Step(state, (), Reason.STILL_WORKING)
     if order.cancel_at is not None:
-        return _cancel_again(state, at, rules)
-    return _cancel(state, at, rules, Reason.BUY_TIMED_OUT)
+        return cancel_again(state, at, rules)
+    return cancel(state, at, rules, Reason.BUY_TIMED_OUT if stale else Reason.REPLACED_ORDER)
 
 
 def _buy_settled(state: SymbolState, order: Order, event: OrderSeen, rules: Rules) -> Step:
-    state = _retire(state, order)
+    state = retire(state, order)
     if order.filled_qty > 0:
         held = replace(
             state,
@@ -221,31 +243,14 @@ def _buy_settled(state: SymbolState, order: Order, event: OrderSeen, rules: Rule
             exit_as=Purpose.TARGET,
             exit_attempts=0,
         )
-        return _exit(held, event.at, rules, event.last_trade, Reason.BOUGHT)
-    state = replace(state, phase=_idle_phase(state, event.at, rules))
+        return sell(held, event.at, rules, event.last_trade, Reason.BOUGHT)
+    state = replace(state, phase=idle_phase(state, event.at, rules))
     if order.status in (REFUSED, "rejected"):
         return Step(replace(state, cool_until=event.at + COOL_DOWN), (), Reason.BUY_REFUSED)
     return Step(state, (), Reason.BUY_ENDED_UNFILLED)
 
 
 # --- exits -----------------------------------------------------------------------------------
-
-
-def _exit(
-    held: SymbolState, at: datetime, rules: Rules, last_trade: Money | None, reason: Reason
-) -> Step:
-    """Sell what is held, as `exit_as` says or at market once it is time to liquidate."""
-    if at >= rules.session.close:
-        return Step(held, (), Reason.AFTER_CLOSE)
-    liquidating = _must_liquidate(held, at, rules)
-    purpose = Purpose.LIQUIDATION if liquidating else held.exit_as
-    allowed = 2 * MAX_EXIT_ATTEMPTS if liquidating else MAX_EXIT_ATTEMPTS
-    if held.exit_attempts >= allowed or held.generation >= MAX_GENERATION:
-        return Step(replace(held, halt=Reason.EXIT_EXHAUSTED), (), Reason.EXIT_EXHAUSTED)
-    entry = held.entry_price
-    limit = target(entry, last_trade or entry) if purpose is Purpose.TARGET else None
-    state = replace(held, phase=Phase.SELL_SUBMITTED, exit_attempts=held.exit_attempts + 1)
-    return _submit(state, rules, purpose, held.qty, limit, at, reason)
 
 
 def _retry_exit(
@@ -259,48 +264,49 @@ def _retry_exit(
         cost = state.cost * held // state.qty
         state = replace(state, qty=held, cost=cost, halt=Reason.SOLD_ELSEWHERE)
         if held == 0:
-            gone = replace(state, phase=_idle_phase(state, event.at, rules), entered_at=None)
+            gone = replace(state, phase=idle_phase(state, event.at, rules), entered_at=None)
             return Step(gone, (), Reason.SOLD_ELSEWHERE)
-    return _exit(state, event.at, rules, None, reason)
+    return sell(state, event.at, rules, None, reason)
 
 
 def _apply_risk_controls(state: SymbolState, event: BarClosed, rules: Rules) -> Step:
     """Cancel the resting target where the stop or the longest holding time is reached."""
-    order = _working(state)
-    if order.purpose is not Purpose.TARGET or order.progress is not Progress.LIVE:
+    order = working(state)
+    if order.purpose is not Purpose.TARGET or order.progress is Progress.INTENT:
         return Step(state, (), Reason.STILL_WORKING)
     if order.cancel_at is not None:
-        return _cancel_again(state, event.at, rules)
+        return cancel_again(state, event.at, rules)
     if (
         rules.stop_loss_pct is not None
         and event.close is not None
         and event.close * state.qty * 100 <= state.cost * (100 - rules.stop_loss_pct)
     ):
         stopped = replace(state, exit_as=Purpose.STOP)
-        return _cancel(stopped, event.at, rules, Reason.STOP_LOSS)
+        return cancel(stopped, event.at, rules, Reason.STOP_LOSS)
     if (
         rules.max_hold is not None
         and state.entered_at is not None
         and event.at - state.entered_at >= rules.max_hold
     ):
         stopped = replace(state, exit_as=Purpose.STOP)
-        return _cancel(stopped, event.at, rules, Reason.HELD_TOO_LONG)
+        return cancel(stopped, event.at, rules, Reason.HELD_TOO_LONG)
     return Step(state, (), Reason.STILL_WORKING)
 
 
 def _sell_settled(state: SymbolState, order: Order, event: OrderSeen, rules: Rules) -> Step:
-    state = _retire(state, order)
+    state = retire(state, order)
     sold = min(order.filled_qty, state.qty)
-    cost = state.cost * sold // state.qty
+    cost = state.cost * sold // state.qty if sold else 0
+    value = order.filled_value * sold // order.filled_qty if sold else 0
     left = replace(
         state,
         qty=state.qty - sold,
         cost=state.cost - cost,
-        pnl=state.pnl + (order.filled_value - cost if sold else 0),
+        pnl=state.pnl + value - cost,
         trades=state.trades + (1 if sold else 0),
     )
     if left.qty == 0:
-        idle = replace(left, phase=_idle_phase(left, event.at, rules), entered_at=None)
+        idle = replace(left, phase=idle_phase(left, event.at, rules), entered_at=None)
         return Step(idle, (), Reason.LIQUIDATED if idle.phase is Phase.DONE else Reason.SOLD)
     if order.status == REFUSED:
         return Step(replace(left, phase=Phase.TO_SELL), (), Reason.EXIT_REFUSED)
@@ -312,7 +318,18 @@ def _sell_settled(state: SymbolState, order: Order, event: OrderSeen, rules: Rul
         # Nobody here canceled it. Who did may have sold the shares: the bail-out, at market,
         # waits in TO_SELL for the broker's position.
         return Step(held, (), Reason.EXIT_ENDED_UNFILLED)
-    return _exit(held, event.at, rules, None, Reason.EXIT_ENDED_UNFILLED)
+    return sell(held, event.at, rules, None, Reason.EXIT_ENDED_UNFILLED)
+
+
+def _cancel_to_liquidate(state: SymbolState, at: datetime, rules: Rules) -> Step:
+    order = working(state)
+    if order.progress is Progress.INTENT:
+        return Step(state, (), Reason.AWAITING_ANSWER)
+    if order.limit is None:
+        return Step(state, (), Reason.STILL_WORKING)
+    if order.cancel_at is not None:
+        return cancel_again(state, at, rules)
+    return cancel(state, at, rules, Reason.LIQUIDATING)
 
 
 # --- orders in doubt -------------------------------------------------------------------------
@@ -323,9 +340,14 @@ def _still_working(
 ) -> Step:
     if order.needs_confirmation:
         return Step(seen, (), Reason.AWAITING_CONFIRMATION)
-    if seen.liquidating and order.cancel_at is None and order.limit is not None:
+    if order.cancel_at is None and order.limit is not None and seen.liquidating:
         # An intent at the time of the liquidation could not be canceled: now it can.
-        return _cancel(seen, at, rules, Reason.LIQUIDATING)
+        return cancel(seen, at, rules, Reason.LIQUIDATING)
+    if order.cancel_at is None and oversized(seen):
+        # Shares were lost while it was an intent: only what is held is sold.
+        return cancel(seen, at, rules, seen.halt or Reason.LATE_ORDER)
+    if order.successor and (before.order is None or before.order.successor != order.successor):
+        return Step(seen, (), Reason.REPLACED_ORDER)
     if seen == before:
         return Step(seen, (), Reason.NOTHING_NEW)
     return Step(seen, (), Reason.PARTLY_FILLED if order.filled_qty else Reason.STILL_WORKING)
@@ -341,18 +363,17 @@ def _on_absence(state: SymbolState, event: OrderSeen, rules: Rules, order: Order
     if order.status == REFUSED:
         return _on_absence_after_refusal(seen, order, event, rules)
     age = event.at - order.submitted_at
-    wanted = not order.is_buy or (
-        age < RESEND_WITHIN
-        and rules.block is None
-        and state.halt is None
-        and not _must_liquidate(state, event.at, rules)
-    )
+    if order.is_buy:
+        fresh = age < RESEND_WITHIN and not must_liquidate(state, event.at, rules)
+        wanted = fresh and rules.block is None and state.halt is None and not event.contested
+    else:
+        wanted = not oversized(state)
     if wanted:
         again = replace(order, sends=order.sends + 1)
         return Step(replace(seen, order=again), (SubmitOrder(again),), Reason.RESENT)
     if age >= ABANDON_AFTER and order.absences >= ABSENCES_TO_ABANDON and not event.contested:
-        given_up = replace(_retire(seen, order), phase=_idle_phase(seen, event.at, rules))
-        return Step(given_up, (), Reason.ABANDONED)
+        phase = Phase.TO_SELL if state.qty else idle_phase(seen, event.at, rules)
+        return Step(replace(retire(seen, order), phase=phase), (), Reason.ABANDONED)
     return Step(seen, (), Reason.AWAITING_ANSWER)
 
 
@@ -369,125 +390,5 @@ def _on_absence_after_refusal(
 
 def _close_unanswered(state: SymbolState, order: Order) -> Step:
     """Give up an order that never showed until the close: a day order cannot land any more."""
-    phase = Phase.DONE if order.is_buy else Phase.TO_SELL
-    return Step(replace(_retire(state, order), phase=phase), (), Reason.ABANDONED)
-
-
-def _on_other_order(state: SymbolState, event: OrderSeen, rules: Rules) -> Step:
-    """Take up an order that is not the working one: late news of ours, or nothing to us."""
-    report = event.report
-    made = ClientOrderId.parse(report.client_order_id)
-    if (
-        made is None
-        or made.symbol != state.symbol
-        or made.day != state.session
-        or made.mode != rules.mode
-        or report.status in (ABSENT, REFUSED)
-    ):
-        return Step(state, (), Reason.UNKNOWN_ORDER)
-    if made.generation > len(state.settled) + (0 if state.order is None else 1):
-        return Step(replace(state, halt=Reason.UNKNOWN_ORDER), (), Reason.UNKNOWN_ORDER)
-    if made.generation > len(state.settled):
-        return Step(state, (), Reason.UNKNOWN_ORDER)
-    extra = report.filled_qty - state.settled[made.generation - 1]
-    live = progress_of(report.status) is Progress.LIVE
-    if extra <= 0 and not (live and report.client_order_id in state.abandoned):
-        return Step(state, (), Reason.NOTHING_NEW)
-    halted = _watch(replace(state, halt=Reason.LATE_ORDER), report.client_order_id)
-    if live and event.at < rules.session.close:
-        cancel = CancelOrder(report.client_order_id, report.broker_id)
-        return Step(halted, (cancel,), Reason.LATE_ORDER)
-    if extra <= 0 or made.purpose is not Purpose.ENTRY or not state.is_flat:
-        return Step(halted, (), Reason.LATE_ORDER)
-    settled = list(halted.settled)
-    settled[made.generation - 1] = report.filled_qty
-    held = replace(
-        halted,
-        phase=Phase.TO_SELL,
-        settled=tuple(settled),
-        qty=extra,
-        cost=report.filled_value * extra // report.filled_qty,
-        entered_at=event.at,
-        entries=state.entries + 1,
-        exit_as=Purpose.BAILOUT,
-        exit_attempts=0,
-    )
-    return _exit(held, event.at, rules, event.last_trade, Reason.LATE_ORDER)
-
-
-# --- leaves ----------------------------------------------------------------------------------
-
-
-def _submit(
-    state: SymbolState,
-    rules: Rules,
-    purpose: Purpose,
-    qty: int,
-    limit: Money | None,
-    at: datetime,
-    reason: Reason,
-) -> Step:
-    generation = state.generation + 1
-    name = ClientOrderId(rules.mode, state.symbol, state.session, generation, purpose)
-    order = Order(client_order_id=str(name), purpose=purpose, qty=qty, limit=limit, submitted_at=at)
-    return Step(replace(state, generation=generation, order=order), (SubmitOrder(order),), reason)
-
-
-def _cancel(state: SymbolState, at: datetime, rules: Rules, reason: Reason) -> Step:
-    if at >= rules.session.close:
-        return Step(state, (), Reason.AFTER_CLOSE)
-    order = replace(_working(state), cancel_at=at)
-    command: Command = CancelOrder(order.client_order_id, order.broker_id)
-    return Step(replace(state, order=order), (command,), reason)
-
-
-def _cancel_again(state: SymbolState, at: datetime, rules: Rules) -> Step:
-    """Repeat a cancel that shows no effect, at intervals: pending_cancel may last for hours."""
-    order = _working(state)
-    if order.progress is not Progress.LIVE or order.cancel_at is None:
-        return Step(state, (), Reason.STILL_WORKING)
-    if at - order.cancel_at < CANCEL_BACKOFF:
-        return Step(state, (), Reason.AWAITING_CONFIRMATION)
-    return _cancel(state, at, rules, Reason.CANCEL_AGAIN)
-
-
-def _cancel_to_liquidate(state: SymbolState, at: datetime, rules: Rules) -> Step:
-    order = _working(state)
-    if order.progress is Progress.INTENT:
-        return Step(state, (), Reason.AWAITING_ANSWER)
-    if order.limit is None:
-        return Step(state, (), Reason.STILL_WORKING)
-    if order.cancel_at is not None:
-        return _cancel_again(state, at, rules)
-    return _cancel(state, at, rules, Reason.LIQUIDATING)
-
-
-def _retire(state: SymbolState, order: Order) -> SymbolState:
-    """Drop the working order and remember what it filled, for news that comes late.
-
-    One given up unseen, or refused only when sent again, may still land: it is asked for again.
-    """
-    retired = replace(state, order=None, settled=(*state.settled, order.filled_qty))
-    unseen = order.progress is Progress.INTENT or (order.status == REFUSED and order.sends > 1)
-    return _watch(retired, order.client_order_id) if unseen else retired
-
-
-def _watch(state: SymbolState, client_order_id: str) -> SymbolState:
-    """Have an order that is not the working one asked for at each pass."""
-    if client_order_id in state.abandoned:
-        return state
-    return replace(state, abandoned=(*state.abandoned, client_order_id))
-
-
-def _idle_phase(state: SymbolState, at: datetime, rules: Rules) -> Phase:
-    return Phase.DONE if _must_liquidate(state, at, rules) else Phase.TO_BUY
-
-
-def _must_liquidate(state: SymbolState, at: datetime, rules: Rules) -> bool:
-    return state.liquidating or at >= rules.session.liquidate_at
-
-
-def _working(state: SymbolState) -> Order:
-    if state.order is None:
-        raise InvariantError(f"{state.symbol}: {state.phase} without an order")
-    return state.order
+    phase = Phase.TO_SELL if state.qty else Phase.DONE
+    return Step(replace(retire(state, order), phase=phase), (), Reason.ABANDONED)

@@ -58,6 +58,8 @@ class Reason(StrEnum):
     """The symbol met what should not happen; its state says what."""
     ACCOUNT_HALTED = "account_halted"
     """Somebody halted the account."""
+    ACCOUNT_BLOCKED = "account_blocked"
+    """The broker takes no orders of the account."""
     LATE_TICK = "late_tick"
     """The tick started too late for its minute."""
     CLOCK_SKEW = "clock_skew"
@@ -66,6 +68,14 @@ class Reason(StrEnum):
     """A newer version wrote the state: exits only."""
     SIGNAL_FAILED = "signal_failed"
     """The user's signal raised an error."""
+    ORDER_IN_DOUBT = "order_in_doubt"
+    """An order given up may still land: nothing is entered beside it, for the day."""
+    FOREIGN_ORDER = "foreign_order"
+    """Somebody else's order is open on the symbol."""
+    FOREIGN_POSITION = "foreign_position"
+    """The broker holds shares that this system does not know of."""
+    BROKER_UNREAD = "broker_unread"
+    """Open orders or positions could not be read: nothing is entered in this minute."""
 
     # Working orders
     STILL_WORKING = "still_working"
@@ -129,15 +139,18 @@ class Reason(StrEnum):
 
     # What should not happen, and what does not matter
     UNKNOWN_ORDER = "unknown_order"
-    """Not an order of this symbol and session; one of a number not yet given halts the symbol."""
+    """Not an order of this symbol and session; one of a number not yet given halts the symbol, and
+    is canceled."""
     NOTHING_NEW = "nothing_new"
     """Everything in the report was known."""
     LATE_ORDER = "late_order"
-    """An order given up showed up or filled: it is canceled or sold, and the symbol halted."""
+    """An order that was over showed up or filled on: it is canceled, its fills count, and the
+    symbol is halted."""
     CORRECTED_FILL = "corrected_fill"
-    """The broker took a fill back: the symbol is halted."""
+    """The broker took a fill back: its number counts, and the symbol is halted."""
     REPLACED_ORDER = "replaced_order"
-    """The broker replaced an order: the symbol is halted, shares rest until the next checkup."""
+    """The broker replaced an order: the symbol is halted, and the new order followed where the
+    broker names it; else shares rest until the next checkup."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +165,10 @@ class SymbolState:
     order: Order | None = None
     """The working order, of the *_SUBMITTED phases alone."""
     qty: int = 0
-    """Shares held in TO_SELL and SELL_SUBMITTED, the working sell's fills not yet taken off."""
+    """Shares held in TO_SELL and SELL_SUBMITTED, the working sell's fills not yet taken off.
+
+    A fill taken back, or one that came late, may leave less than the working sell is of, even
+    none: that sell is canceled, and only what is held is sold again."""
     cost: Money = 0
     """What those shares cost in all."""
     entered_at: datetime | None = None
@@ -172,9 +188,11 @@ class SymbolState:
     halt: Reason | None = None
     """Why nothing is entered any more; exits go on."""
     settled: tuple[int, ...] = ()
-    """The final filled quantity of each generation's order, the working one's excepted."""
+    """The filled quantity of each generation's order that is over, as the broker said it last."""
     abandoned: tuple[str, ...] = ()
-    """Client ids that may still bring news today: given up without an answer, or late once."""
+    """Client ids that may still bring news today: given up without an answer, or late once.
+
+    Kept for the day; while there is one, nothing is entered."""
 
     @property
     def is_flat(self) -> bool:

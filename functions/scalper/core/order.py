@@ -96,6 +96,13 @@ class OrderReport:
     """What the filled shares cost or brought in all: quantity times average price."""
     updated_at: datetime | None = None
     broker_id: str = ""
+    replaced_by: str = ""
+    """The broker's id of the order that it made in the place of this one."""
+    carried: tuple[int, Money] | None = None
+    """Where the order stands in the place of a replaced one: what that had filled, and its value.
+
+    Quantities and values are of both then.
+    """
     confirmed: bool = False
     """Whether it was asked for (GET); an event may carry stale quantities."""
 
@@ -123,6 +130,13 @@ class Order:
     """When a cancel was last asked for."""
     absences: int = 0
     absent_at: datetime | None = None
+    # Optional in the table. A version without them asks for the order that was replaced, finds it
+    # over and halts the symbol: what it did before there were successors, and no worse.
+    successor: str = ""
+    """The broker's id of the order that works in this one's place, since the broker replaced it."""
+    carried_qty: int = 0
+    """Filled before the successor, whose own quantities start at nothing."""
+    carried_value: Money = 0
 
     @property
     def is_buy(self) -> bool:
@@ -151,7 +165,8 @@ def join(order: Order, report: OrderReport, at: datetime) -> Order:
     """Return the order with the report joined in; any order of reports gives the same.
 
     Filled quantity and progress are maxima, the status is the latest by the broker's stamp.
-    ABSENT only counts; REFUSED is terminal by itself.
+    ABSENT only counts; REFUSED is terminal by itself. A successor's reports count on top of what
+    was filled before it, and what it is of makes the order's size.
     """
     if report.status == ABSENT:
         if order.progress is not Progress.INTENT or (
@@ -161,9 +176,9 @@ def join(order: Order, report: OrderReport, at: datetime) -> Order:
         return replace(order, absences=order.absences + 1, absent_at=at)
     if report.status == REFUSED:
         return replace(order, progress=Progress.TERMINAL, status=REFUSED, confirmed=True)
-    filled_qty, filled_value = max(
-        (order.filled_qty, order.filled_value), (report.filled_qty, report.filled_value)
-    )
+    if order.successor and report.qty:
+        order = replace(order, qty=order.carried_qty + report.qty)
+    filled_qty, filled_value = max((order.filled_qty, order.filled_value), fills(order, report))
     updated_at, _, status = max(
         (order.updated_at or _NEVER, progress_of(order.status), order.status),
         (report.updated_at or _NEVER, progress_of(report.status), report.status),
@@ -182,11 +197,32 @@ def join(order: Order, report: OrderReport, at: datetime) -> Order:
     )
 
 
+def fills(order: Order, report: OrderReport) -> tuple[int, Money]:
+    """Return the shares filled and their value as a report of the order tells them, in all."""
+    return order.carried_qty + report.filled_qty, order.carried_value + report.filled_value
+
+
+def follow(order: Order, successor: str) -> Order:
+    """Return the order as it lives on under the broker's new id, with its fills carried over."""
+    return replace(
+        order,
+        progress=Progress.LIVE,
+        status="",
+        broker_id=successor,
+        successor=successor,
+        carried_qty=order.filled_qty,
+        carried_value=order.filled_value,
+        updated_at=None,
+        confirmed=False,
+        cancel_at=None,
+    )
+
+
 def is_correction(order: Order, report: OrderReport) -> bool:
     """Return whether a newer, confirmed report takes fills back: a bust or a correction."""
     return (
         report.confirmed
-        and report.filled_qty < order.filled_qty
+        and fills(order, report)[0] < order.filled_qty
         and report.updated_at is not None
         and order.updated_at is not None
         and report.updated_at > order.updated_at

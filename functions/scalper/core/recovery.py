@@ -82,8 +82,14 @@ def _leave_aside(state: SymbolState, report: OrderReport) -> SymbolState:
 def _account_for(
     state: SymbolState, name: ClientOrderId, report: OrderReport, at: datetime
 ) -> SymbolState:
-    """Add an order that can change no more."""
+    """Add an order that can change no more.
+
+    One that the broker replaced halts the symbol; where what works in its place is not told, that
+    blocks entries as anybody's order does.
+    """
     state = replace(state, settled=(*state.settled, report.filled_qty))
+    if report.status == "replaced" or report.carried is not None:
+        state = replace(state, halt=Reason.REPLACED_ORDER)
     if name.purpose is Purpose.ENTRY:
         if report.filled_qty == 0:
             return state
@@ -127,4 +133,8 @@ def _take_up(
         updated_at=report.updated_at,
         broker_id=report.broker_id,
     )
-    return replace(state, order=order)
+    if report.carried is None:
+        return replace(state, order=order)
+    qty, value = report.carried
+    order = replace(order, successor=report.broker_id, carried_qty=qty, carried_value=value)
+    return replace(state, order=order, halt=Reason.REPLACED_ORDER)

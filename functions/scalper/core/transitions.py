@@ -9,6 +9,7 @@ from scalper.core.model import (
     OrderSeen,
     Phase,
     Step,
+    SubmitOrder,
     SymbolState,
 )
 
@@ -31,6 +32,8 @@ TRANSITIONS: frozenset[tuple[Phase, type[Event], Phase]] = frozenset(
         (Phase.BUY_SUBMITTED, LiquidationDue, Phase.BUY_SUBMITTED),
         (Phase.TO_SELL, BarClosed, Phase.TO_SELL),
         (Phase.TO_SELL, OrderSeen, Phase.TO_SELL),
+        (Phase.TO_SELL, OrderSeen, Phase.TO_BUY),
+        (Phase.TO_SELL, OrderSeen, Phase.DONE),
         (Phase.TO_SELL, CheckupDue, Phase.TO_SELL),
         (Phase.TO_SELL, CheckupDue, Phase.TO_BUY),
         (Phase.TO_SELL, CheckupDue, Phase.DONE),
@@ -63,12 +66,16 @@ def assert_legal(before: SymbolState, event: Event, result: Step) -> None:
             f"{after.symbol}: {before.phase} to {after.phase} on {type(event).__name__}"
         )
     submitted = after.phase in (Phase.BUY_SUBMITTED, Phase.SELL_SUBMITTED)
+    # Shares lost while a sell works leave less than it is of, or none; the symbol is halted then.
+    lost = after.phase is Phase.SELL_SUBMITTED and after.halt is not None
     holds = after.phase in (Phase.TO_SELL, Phase.SELL_SUBMITTED)
-    if submitted != (after.order is not None) or holds != (after.qty > 0):
+    if submitted != (after.order is not None) or (holds != (after.qty > 0) and not lost):
         raise InvariantError(f"{after.symbol}: {after.phase} contradicts {after!r}")
     if after.order is not None and after.order.is_buy != (after.phase is Phase.BUY_SUBMITTED):
         raise InvariantError(f"{after.symbol}: {after.phase} with {after.order.purpose}")
     if after.phase is Phase.SELL_SUBMITTED and after.order and after.order.qty > after.qty:
-        raise InvariantError(f"{after.symbol}: sells {after.order.qty}, holds {after.qty}")
+        sends = any(isinstance(command, SubmitOrder) for command in result.commands)
+        if sends or not lost:
+            raise InvariantError(f"{after.symbol}: sells {after.order.qty}, holds {after.qty}")
     if len(after.settled) + (after.order is not None) != after.generation:
         raise InvariantError(f"{after.symbol}: {after.generation} orders, {after.settled}")

@@ -9,12 +9,13 @@ takes its `RESTClient` alone, with time-outs, without repeats, and reads raw ans
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from threading import Lock
 from typing import Any, Protocol, TypeVar, cast
+from urllib.parse import quote
 
 from alpaca.common.exceptions import APIError
 from alpaca.common.rest import RESTClient
@@ -46,6 +47,9 @@ PAGE = 500
 
 MAX_PAGES = 40
 CONNECTIONS = 32
+ACCOUNT_BLOCKS = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
+"""Fields of the account, each of which alone means that no order is taken."""
+
 NOT_UNIQUE = 40010001
 """The code of "client_order_id must be unique": the order exists already."""
 
@@ -69,6 +73,10 @@ class Broker(Protocol):
         """Return the trading hours of a New York date, None on a day without any."""
         ...
 
+    def account_block(self) -> str:
+        """Return why the broker takes no orders of the account, "" where it does."""
+        ...
+
     def submit(self, symbol: str, order: Order) -> OrderReport:
         """Send the order once."""
         ...
@@ -81,6 +89,10 @@ class Broker(Protocol):
         """Return what the broker knows of an order, None where it answers 404."""
         ...
 
+    def find_by_id(self, broker_id: str) -> OrderReport | None:
+        """Return what the broker knows of an order by its own id, None where it answers 404."""
+        ...
+
     def open_orders(self) -> list[OrderReport]:
         """Return every open order of the account, foreign ones included."""
         ...
@@ -90,7 +102,10 @@ class Broker(Protocol):
         ...
 
     def positions(self) -> dict[str, int]:
-        """Return the whole shares held by symbol, foreign ones included; shorts are negative."""
+        """Return the whole shares held by symbol, foreign ones included; shorts are negative.
+
+        A symbol of which less than a share is held is there, with 0; one without a position is not.
+        """
         ...
 
 
@@ -169,6 +184,14 @@ class AlpacaBroker:
 
         return _parse(find)
 
+    def account_block(self) -> str:
+        """Return why the broker takes no orders of the account, "" where it does.
+
+        A field that is missing blocks nothing. Raises BrokerDownError.
+        """
+        answer = ask(self._client, "/account")
+        return _parse(lambda: ", ".join(one for one in ACCOUNT_BLOCKS if answer.get(one) is True))
+
     def submit(self, symbol: str, order: Order) -> OrderReport:
         """Send the order once, as a day order under its client id.
 
@@ -216,17 +239,15 @@ class AlpacaBroker:
 
     def find(self, client_order_id: str) -> OrderReport | None:
         """Return what the broker knows of an order, None where it answers 404."""
-        try:
-            answer = ask(
-                self._client,
-                "/orders:by_client_order_id",
-                {"client_order_id": client_order_id},
-            )
-        except RefusedError as error:
-            if error.status == 404:
-                return None
-            raise
-        return _parse(lambda: report_of(answer, confirmed=True))
+        query = {"client_order_id": client_order_id}
+        return self._order("/orders:by_client_order_id", query)
+
+    def find_by_id(self, broker_id: str) -> OrderReport | None:
+        """Return what the broker knows of an order by its own id, None where it answers 404."""
+        if not broker_id:
+            # GET /orders without an id is a list.
+            return None
+        return self._order(f"/orders/{quote(broker_id, safe='')}", {})
 
     def open_orders(self) -> list[OrderReport]:
         """Return every open order of the account, foreign ones included."""
@@ -237,9 +258,22 @@ class AlpacaBroker:
         return self._orders({"status": "all", "after": start.isoformat()})
 
     def positions(self) -> dict[str, int]:
-        """Return the whole shares held by symbol, foreign ones included; shorts are negative."""
+        """Return the whole shares held by symbol, foreign ones included; shorts are negative.
+
+        A symbol of which less than a share is held is there, with 0; one without a position is not.
+        """
         answer = ask(self._client, "/positions")
         return _parse(lambda: {one["symbol"]: int(Decimal(one["qty"])) for one in _list(answer)})
+
+    def _order(self, path: str, query: Mapping[str, str]) -> OrderReport | None:
+        """Return the order that a path names, None where the answer is 404."""
+        try:
+            answer = ask(self._client, path, query)
+        except RefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+        return _parse(lambda: report_of(answer, confirmed=True))
 
     def _orders(self, query: dict[str, str]) -> list[OrderReport]:
         """Return every page of a list, oldest first; pages go on by submission time."""
@@ -290,6 +324,7 @@ def report_of(document: Mapping[str, Any], *, confirmed: bool = False) -> OrderR
         if filled_qty and not average:
             raise ValueError("filled without a price")
         limit = document.get("limit_price")
+        replaced_by = document.get("replaced_by")
         return OrderReport(
             client_order_id=_str(document["client_order_id"]),
             status=_str(document["status"]),
@@ -301,6 +336,7 @@ def report_of(document: Mapping[str, Any], *, confirmed: bool = False) -> OrderR
             filled_value=notional(filled_qty, average) if filled_qty and average else 0,
             updated_at=_time(document.get("updated_at")),
             broker_id=_str(document["id"]),
+            replaced_by=replaced_by if isinstance(replaced_by, str) else "",
             confirmed=confirmed,
         )
     except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
@@ -324,13 +360,40 @@ def day_start(at: datetime) -> datetime:
 
 
 def own_reports(reports: Iterable[OrderReport], mode: str) -> dict[str, list[OrderReport]]:
-    """Return the reports of orders that this system made, by symbol."""
+    """Return the reports of orders that this system made, by symbol.
+
+    One that the broker replaced is told as the order that stands in its place, both taken together,
+    where that is among the reports.
+    """
+    reports = list(reports)
+    by_id = {report.broker_id: report for report in reports}
     own: dict[str, list[OrderReport]] = {}
     for report in reports:
         name = ClientOrderId.parse(report.client_order_id)
         if name is not None and name.mode == mode:
-            own.setdefault(name.symbol, []).append(report)
+            own.setdefault(name.symbol, []).append(_in_its_place(report, by_id))
     return own
+
+
+def _in_its_place(report: OrderReport, by_id: Mapping[str, OrderReport]) -> OrderReport:
+    newest, qty, value = report, 0, 0
+    for _ in range(len(by_id)):
+        successor = by_id.get(newest.replaced_by) if newest.status == "replaced" else None
+        if successor is None:
+            break
+        qty, value = qty + newest.filled_qty, value + newest.filled_value
+        newest = successor
+    if newest is report:
+        return report
+    return replace(
+        newest,
+        client_order_id=report.client_order_id,
+        submitted_at=report.submitted_at,
+        qty=qty + newest.qty,
+        filled_qty=qty + newest.filled_qty,
+        filled_value=value + newest.filled_value,
+        carried=(qty, value),
+    )
 
 
 def _http_error(status: int, body: str) -> BrokerError:

@@ -14,7 +14,12 @@ from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.order import Order, Progress, Purpose
 
 SCHEMA = 1
-"""Raised when an older version could no longer read the text safely."""
+"""Raised when an older version could no longer read the text safely.
+
+Still 1. A version that knows no successors takes a replaced order for over and the symbol for
+halted, as it always did; one that knows no working sell of more than is held stops that symbol and
+sends nothing for it. Neither enters anything.
+"""
 
 _ORDER_FIELDS = tuple(field.name for field in fields(Order))
 _STATE_FIELDS = tuple(field.name for field in fields(SymbolState))
@@ -51,7 +56,7 @@ def decode(text: str) -> tuple[SymbolState, dict[str, Any]]:
         known["session"] = date.fromisoformat(known["session"])
         known["phase"] = Phase(known["phase"])
         known["exit_as"] = Purpose(known["exit_as"])
-        known["halt"] = known["halt"] and Reason(known["halt"])
+        known["halt"] = known["halt"] and _halt(known["halt"])
         known["settled"] = tuple(known["settled"])
         known["abandoned"] = tuple(known["abandoned"])
         known["entered_at"] = _time(known["entered_at"])
@@ -67,6 +72,13 @@ def decode(text: str) -> tuple[SymbolState, dict[str, Any]]:
         return state, unknown
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a state: {error!r}") from error
+
+
+def _halt(text: Any) -> Reason:
+    """Return why the symbol is halted; a newer version's word halts it as well, and exits go on."""
+    if isinstance(text, str) and text not in set(Reason):
+        return Reason.NEWER_SCHEMA
+    return Reason(text)
 
 
 def _order(document: dict[str, Any]) -> Order:

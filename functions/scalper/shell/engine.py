@@ -18,14 +18,24 @@ from scalper.core.model import (
     Command,
     Event,
     InvariantError,
+    LiquidationDue,
     OrderSeen,
+    Phase,
     Reason,
     Rules,
     Step,
     SubmitOrder,
     SymbolState,
 )
-from scalper.core.order import ABSENT, REFUSED, Order, OrderReport
+from scalper.core.order import (
+    ABSENT,
+    REFUSED,
+    ClientOrderId,
+    Order,
+    OrderReport,
+    Progress,
+    progress_of,
+)
 from scalper.core.pricing import Money
 from scalper.core.recovery import begin_session, rebuild
 from scalper.core.session import Session
@@ -103,8 +113,7 @@ class Engine:
         """Return a shard's states as they stand in this session: an idle one begins it anew."""
         stored = self.store.load_all(shard, shard_count)
         return {
-            symbol: replace(one, state=begin_session(one.state, session.day))
-            for symbol, one in stored.items()
+            s: _with_state(one, begin_session(one.state, session.day)) for s, one in stored.items()
         }
 
     def rules(
@@ -137,19 +146,33 @@ class Engine:
         if stored.schema > SCHEMA:
             rules = replace(rules, block=Reason.NEWER_SCHEMA)
         pending = deque([event])
-        confirmed = False
+        canceled: set[str] = set()
+        confirmed: set[str] = set()
+        looked = False
         for _ in range(MAX_EVENTS):
             if not pending:
                 return stored
-            stored, step = self._advance(stored, pending.popleft(), rules)
+            event = pending.popleft()
+            if not looked and _misses_shares(stored.state, event):
+                looked = True
+                pending.appendleft(event)
+                pending.extendleft(reversed(self._unheard_of(stored.state, event.at, rules)))
+                continue
+            stored, step = self._advance(stored, event, rules)
+            state = stored.state
             for command in step.commands:
-                pending += self._carry_out(stored.state.symbol, command, event.at)
-            if step.reason is Reason.EXIT_ENDED_UNFILLED and stored.state.order is None:
-                pending += self._bail_out(stored.state, event.at, rules)
-            order = stored.state.order
-            if order is not None and order.needs_confirmation and not confirmed and not pending:
-                confirmed = True
-                pending += self._ask(stored.state.symbol, order.client_order_id, event.at)
+                if isinstance(command, CancelOrder):
+                    # The answer to a cancel may be that it has had no effect yet.
+                    if command.client_order_id in canceled:
+                        continue
+                    canceled.add(command.client_order_id)
+                pending += self._carry_out(state, command, event.at)
+            if step.reason is Reason.EXIT_ENDED_UNFILLED and state.order is None:
+                pending += self._bail_out(state, event.at, rules)
+            doubted = _doubted(state, event, step)
+            if doubted and doubted not in confirmed and not pending:
+                confirmed.add(doubted)
+                pending += self._ask(state, doubted, event.at)
         logger.error("a chain of events did not end", extra={"symbol": stored.state.symbol})
         return stored
 
@@ -167,12 +190,15 @@ class Engine:
         """
         state = stored.state
         ids = [*state.abandoned, *([state.order.client_order_id] if state.order else [])]
-        contested = any(
-            report.symbol == state.symbol and report.client_order_id not in ids
-            for report in opened.values()
-        )
+        listed = [report for report in opened.values() if report.symbol == state.symbol]
+        contested = any(report.client_order_id not in ids for report in listed)
         for client_order_id in ids:
-            report = opened.get(client_order_id) or self._find(client_order_id)
+            if not _is_asked_for(stored.state, client_order_id):
+                # Over by what was just taken up: the list is older than that.
+                continue
+            report = opened.get(client_order_id) or self._listed_or_found(
+                stored.state, client_order_id, listed
+            )
             if report.status == ABSENT and client_order_id in state.abandoned:
                 continue
             event = OrderSeen(
@@ -183,6 +209,22 @@ class Engine:
                 contested=contested,
             )
             stored = self.drive(stored, event, rules)
+        return self.look_over(stored, listed, at, rules)
+
+    def look_over(
+        self, stored: Stored, reports: Iterable[OrderReport], at: datetime, rules: Rules
+    ) -> Stored:
+        """Take up what the broker lists of the symbol's own orders and the state does not say.
+
+        A fill taken back or added when the order was over, an order of a number never given. A
+        list may lag behind what was heard since, so each such order is asked for before it counts.
+        """
+        for report in reports:
+            asked_for = _is_asked_for(stored.state, report.client_order_id)
+            if asked_for or not _is_news(stored.state, report):
+                continue
+            for event in self._ask(stored.state, report.client_order_id, at):
+                stored = self.drive(stored, event, rules)
         return stored
 
     def open_orders(self) -> dict[str, OrderReport]:
@@ -249,17 +291,24 @@ class Engine:
         for _ in range(MAX_CONFLICTS):
             before = begin_session(stored.state, rules.session.day)
             step = machine.step(before, event, rules)
-            log_step(before, event, step, stored.version or 0, self._lag_ms(event.at))
-            if step.state == before and not step.commands and stored.version is not None:
-                return replace(stored, state=before), step
+            version = stored.version
             try:
-                return self.store.save(stored, step.state), step
+                if step.state == before and not step.commands and version is not None:
+                    stored = _with_state(stored, before)
+                else:
+                    stored = self.store.save(stored, step.state)
             except ConflictError:
                 count("Conflicts")
                 present = self.store.load(before.symbol)
                 if present is None:
                     raise
                 stored = present
+                # What the broker said is older than this state: it confirms nothing about it.
+                event = _unconfirmed(event)
+            else:
+                # A decision that lost to another was none, and must not alarm.
+                log_step(before, event, step, version or 0, self._lag_ms(event.at))
+                return stored, step
         raise ConflictError(f"{event.symbol}: {MAX_CONFLICTS} conflicts in a row")
 
     def _lag_ms(self, at: datetime) -> int | None:
@@ -268,24 +317,25 @@ class Engine:
             return None
         return round((self.timing.now() - at).total_seconds() * 1000)
 
-    def _carry_out(self, symbol: str, command: Command, at: datetime) -> list[Event]:
+    def _carry_out(self, state: SymbolState, command: Command, at: datetime) -> list[Event]:
         """Send a command once and return what the broker answered, nothing where unknown."""
         match command:
             case SubmitOrder(order):
-                return self._submit(symbol, order, at)
+                return self._submit(state, order, at)
             case CancelOrder(client_order_id, broker_id):
                 try:
                     self.broker.cancel(broker_id)
                 except UnknownOutcomeError as error:
-                    _log_unknown(symbol, client_order_id, error)
-                return self._ask(symbol, client_order_id, at)
+                    _log_unknown(state.symbol, client_order_id, error)
+                return self._ask(state, client_order_id, at)
 
-    def _submit(self, symbol: str, order: Order, at: datetime) -> list[Event]:
+    def _submit(self, state: SymbolState, order: Order, at: datetime) -> list[Event]:
+        symbol = state.symbol
         try:
             report = self.broker.submit(symbol, order)
         except RefusedError as error:
             if error.code == NOT_UNIQUE:
-                return self._ask(symbol, order.client_order_id, at)
+                return self._ask(state, order.client_order_id, at)
             count("OrdersRefused")
             logger.warning(
                 "order refused",
@@ -303,16 +353,16 @@ class Engine:
             return []
         return [OrderSeen(symbol=symbol, at=at, report=report)]
 
-    def _ask(self, symbol: str, client_order_id: str, at: datetime) -> list[Event]:
+    def _ask(self, state: SymbolState, client_order_id: str, at: datetime) -> list[Event]:
         try:
-            report = self._find(client_order_id)
+            report = self._find(state, client_order_id)
         except ScalperError as error:
-            _log_unknown(symbol, client_order_id, error)
+            _log_unknown(state.symbol, client_order_id, error)
             return []
         if report.status == ABSENT:
             # Asked for right after a request with an effect: too early to count as absent.
             return []
-        return [OrderSeen(symbol=symbol, at=at, report=report)]
+        return [OrderSeen(symbol=state.symbol, at=at, report=report)]
 
     def _bail_out(self, state: SymbolState, at: datetime, rules: Rules) -> list[Event]:
         """Ask what is held before a sell that ended by another's hand is tried again."""
@@ -326,11 +376,95 @@ class Engine:
             return []
         return [CheckupDue(symbol=state.symbol, at=at, position=position)]
 
-    def _find(self, client_order_id: str) -> OrderReport:
-        report = self.broker.find(client_order_id)
+    def _unheard_of(self, state: SymbolState, at: datetime, rules: Rules) -> list[Event]:
+        """Return the news of own orders that the state does not tell.
+
+        Asked for where the broker holds fewer shares than the state: before somebody else is said
+        to have sold them, it must not have been this system, in a liquidation without the table.
+        """
+        orders = self.broker.orders_since(day_start(rules.session.open))
+        own = own_reports(orders, self.settings.mode).get(state.symbol, [])
+        untold = [report for report in own if _is_news(state, report)]
+        return [news for one in untold for news in self._ask(state, one.client_order_id, at)]
+
+    def _listed_or_found(
+        self, state: SymbolState, client_order_id: str, listed: Iterable[OrderReport]
+    ) -> OrderReport:
+        """Return what is said of an order: by its successor in the list, else as asked for."""
+        for report in listed:
+            if _succeeds(state, report) and _is_working(state, client_order_id):
+                return replace(report, client_order_id=client_order_id)
+        return self._find(state, client_order_id)
+
+    def _find(self, state: SymbolState, client_order_id: str) -> OrderReport:
+        """Ask for an order, by its successor's id where the broker replaced it."""
+        order = state.order
+        if order is not None and order.successor and _is_working(state, client_order_id):
+            report = self.broker.find_by_id(order.successor)
+        else:
+            report = self.broker.find(client_order_id)
         if report is None:
             return OrderReport(client_order_id=client_order_id, status=ABSENT, confirmed=True)
-        return report
+        return replace(report, client_order_id=client_order_id)
+
+
+def _with_state(stored: Stored, state: SymbolState) -> Stored:
+    return stored if stored.state is state else replace(stored, state=state)
+
+
+def _misses_shares(state: SymbolState, event: Event) -> bool:
+    """Whether the event says that shares are gone which the state is about to sell."""
+    return (
+        isinstance(event, CheckupDue | LiquidationDue)
+        and state.phase is Phase.TO_SELL
+        and event.position is not None
+        and event.position < state.qty
+    )
+
+
+def _doubted(state: SymbolState, event: Event, step: Step) -> str:
+    """Return the client id of the order that has to be asked for before the step is the last."""
+    order = state.order
+    if order is not None and order.needs_confirmation:
+        return order.client_order_id
+    if not isinstance(event, OrderSeen):
+        return ""
+    followed = step.reason is Reason.REPLACED_ORDER and order is not None and order.successor
+    if followed or step.reason is Reason.AWAITING_CONFIRMATION:
+        return event.report.client_order_id
+    return ""
+
+
+def _unconfirmed(event: Event) -> Event:
+    if isinstance(event, OrderSeen) and event.report.status != ABSENT:
+        return replace(event, report=replace(event.report, confirmed=False))
+    return event
+
+
+def _is_working(state: SymbolState, client_order_id: str) -> bool:
+    return state.order is not None and state.order.client_order_id == client_order_id
+
+
+def _is_asked_for(state: SymbolState, client_order_id: str) -> bool:
+    """Whether the order works or is watched, so that each pass asks for it."""
+    return _is_working(state, client_order_id) or client_order_id in state.abandoned
+
+
+def _succeeds(state: SymbolState, report: OrderReport) -> bool:
+    """Whether the report is of the order that works in the replaced one's place."""
+    order = state.order
+    return order is not None and order.successor != "" and order.successor == report.broker_id
+
+
+def _is_news(state: SymbolState, report: OrderReport) -> bool:
+    """Whether a report says more of an order put aside than the state of its symbol does."""
+    name = ClientOrderId.parse(report.client_order_id)
+    if name is None or (name.symbol, name.day) != (state.symbol, state.session):
+        return False
+    if name.generation > len(state.settled) or progress_of(report.status) is Progress.LIVE:
+        return True
+    more = report.filled_qty - state.settled[name.generation - 1]
+    return more > 0 or (more < 0 and report.status != "replaced")
 
 
 def _log_not_recovered(symbol: str, error: StoreError) -> None:

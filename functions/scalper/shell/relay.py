@@ -31,7 +31,8 @@ STABLE_AFTER_S = 30.0
 """A connection that lasted so long starts the waits between connections from the shortest."""
 
 PING_INTERVAL_S = 20.0
-"""A socket that is open but mute answers no ping and is closed."""
+PING_TIMEOUT_S = 20.0
+"""A socket that is open but mute answers no ping within this, and is closed."""
 
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 POST_ATTEMPTS = 3
@@ -91,6 +92,7 @@ def _connected(relay: Relay) -> Iterator[ClientConnection]:
         open_timeout=OPEN_TIMEOUT_S,
         close_timeout=1,
         ping_interval=PING_INTERVAL_S,
+        ping_timeout=PING_TIMEOUT_S,
         proxy=None,
     ) as socket:
         keys = {"key_id": relay.keys.key_id, "secret_key": relay.keys.secret_key}
@@ -157,12 +159,16 @@ def _post(
     return 0
 
 
+def wait_s(failures: int) -> float:
+    """Return how long to wait after so many failures: longer each time, never in step."""
+    return BACKOFF_S[min(failures, len(BACKOFF_S) - 1)] * random.uniform(0.5, 1.0)
+
+
 def _back_off(failures: int, error: Exception, time_left_s: Callable[[], float]) -> int:
-    """Wait, longer after each failure and never in step with others; return the new count."""
-    wait = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
+    """Wait, longer after each failure; return the new count."""
     logger.warning("stream lost", extra={"error": f"{type(error).__name__}: {error}"})
     count("RelayLosses")
-    deadline = time.monotonic() + wait * random.uniform(0.5, 1.0)
+    deadline = time.monotonic() + wait_s(failures)
     while time.monotonic() < deadline and time_left_s() > 0:
         time.sleep(0.1)
     return failures + 1

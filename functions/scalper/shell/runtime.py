@@ -34,21 +34,22 @@ WORKERS = 16
 """Symbols that are carried out side by side; each holds a connection or two."""
 
 
-def current_settings() -> Settings:
-    """Return the settings of this process; raises SettingsError, after a line in the log."""
-    try:
-        return Settings.of(os.environ)
-    except SettingsError as error:
-        logger.error("settings", extra={"error": str(error)})
-        raise
-
-
 @dataclass(slots=True)
 class Sources:
     """Where an invocation's collaborators come from; the simulator puts its own here."""
 
+    settings: Callable[[], Settings]
     engine: Callable[[Settings], Engine]
     webhook_keys: Callable[[Settings], tuple[str, ...]]
+
+
+def current_settings() -> Settings:
+    """Return the settings of this process; raises SettingsError, after a line in the log."""
+    try:
+        return sources.settings()
+    except SettingsError as error:
+        logger.error("settings", extra={"error": str(error)})
+        raise
 
 
 def current_engine() -> Engine:
@@ -85,7 +86,7 @@ def _webhook_keys(settings: Settings, _period: int) -> tuple[str, ...]:
     return sources.webhook_keys(settings)
 
 
-sources = Sources(_engine, webhook_keys)
+sources = Sources(lambda: Settings.of(os.environ), _engine, webhook_keys)
 
 
 def current_relay() -> Relay:

@@ -6,7 +6,7 @@ tick; "control#..." the account's halt; "day#..." a record for each session.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -21,6 +21,7 @@ from pynamodb.exceptions import (
     PutError,
     PynamoDBException,
 )
+from pynamodb.expressions.condition import Condition
 from pynamodb.models import Model
 
 from scalper.core.model import SymbolState
@@ -77,6 +78,23 @@ class Store(Protocol):
     def record_day(self, day: date, summary: str) -> None:
         """Keep a session's summary, JSON text, in the place of an earlier one."""
         ...
+
+
+class ConditionFailedError(Exception):
+    """The item is not as the condition of a write wants it, perhaps by that very write."""
+
+
+def write_once(put: Callable[[], None], nonce_there: Callable[[], str | None], nonce: str) -> bool:
+    """Return whether the item is the writer's: `put` went through, or had done so unnoticed.
+
+    A write whose answer was lost is sent again by the SDK, and then fails by its own success: the
+    nonce that lies there tells whose it is. `put` raises ConditionFailedError.
+    """
+    try:
+        put()
+    except ConditionFailedError:
+        return nonce_there() == nonce
+    return True
 
 
 class _Item(Model):
@@ -168,41 +186,24 @@ class DynamoStore:
         )
         if before.version is not None:
             item.version = before.version
-        nonce = item.nonce
+        is_new = self._items.pk.does_not_exist() if before.version is None else None
         with _errors():
-            try:
-                item.save(self._items.pk.does_not_exist() if before.version is None else None)
-            except PutError as error:
-                if error.cause_response_code != "ConditionalCheckFailedException":
-                    raise
-                try:
-                    written = self._items.get(self._states, item.sk, consistent_read=True)
-                except DoesNotExist:
-                    raise ConflictError(f"{state.symbol}: the item is gone") from error
-                if written.nonce != nonce:
-                    raise ConflictError(f"{state.symbol}: written by somebody else") from error
-                item = written
-        return Stored(state, int(item.version), int(item.schema or SCHEMA), before.unknown)
+            if not self._write_once(item, is_new):
+                raise ConflictError(f"{state.symbol}: written by somebody else")
+        version = 1 if before.version is None else before.version + 1
+        return Stored(state, version, max(before.schema, SCHEMA), before.unknown)
 
     def claim_minute(self, minute: datetime, shard: int, shard_count: int) -> bool:
         """Return whether this call is the first for the minute and shard."""
-        nonce = uuid4().hex
         expires = int((datetime.now(UTC) + CLAIM_KEPT).timestamp())
         item = self._items(
             f"minute#{self._mode}#{minute:%Y-%m-%d}",
             f"{minute:%H:%M}#{shard}/{shard_count}",
-            nonce=nonce,
+            nonce=uuid4().hex,
             expires_at=expires,
         )
         with _errors():
-            try:
-                item.save()
-            except PutError as error:
-                if error.cause_response_code != "ConditionalCheckFailedException":
-                    raise
-                written = self._items.get(item.pk, item.sk, consistent_read=True)
-                return bool(written.nonce == nonce)
-        return True
+            return self._write_once(item, None)
 
     def account_halt(self) -> str:
         """Return why the account enters nothing, "" where it may."""
@@ -224,6 +225,24 @@ class DynamoStore:
     @property
     def _states(self) -> str:
         return f"state#{self._mode}"
+
+    def _write_once(self, item: _Item, condition: Condition | None) -> bool:
+        def put() -> None:
+            try:
+                item.save(condition)
+            except PutError as error:
+                if error.cause_response_code != "ConditionalCheckFailedException":
+                    raise
+                raise ConditionFailedError(str(error)) from error
+
+        def nonce_there() -> str | None:
+            try:
+                found = self._items.get(item.pk, item.sk, consistent_read=True)
+            except DoesNotExist:
+                return None
+            return str(found.nonce)
+
+        return write_once(put, nonce_there, item.nonce or "")
 
     def _put(self, pk: str, sk: str, document: str, kept: timedelta | None = None) -> None:
         """Write an item that the last writer may win: no decision hangs on its version."""

@@ -4,6 +4,7 @@ A decision is one structured line with always the same keys. Symbols are keys of
 dimensions of metrics: CloudWatch bills each dimension set.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -12,6 +13,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from scalper.core.model import Event, Reason, Step, SymbolState
+from scalper.core.order import REFUSED, TERMINAL_STATUSES, Order
 from scalper.core.pricing import price_text
 
 logger = Logger(service="scalper", utc=True, location=None)
@@ -30,6 +32,16 @@ ALARMING = frozenset(
 )
 """Halts that people have to look at."""
 
+KNOWN_STATUSES = TERMINAL_STATUSES | {
+    *("new", "partially_filled", "done_for_day", "accepted", "pending_new", "pending_cancel"),
+    *("pending_replace", "accepted_for_bidding", "stopped", "suspended", "calculated", "held"),
+    *("", REFUSED),
+}
+"""Alpaca's words for an order, none yet, and our own; any other counts as live all the same.
+
+(https://docs.alpaca.markets/docs/orders-at-alpaca#order-lifecycle)
+"""
+
 
 def count(name: str, value: float = 1, unit: MetricUnit = MetricUnit.Count) -> None:
     """Add to a metric of this invocation; sent when its handler flushes."""
@@ -41,11 +53,23 @@ def log_step(
     before: SymbolState, event: Event, step: Step, version: int, lag_ms: int | None
 ) -> None:
     """Write the decision's line: at INFO where something changed, else at DEBUG."""
-    order = step.state.order or before.order
     changed = step.state != before or bool(step.commands)
     # The reason of the step may be another: a correction can come with the last fill.
     alarming = step.state.halt in ALARMING and step.state.halt != before.halt
-    write = logger.error if alarming else logger.info if changed else logger.debug
+    level = logging.ERROR if alarming else logging.INFO if changed else logging.DEBUG
+    if level >= logger.log_level:
+        _write_decision(level, before, event, step, version, lag_ms)
+    if alarming:
+        count("SymbolsHalted")
+    if step.state.order is not None:
+        _log_unknown_status(before, step.state.order)
+
+
+def _write_decision(
+    level: int, before: SymbolState, event: Event, step: Step, version: int, lag_ms: int | None
+) -> None:
+    order = step.state.order or before.order
+    write = {logging.ERROR: logger.error, logging.INFO: logger.info}.get(level, logger.debug)
     write(
         "decision",
         extra={
@@ -62,8 +86,22 @@ def log_step(
             "version": version,
         },
     )
-    if alarming:
-        count("SymbolsHalted")
+
+
+def _log_unknown_status(before: SymbolState, order: Order) -> None:
+    """Say once where the working order has a status that this version does not know."""
+    known = before.order.status if before.order else ""
+    if order.status == known or order.status in KNOWN_STATUSES:
+        return
+    count("UnknownStatuses")
+    logger.error(
+        "unknown status",
+        extra={
+            "symbol": before.symbol,
+            "client_order_id": order.client_order_id,
+            "status": order.status[:40],
+        },
+    )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 
 from scalper.core.machine import COOL_DOWN
 from scalper.core.model import (
+    CancelOrder,
     Phase,
     Reason,
     SubmitOrder,
@@ -30,11 +31,13 @@ from tests.core.cells.histories import (
     BUY_CANCELING,
     BUY_LIQUIDATING,
     BUY_OVER_BY_EVENT,
+    BUY_REPLACED,
     BUY_RESENT,
     BUY_SENT,
     BUYING,
+    BUYING_AGAIN,
     ENTRY,
-    GAVE_UP,
+    HOLDING_AGAIN,
     IDLE,
     LIQUIDATION,
     PARTLY_BOUGHT,
@@ -97,10 +100,11 @@ for tells in (bar_closed, checkup):
         cancels=working(BUY_OVER_BY_EVENT),
     )
     case(
-        f"{name}: a cancel is not repeated for a buy that an event called canceled",
+        f"{name}: a buy that an event called canceled and no request is canceled again",
         after(BUY_CANCELING, seen("10:02:01", 1, ENTRY, "canceled")),
         tells("10:03"),
-        Reason.STILL_WORKING,
+        Reason.CANCEL_AGAIN,
+        cancels=working(after(BUY_CANCELING, seen("10:02:01", 1, ENTRY, "canceled"))),
     )
 case(
     "a stale buy is the liquidation's from 15:55 on",
@@ -451,13 +455,161 @@ case(
     seen("10:00:05", 1, TARGET, "new"),
     Reason.UNKNOWN_ORDER,
 )
-BUYING_AGAIN = after(GAVE_UP, bar_closed("10:10", signal=True))
 case(
-    "an order given up that fills while another buy works waits its turn, and is not forgotten",
+    "a canceled buy that fills on after all while another works waits its turn, watched",
     BUYING_AGAIN,
-    seen("10:10:05", 1, ENTRY, "filled", 20),
+    seen("10:10:05", 1, ENTRY, "canceled", 20, confirmed=True),
     Reason.LATE_ORDER,
     halt=Reason.LATE_ORDER,
+    abandoned=(client_id(),),
+)
+SOLD_BEFORE = after(
+    HOLDING_AGAIN,
+    seen("10:11", 3, TARGET, "filled", 20, "100.01"),
+    bar_closed("10:12", signal=True),
+)
+case(
+    "a sale taken back while another buy works waits its turn, watched",
+    SOLD_BEFORE,
+    seen("10:12:05", 3, TARGET, "filled", 15, "100.01", confirmed=True),
+    Reason.CORRECTED_FILL,
+    halt=Reason.CORRECTED_FILL,
+    abandoned=(client_id(3, TARGET),),
+)
+case(
+    "a purchase taken back whose shares are sold long since is settled, and halts the symbol",
+    SOLD_BEFORE,
+    seen("10:12:05", 2, ENTRY, "filled", 15, confirmed=True),
+    Reason.CORRECTED_FILL,
+    halt=Reason.CORRECTED_FILL,
+    settled=(0, 15, 20),
+    abandoned=(client_id(2),),
+)
+case(
+    "an order of ours with a number never given is canceled and watched while a buy works",
+    BUYING,
+    seen("10:00:05", 2, TARGET, "new"),
+    Reason.UNKNOWN_ORDER,
+    halt=Reason.UNKNOWN_ORDER,
+    abandoned=(client_id(2, TARGET),),
+    commands=(CancelOrder(client_id(2, TARGET), "broker-2"),),
+)
+FOLLOWED = replace(
+    working(PARTLY_BOUGHT),
+    status="",
+    broker_id="successor",
+    successor="successor",
+    carried_qty=8,
+    carried_value=money(800),
+    updated_at=None,
+)
+case(
+    "replaced by an order that the broker names: that one is the working order from then on",
+    PARTLY_BOUGHT,
+    seen("10:00:20", 1, ENTRY, "replaced", 8, replaced_by="successor", confirmed=True),
+    Reason.REPLACED_ORDER,
+    order=FOLLOWED,
+    halt=Reason.REPLACED_ORDER,
+)
+case(
+    "replaced by an event alone awaits its confirmation, whoever is named",
+    PARTLY_BOUGHT,
+    event := seen("10:00:20", 1, ENTRY, "replaced", 8, replaced_by="successor"),
+    Reason.AWAITING_CONFIRMATION,
+    order=heard(PARTLY_BOUGHT, event, progress=Progress.TERMINAL),
+    halt=Reason.REPLACED_ORDER,
+)
+case(
+    "a buy that was filled in full before it was replaced is bought",
+    PARTLY_BOUGHT,
+    seen("10:00:20", 1, ENTRY, "replaced", 20, replaced_by="successor", confirmed=True),
+    Reason.BOUGHT,
+    **BOUGHT,
+    entered_at=at("10:00:20"),
+    halt=Reason.REPLACED_ORDER,
+    submits=replace(TARGET_2, submitted_at=at("10:00:20")),
+)
+case(
+    "what fills in the successor comes on top of what filled before",
+    BUY_REPLACED,
+    event := seen("10:00:30", 1, ENTRY, "partially_filled", 3, broker_id="successor", qty=12),
+    Reason.PARTLY_FILLED,
+    order=heard(BUY_REPLACED, event, filled_qty=11, filled_value=money(1100)),
+)
+case(
+    "a successor of another size makes the order's size",
+    BUY_REPLACED,
+    event := seen("10:00:30", 1, ENTRY, "new", broker_id="successor", qty=5),
+    Reason.PARTLY_FILLED,
+    order=heard(BUY_REPLACED, event, qty=13, filled_qty=8, filled_value=money(800)),
+)
+case(
+    "a successor that is replaced again is followed on",
+    after(
+        BUY_REPLACED,
+        seen("10:00:30", 1, ENTRY, "partially_filled", 3, broker_id="successor", qty=12),
+    ),
+    seen(
+        "10:00:40",
+        1,
+        ENTRY,
+        "replaced",
+        4,
+        broker_id="successor",
+        qty=12,
+        replaced_by="third",
+        confirmed=True,
+    ),
+    Reason.REPLACED_ORDER,
+    order=replace(
+        FOLLOWED,
+        broker_id="third",
+        successor="third",
+        filled_qty=12,
+        filled_value=money(1200),
+        carried_qty=12,
+        carried_value=money(1200),
+    ),
+)
+case(
+    "what is said of the order that was replaced changes nothing more",
+    BUY_REPLACED,
+    seen("10:00:30", 1, ENTRY, "replaced", 9, replaced_by="other", confirmed=True),
+    Reason.NOTHING_NEW,
+)
+for tells in (bar_closed, checkup):
+    case(
+        f"{tells.__name__}: a buy that somebody replaced is canceled in its new form",
+        BUY_REPLACED,
+        tells("10:01"),
+        Reason.REPLACED_ORDER,
+        cancels=working(BUY_REPLACED),
+    )
+case(
+    "a successor confirmed canceled leaves what filled before and after, to be sold",
+    BUY_REPLACED,
+    seen("10:02:01", 1, ENTRY, "canceled", 3, broker_id="successor", qty=12, confirmed=True),
+    Reason.BOUGHT,
+    **{**BOUGHT, "settled": (11,), "qty": 11, "cost": money(1100)},
+    entered_at=at("10:02:01"),
+    submits=replace(TARGET_2, qty=11, submitted_at=at("10:02:01")),
+)
+case(
+    "a fill taken back before the buy was over is not held",
+    PARTLY_BOUGHT,
+    seen("10:02:01", 1, ENTRY, "canceled", 3, confirmed=True),
+    Reason.BOUGHT,
+    **{**BOUGHT, "settled": (3,), "qty": 3, "cost": money(300)},
+    entered_at=at("10:02:01"),
+    halt=Reason.CORRECTED_FILL,
+    submits=replace(TARGET_2, qty=3, submitted_at=at("10:02:01")),
+)
+case(
+    "an unknown buy is not sent again beside another open order of the symbol",
+    BUY_SENT,
+    event := seen("10:00:30", 1, ENTRY, ABSENT, contested=True),
+    Reason.AWAITING_ANSWER,
+    order=order(absences=1, absent_at=event.at),
 )
 case(
     "the liquidation cancels a live buy",

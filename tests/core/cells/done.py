@@ -9,13 +9,15 @@ from scalper.core.model import (
     Reason,
 )
 from scalper.core.pricing import money
-from tests.core.build import at, bar_closed, checkup, client_id, liquidation, order, seen
+from tests.core.build import after, at, bar_closed, checkup, client_id, liquidation, order, seen
 from tests.core.cells.histories import (
     BAILOUT,
     DONE,
     ENTRY,
     GAVE_UP_AND_DONE,
     LIQUIDATION,
+    SELLING,
+    TARGET,
     Case,
     state_case,
 )
@@ -77,6 +79,33 @@ case(
     **LATE_FILL,
     phase=Phase.TO_SELL,
     entered_at=at("16:01"),
+)
+SOLD_AND_DONE = after(
+    SELLING, seen("10:05", 2, TARGET, "filled", 20, "100.01"), liquidation("15:55")
+)
+case(
+    "a sale taken back once the day is done is known again, and rests for the liquidation",
+    SOLD_AND_DONE,
+    seen("15:56", 2, TARGET, "filled", 15, "100.01", confirmed=True),
+    Reason.CORRECTED_FILL,
+    phase=Phase.TO_SELL,
+    halt=Reason.CORRECTED_FILL,
+    settled=(20, 15),
+    abandoned=(client_id(2, TARGET),),
+    qty=5,
+    cost=money("500.05"),
+    entered_at=at("15:56"),
+    exit_as=BAILOUT,
+    exit_attempts=0,
+)
+case(
+    "a purchase taken back once the day is done halts the symbol",
+    SOLD_AND_DONE,
+    seen("15:56", 1, ENTRY, "filled", 15, confirmed=True),
+    Reason.CORRECTED_FILL,
+    halt=Reason.CORRECTED_FILL,
+    settled=(15, 20),
+    abandoned=(client_id(),),
 )
 case("a checkup finds the day done", DONE, checkup("15:56:30", 0), Reason.DAY_IS_DONE)
 case(

@@ -93,10 +93,26 @@ RESTING = after(SELL_SENT, seen("10:00:11", 2, TARGET, REFUSED))
 DONE = after(IDLE, liquidation("15:55"))
 GAVE_UP = after(BUY_ABSENT, seen("10:02", 1, ENTRY, ABSENT))
 GAVE_UP_AND_DONE = after(GAVE_UP, liquidation("15:55"))
-GAVE_UP_AND_HOLDS = after(
-    GAVE_UP,
-    bar_closed("10:10", signal=True),
-    seen("10:10:01", 2, ENTRY, "filled", 20),
+CANCELED = after(BUYING, seen("10:02:01", 1, ENTRY, "canceled", confirmed=True))
+BUYING_AGAIN = after(CANCELED, bar_closed("10:10", signal=True))
+HOLDING_AGAIN = after(BUYING_AGAIN, seen("10:10:01", 2, ENTRY, "filled", 20))
+SELLING_AGAIN = after(HOLDING_AGAIN, seen("10:10:02", 3, TARGET, "new"))
+# The target's second send was refused, and its first one never showed: it may still land.
+SELL_DOUBTED = after(
+    SELL_RESENT,
+    seen("10:00:40", 2, TARGET, REFUSED),
+    seen("10:01", 2, TARGET, ABSENT),
+    seen("10:01:30", 2, TARGET, ABSENT),
+)
+SELL_DOUBTED_AND_SENT = after(SELL_DOUBTED, checkup("10:02", 20))
+SELL_DOUBTED_AND_SELLING = after(SELL_DOUBTED_AND_SENT, seen("10:02:01", 3, TARGET, "new"))
+BUY_REPLACED = after(
+    PARTLY_BOUGHT,
+    seen("10:00:20", 1, ENTRY, "replaced", 8, replaced_by="successor", confirmed=True),
+)
+SELL_REPLACED = after(
+    PARTLY_SOLD,
+    seen("10:01", 2, TARGET, "replaced", 5, "100.01", replaced_by="successor", confirmed=True),
 )
 TARGET_2 = order(2, TARGET, limit="100.01", submitted="10:00:10")
 # An intent still, which cannot be canceled.

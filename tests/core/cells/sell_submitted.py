@@ -16,6 +16,7 @@ from scalper.core.order import ABSENT, REFUSED, Progress
 from scalper.core.pricing import money
 from tests.core.build import (
     after,
+    at,
     bar_closed,
     checkup,
     client_id,
@@ -30,13 +31,16 @@ from tests.core.cells.histories import (
     BAILOUT,
     BUYING,
     ENTRY,
-    GAVE_UP_AND_HOLDS,
     LIQUIDATION,
     PARTLY_SOLD,
     RESTING,
+    SELL_DOUBTED_AND_SELLING,
+    SELL_DOUBTED_AND_SENT,
+    SELL_REPLACED,
     SELL_RESENT,
     SELL_SENT,
     SELLING,
+    SELLING_AGAIN,
     STOP,
     STOPPING,
     TARGET,
@@ -80,6 +84,21 @@ case(
     by=WITH_STOP,
     exit_as=STOP,
     cancels=working(SELLING),
+)
+case(
+    "an event of another account's order of the same name changes nothing",
+    SELLING,
+    seen("10:00:30", 2, TARGET, "filled", 20, broker_id="another"),
+    Reason.UNKNOWN_ORDER,
+)
+case(
+    "a target that an event called canceled and no request is stopped all the same",
+    after(SELLING, seen("10:00:30", 2, TARGET, "canceled")),
+    bar_closed("10:01", "99.00"),
+    Reason.STOP_LOSS,
+    by=WITH_STOP,
+    exit_as=STOP,
+    cancels=working(after(SELLING, seen("10:00:30", 2, TARGET, "canceled"))),
 )
 case(
     "the stop goes by the average cost of the shares bought",
@@ -380,24 +399,254 @@ case(
 )
 case(
     "an order given up that shows up while a sell works is canceled",
-    GAVE_UP_AND_HOLDS,
-    seen("10:11", 1, ENTRY, "new"),
+    SELL_DOUBTED_AND_SELLING,
+    seen("10:11", 2, TARGET, "new"),
     Reason.LATE_ORDER,
-    commands=(CancelOrder(client_id(), "broker-1"),),
+    commands=(CancelOrder(client_id(2, TARGET), "broker-2"),),
     halt=Reason.LATE_ORDER,
 )
 case(
-    "a canceled buy that fills on after all, while a sell works, is watched until its turn comes",
-    after(
-        BUYING,
-        seen("10:02:01", 1, ENTRY, "canceled", confirmed=True),
-        bar_closed("10:10", signal=True),
-        seen("10:10:01", 2, ENTRY, "filled", 20),
-    ),
+    "shares of a canceled buy that fills on after all come to those held",
+    SELLING_AGAIN,
     seen("10:11", 1, ENTRY, "canceled", 3, confirmed=True),
     Reason.LATE_ORDER,
     halt=Reason.LATE_ORDER,
     abandoned=(client_id(),),
+    settled=(3, 20),
+    qty=23,
+    cost=money(2300),
+    entries=2,
+    exit_as=BAILOUT,
+)
+case(
+    "shares that come late to a stop are stopped too",
+    replace(SELLING_AGAIN, exit_as=STOP),
+    seen("10:11", 1, ENTRY, "canceled", 3, confirmed=True),
+    Reason.LATE_ORDER,
+    halt=Reason.LATE_ORDER,
+    abandoned=(client_id(),),
+    settled=(3, 20),
+    qty=23,
+    cost=money(2300),
+    entries=2,
+)
+LATE_SALE: dict[str, Any] = {
+    "halt": Reason.LATE_ORDER,
+    "settled": (20, 5),
+    "qty": 15,
+    "cost": money(1500),
+    "pnl": money("0.05"),
+    "trades": 1,
+}
+LATE = seen("10:03", 2, TARGET, "canceled", 5, "100.01", confirmed=True)
+case(
+    "an exit in doubt that sold five leaves the working sell too large: it is canceled",
+    SELL_DOUBTED_AND_SELLING,
+    LATE,
+    Reason.LATE_ORDER,
+    **LATE_SALE,
+    cancels=working(SELL_DOUBTED_AND_SELLING),
+)
+CANCELING = replace(
+    SELL_DOUBTED_AND_SELLING,
+    order=replace(working(SELL_DOUBTED_AND_SELLING), cancel_at=at("10:02:30")),
+)
+case(
+    "a sell whose cancel was asked for is not canceled again by late news",
+    CANCELING,
+    LATE,
+    Reason.LATE_ORDER,
+    **LATE_SALE,
+)
+case(
+    "at the close a sell too large is not canceled any more",
+    SELL_DOUBTED_AND_SELLING,
+    replace(LATE, at=at("16:00")),
+    Reason.AFTER_CLOSE,
+    **LATE_SALE,
+)
+case(
+    "an unanswered sell too large cannot be canceled yet",
+    SELL_DOUBTED_AND_SENT,
+    LATE,
+    Reason.LATE_ORDER,
+    **LATE_SALE,
+)
+TOO_LARGE = after(SELL_DOUBTED_AND_SENT, LATE)
+case(
+    "an unanswered sell too large is canceled as soon as it shows",
+    TOO_LARGE,
+    event := seen("10:03:01", 3, TARGET, "new"),
+    Reason.LATE_ORDER,
+    cancels=heard(TOO_LARGE, event),
+)
+case(
+    "an unknown sell too large is not sent again",
+    TOO_LARGE,
+    event := seen("10:03:01", 3, TARGET, ABSENT),
+    Reason.AWAITING_ANSWER,
+    order=replace(working(TOO_LARGE), absences=1, absent_at=event.at),
+)
+case(
+    "an unknown sell too large is given up, and what is held rests",
+    after(TOO_LARGE, seen("10:03:01", 3, TARGET, ABSENT)),
+    seen("10:04", 3, TARGET, ABSENT),
+    Reason.ABANDONED,
+    phase=Phase.TO_SELL,
+    order=None,
+    settled=(20, 5, 0),
+    abandoned=(client_id(2, TARGET), client_id(3, TARGET)),
+)
+case(
+    "of a sell too large, once it is canceled, what is held is sold under a new id",
+    after(SELL_DOUBTED_AND_SELLING, LATE),
+    seen("10:03:01", 3, TARGET, "canceled", 2, "100.01", confirmed=True),
+    Reason.EXIT_ENDED_UNFILLED,
+    settled=(20, 5, 2),
+    qty=13,
+    cost=money(1300),
+    pnl=money("0.07"),
+    trades=2,
+    exit_as=BAILOUT,
+    exit_attempts=3,
+    submits=order(4, BAILOUT, 13, None, "10:03:01"),
+)
+NONE_LEFT: dict[str, Any] = {
+    "halt": Reason.CORRECTED_FILL,
+    "settled": (0,),
+    "abandoned": (client_id(),),
+    "qty": 0,
+    "cost": 0,
+    "entries": 0,
+}
+BUSTED = seen("10:03", 1, ENTRY, "canceled", confirmed=True)
+case(
+    "a purchase taken back altogether leaves a sell of nothing: it is canceled",
+    SELLING,
+    BUSTED,
+    Reason.CORRECTED_FILL,
+    **NONE_LEFT,
+    cancels=working(SELLING),
+)
+case(
+    "a purchase taken back in part leaves the working sell too large: it is canceled",
+    SELLING,
+    seen("10:03", 1, ENTRY, "filled", 15, confirmed=True),
+    Reason.CORRECTED_FILL,
+    **{**NONE_LEFT, "settled": (15,), "qty": 15, "cost": money(1500), "entries": 1},
+    cancels=working(SELLING),
+)
+for said, phase in (("canceled", Phase.TO_BUY), ("filled", Phase.TO_BUY)):
+    case(
+        f"a sell of nothing that is {said} leaves nothing",
+        after(SELLING, BUSTED),
+        seen("10:04", 2, TARGET, said, 0 if said == "canceled" else 20, "100.01", confirmed=True),
+        Reason.SOLD,
+        phase=phase,
+        order=None,
+        settled=(0, 0 if said == "canceled" else 20),
+        entered_at=None,
+    )
+case(
+    "an unknown sell of nothing is given up at the close",
+    after(SELL_SENT, BUSTED),
+    seen("16:00", 2, TARGET, ABSENT),
+    Reason.ABANDONED,
+    phase=Phase.DONE,
+    order=None,
+    settled=(0, 0),
+    abandoned=(client_id(), client_id(2, TARGET)),
+)
+case(
+    "a sale taken back while a later sell works comes to the shares held",
+    after(
+        PARTLY_SOLD,
+        seen("10:01", 2, TARGET, "canceled", 5, "100.01", confirmed=True),
+        checkup("10:01", 15),
+        seen("10:01:01", 3, BAILOUT, "new"),
+    ),
+    seen("10:02", 2, TARGET, "canceled", 3, "100.01", confirmed=True),
+    Reason.CORRECTED_FILL,
+    halt=Reason.CORRECTED_FILL,
+    settled=(20, 3),
+    abandoned=(client_id(2, TARGET),),
+    qty=17,
+    cost=money("1700.02"),
+)
+SELL_FOLLOWED = replace(
+    working(PARTLY_SOLD),
+    status="",
+    broker_id="successor",
+    successor="successor",
+    carried_qty=5,
+    carried_value=money("500.05"),
+    updated_at=None,
+)
+case(
+    "a target replaced by an order that the broker names works on in its place",
+    PARTLY_SOLD,
+    seen("10:01", 2, TARGET, "replaced", 5, "100.01", replaced_by="successor", confirmed=True),
+    Reason.REPLACED_ORDER,
+    order=SELL_FOLLOWED,
+    halt=Reason.REPLACED_ORDER,
+)
+case(
+    "a replaced target is not canceled for that",
+    SELL_REPLACED,
+    checkup("10:02"),
+    Reason.STILL_WORKING,
+)
+case(
+    "the liquidation cancels a replaced target in its new form",
+    SELL_REPLACED,
+    liquidation("15:55", 15),
+    Reason.LIQUIDATING,
+    liquidating=True,
+    cancels=working(SELL_REPLACED),
+)
+case(
+    "a target replaced after the liquidation asked for its cancel is canceled in its new form",
+    after(PARTLY_SOLD, liquidation("15:55", 15)),
+    seen("15:55:01", 2, TARGET, "replaced", 5, "100.01", replaced_by="successor", confirmed=True),
+    Reason.LIQUIDATING,
+    halt=Reason.REPLACED_ORDER,
+    cancels=SELL_FOLLOWED,
+)
+case(
+    "what is left of a replaced target that somebody canceled rests, and no more",
+    SELL_REPLACED,
+    seen(
+        "10:02", 2, TARGET, "canceled", 4, "100.01", qty=15, broker_id="successor", confirmed=True
+    ),
+    Reason.EXIT_ENDED_UNFILLED,
+    phase=Phase.TO_SELL,
+    order=None,
+    settled=(20, 9),
+    qty=11,
+    cost=money(1100),
+    pnl=money("0.09"),
+    trades=1,
+    exit_as=BAILOUT,
+)
+case(
+    "a replaced target that fills in full is sold",
+    SELL_REPLACED,
+    seen("10:02", 2, TARGET, "filled", 15, "100.02", qty=15, broker_id="successor"),
+    Reason.SOLD,
+    **{**SOLD, "pnl": money("0.35")},
+)
+case(
+    "a replaced target of more shares than are held is canceled",
+    SELL_REPLACED,
+    event := seen("10:02", 2, TARGET, "new", qty=16, broker_id="successor"),
+    Reason.REPLACED_ORDER,
+    cancels=heard(SELL_REPLACED, event, qty=21, filled_qty=5, filled_value=money("500.05")),
+)
+case(
+    "a successor that is suddenly not found lives on",
+    SELL_REPLACED,
+    seen("10:02", 2, TARGET, ABSENT, broker_id=""),
+    Reason.STILL_WORKING,
 )
 case("a checkup lets a sell rest", SELLING, checkup("15:00"), Reason.STILL_WORKING)
 case(

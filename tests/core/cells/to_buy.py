@@ -6,6 +6,7 @@ from scalper.core.model import (
     CancelOrder,
     Phase,
     Reason,
+    SubmitOrder,
 )
 from scalper.core.order import ABSENT, REFUSED
 from scalper.core.pricing import money
@@ -24,6 +25,7 @@ from tests.core.build import (
 from tests.core.cells.histories import (
     BAILOUT,
     BUYING,
+    CANCELED,
     ENTRY,
     GAVE_UP,
     IDLE,
@@ -156,6 +158,45 @@ case(
     seen("10:00", 1, ENTRY, "new"),
     Reason.UNKNOWN_ORDER,
     halt=Reason.UNKNOWN_ORDER,
+    generation=1,
+    settled=(0,),
+    abandoned=(client_id(),),
+    commands=(CancelOrder(client_id(), "broker-1"),),
+)
+case(
+    "an order of ours with a number never given that shows up at the close is not canceled",
+    IDLE,
+    seen("16:00", 1, ENTRY, "new"),
+    Reason.UNKNOWN_ORDER,
+    halt=Reason.UNKNOWN_ORDER,
+    generation=1,
+    settled=(0,),
+    abandoned=(client_id(),),
+)
+case(
+    "an order of ours with a number never given that filled is sold at market at once",
+    IDLE,
+    seen("10:03", 3, ENTRY, "filled", 20),
+    Reason.UNKNOWN_ORDER,
+    halt=Reason.UNKNOWN_ORDER,
+    generation=4,
+    settled=(0, 0, 20),
+    abandoned=(client_id(3),),
+    phase=Phase.SELL_SUBMITTED,
+    qty=20,
+    cost=money(2000),
+    entered_at=at("10:03"),
+    entries=1,
+    exit_as=BAILOUT,
+    exit_attempts=1,
+    order=(bailout := order(4, BAILOUT, 20, None, "10:03")),
+    commands=(SubmitOrder(bailout),),
+)
+case(
+    "while an order given up may still land nothing is entered",
+    GAVE_UP,
+    bar_closed("10:10", signal=True),
+    Reason.ORDER_IN_DOUBT,
 )
 case(
     "old news of an order that is over changes nothing",
@@ -220,14 +261,16 @@ case(
 SOLD_TWICE = after(
     SELLING,
     seen("10:01", 2, TARGET, "canceled", confirmed=True),
+    checkup("10:01", 20),
     seen("10:01:01", 3, BAILOUT, "filled", 20, "99.00"),
 )
 case(
-    "an exit that is over and fills on after all halts the symbol",
+    "an exit that fills on when nothing is held any more is settled, and halts the symbol",
     SOLD_TWICE,
     seen("10:02", 2, TARGET, "filled", 20, "100.01"),
     Reason.LATE_ORDER,
     halt=Reason.LATE_ORDER,
+    settled=(20, 20, 20),
     abandoned=(client_id(2, TARGET),),
 )
 case(
@@ -246,10 +289,84 @@ case(
     qty=12,
     cost=money(1200),
     entered_at=at("10:04"),
-    entries=2,
+    entries=1,
     exit_as=BAILOUT,
     exit_attempts=1,
     submits=order(3, BAILOUT, 12, None, "10:04"),
+)
+SOLD = after(SELLING, seen("10:05", 2, TARGET, "filled", 20, "100.01"))
+case(
+    "fewer fills than settled, by an event alone, await their confirmation",
+    SOLD,
+    seen("10:06", 2, TARGET, "filled", 15, "100.01"),
+    Reason.AWAITING_CONFIRMATION,
+)
+case(
+    "fewer fills than settled in a live report are no news until a request confirms them",
+    SOLD,
+    seen("10:06", 2, TARGET, "partially_filled", 15, "100.01"),
+    Reason.AWAITING_CONFIRMATION,
+)
+case(
+    "an order that is over and answers as live is canceled, and changes nothing until it is over",
+    SOLD,
+    seen("10:06", 2, TARGET, "partially_filled", 15, "100.01", confirmed=True),
+    Reason.LATE_ORDER,
+    commands=(CancelOrder(client_id(2, TARGET), "broker-2"),),
+)
+case(
+    "a canceled order that answers as live once more is canceled again",
+    CANCELED,
+    seen("10:03", 1, ENTRY, "pending_cancel", confirmed=True),
+    Reason.LATE_ORDER,
+    commands=(CancelOrder(client_id(), "broker-1"),),
+)
+for price, filled, cost in (("100.01", 15, "500.05"), ("90.00", 15, "450")):
+    case(
+        f"five shares whose sale at {price} was taken back cost what that had brought",
+        SOLD,
+        seen("10:06", 2, TARGET, "filled", filled, price, confirmed=True),
+        Reason.CORRECTED_FILL,
+        phase=Phase.TO_SELL,
+        halt=Reason.CORRECTED_FILL,
+        settled=(20, filled),
+        abandoned=(client_id(2, TARGET),),
+        qty=5,
+        cost=money(cost),
+        entered_at=at("10:06"),
+        exit_as=BAILOUT,
+        exit_attempts=0,
+    )
+case(
+    "a sale taken back altogether is no trade, and its shares cost what was asked for them",
+    SOLD,
+    seen("10:06", 2, TARGET, "canceled", limit=money("100.01"), confirmed=True),
+    Reason.CORRECTED_FILL,
+    phase=Phase.TO_SELL,
+    halt=Reason.CORRECTED_FILL,
+    settled=(20, 0),
+    abandoned=(client_id(2, TARGET),),
+    qty=20,
+    cost=money("2000.20"),
+    trades=0,
+    entered_at=at("10:06"),
+    exit_as=BAILOUT,
+    exit_attempts=0,
+)
+case(
+    "a purchase taken back whose shares were sold leaves nothing to take off, and halts the symbol",
+    SOLD,
+    seen("10:06", 1, ENTRY, "filled", 15, confirmed=True),
+    Reason.CORRECTED_FILL,
+    halt=Reason.CORRECTED_FILL,
+    settled=(15, 20),
+    abandoned=(client_id(),),
+)
+case(
+    "what a replaced order's successor filled is not taken for a correction",
+    SOLD,
+    seen("10:06", 2, TARGET, "replaced", 15, "100.01", confirmed=True),
+    Reason.NOTHING_NEW,
 )
 case("a checkup finds nothing to do", IDLE, checkup("10:00:30", 0), Reason.NOTHING_NEW)
 for minute in ("15:55", "16:00"):

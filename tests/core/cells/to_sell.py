@@ -2,14 +2,27 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from scalper.core.model import (
+    CancelOrder,
     Phase,
     Reason,
 )
+from scalper.core.order import REFUSED
 from scalper.core.pricing import money
-from tests.core.build import bar_closed, checkup, client_id, liquidation, order, seen
-from tests.core.cells.histories import ENTRY, LIQUIDATION, RESTING, TARGET, Case, state_case
+from tests.core.build import after, bar_closed, checkup, client_id, liquidation, order, seen
+from tests.core.cells.histories import (
+    BAILOUT,
+    ENTRY,
+    HOLDING_AGAIN,
+    LIQUIDATION,
+    RESTING,
+    SELL_DOUBTED,
+    TARGET,
+    Case,
+    state_case,
+)
 
 CASES: list[Case] = []
 case = partial(state_case, CASES)
@@ -36,15 +49,95 @@ case(
     "old news of the buy does not move resting shares",
     RESTING,
     seen("10:01", 1, ENTRY, "partially_filled", 8),
-    Reason.NOTHING_NEW,
+    Reason.AWAITING_CONFIRMATION,
 )
+LATE_SALE: dict[str, Any] = {
+    "halt": Reason.LATE_ORDER,
+    "abandoned": (client_id(2, TARGET),),
+    "trades": 1,
+}
 case(
-    "a refused exit that fills after all halts the symbol",
+    "a refused exit that fills after all sells what rests",
     RESTING,
     seen("10:01", 2, TARGET, "filled", 20, "100.01"),
     Reason.LATE_ORDER,
+    **LATE_SALE,
+    phase=Phase.TO_BUY,
+    settled=(20, 20),
+    qty=0,
+    cost=0,
+    entered_at=None,
+    pnl=money("0.20"),
+)
+case(
+    "an exit in doubt that sold all after 15:55 ends the day",
+    SELL_DOUBTED,
+    seen("15:56", 2, TARGET, "filled", 20, "100.01"),
+    Reason.LATE_ORDER,
+    **LATE_SALE,
+    phase=Phase.DONE,
+    settled=(20, 20),
+    qty=0,
+    cost=0,
+    entered_at=None,
+    pnl=money("0.20"),
+)
+case(
+    "an exit in doubt that sold a part leaves the rest to the checkup",
+    SELL_DOUBTED,
+    seen("10:02", 2, TARGET, "canceled", 5, "100.01"),
+    Reason.LATE_ORDER,
+    **LATE_SALE,
+    settled=(20, 5),
+    qty=15,
+    cost=money(1500),
+    pnl=money("0.05"),
+)
+case(
+    "an exit in doubt that shows up alive is canceled before anything is sold",
+    SELL_DOUBTED,
+    seen("10:02", 2, TARGET, "partially_filled", 5, "100.01"),
+    Reason.LATE_ORDER,
     halt=Reason.LATE_ORDER,
-    abandoned=(client_id(2, TARGET),),
+    commands=(CancelOrder(client_id(2, TARGET), "broker-2"),),
+)
+CORRECTED: dict[str, Any] = {"halt": Reason.CORRECTED_FILL, "abandoned": (client_id(),)}
+case(
+    "of a purchase taken back in part the rest rests on",
+    RESTING,
+    seen("10:01", 1, ENTRY, "filled", 15, confirmed=True),
+    Reason.CORRECTED_FILL,
+    **CORRECTED,
+    settled=(15, 0),
+    qty=15,
+    cost=money(1500),
+)
+for minute, phase in (("10:01", Phase.TO_BUY), ("15:56", Phase.DONE)):
+    case(
+        f"a purchase taken back altogether at {minute} leaves nothing to sell",
+        RESTING,
+        seen(minute, 1, ENTRY, "canceled", confirmed=True),
+        Reason.CORRECTED_FILL,
+        **CORRECTED,
+        phase=phase,
+        settled=(0, 0),
+        qty=0,
+        cost=0,
+        entered_at=None,
+        entries=0,
+    )
+case(
+    "shares bought late come to those that rest, and are bailed out with them",
+    after(HOLDING_AGAIN, seen("10:10:02", 3, TARGET, REFUSED)),
+    seen("10:11", 1, ENTRY, "canceled", 3, confirmed=True),
+    Reason.LATE_ORDER,
+    halt=Reason.LATE_ORDER,
+    abandoned=(client_id(),),
+    settled=(3, 20, 0),
+    qty=23,
+    cost=money(2300),
+    entries=2,
+    exit_as=BAILOUT,
 )
 for position in (None, 20, 25):
     case(
@@ -155,8 +248,8 @@ case(
     submits=order(3, LIQUIDATION, 20, None, "15:58"),
 )
 case(
-    "the liquidation stops after ten sells of one position",
-    replace(RESTING, exit_attempts=10),
+    "the liquidation stops after forty sells of one position",
+    replace(RESTING, exit_attempts=40),
     liquidation("15:58"),
     Reason.EXIT_EXHAUSTED,
     liquidating=True,

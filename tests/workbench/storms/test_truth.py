@@ -12,7 +12,7 @@ from scalper.core.order import Order, Purpose
 from scalper.core.pricing import DOLLAR
 from scalper.core.session import MINUTE, Session
 from workbench.exchange.book import Book, Ticket
-from workbench.storms.truth import sales, violations
+from workbench.storms.truth import halts_without_cause, sales, violations
 
 DAY = date(2024, 11, 29)
 SESSION = Session.of(DAY, "09:30", "13:00")
@@ -109,6 +109,14 @@ def test_an_item_that_is_not_as_the_orders_say_is_told(book, changed, told):
 
 def test_a_halt_is_no_violation(book):
     assert found(book, replace(STATE, halt=Reason.EXIT_EXHAUSTED)) == []
+
+
+def test_a_halt_over_what_never_happened_is_told():
+    def told(halt: Reason | None) -> list[str]:
+        return list(halts_without_cause({"AAA": replace(STATE, halt=halt)}))
+
+    assert told(None) == told(Reason.EXIT_EXHAUSTED) == []
+    assert told(Reason.LATE_ORDER) == ["I4 AAA is halted: late_order"]
 
 
 def test_an_item_that_is_missing_is_told(book):

@@ -14,7 +14,13 @@ from scalper.shell.broker import day_start, own_reports
 from scalper.shell.engine import Engine
 from scalper.shell.errors import StoreError
 from scalper.shell.memory_store import LastResortStore
-from scalper.shell.passes.parts import Answer, failed, liquidate_states, reconcile_all
+from scalper.shell.passes.parts import (
+    Answer,
+    failed,
+    for_each,
+    liquidate_states,
+    reconcile_all,
+)
 from scalper.shell.store import Stored
 from scalper.shell.telemetry import count, logger
 
@@ -26,7 +32,8 @@ def liquidate(engine: Engine, at: datetime) -> Answer:
     """Cancel what works, sell what this system bought; five minutes before the close and after.
 
     Works from the broker's orders alone where the state table is down. At or after the close
-    it sends nothing and says what is left.
+    it sends nothing and says what is left. What the broker says of orders that are over is compared
+    with what was settled, so that a fill taken back is found without any event.
     """
     session = engine.session(new_york_day(at))
     if session is not None and (now := engine.now()) >= session.close:
@@ -39,6 +46,12 @@ def liquidate(engine: Engine, at: datetime) -> Answer:
     states = engine.states(session)
     own = own_reports(engine.broker.orders_since(day_start(at)), engine.settings.mode)
     states |= engine.recover(set(own) - set(states), session, at, own)
+    rules = engine.rules(session, None)
+    states |= for_each(
+        engine,
+        states,
+        lambda one: engine.look_over(one, own.get(one.state.symbol, ()), at, rules),
+    )
     states |= _finish(engine, session, states, at)
     unsold = sorted(s for s, one in states.items() if not one.state.is_flat)
     if unsold and at >= session.close - MINUTE:
@@ -60,11 +73,9 @@ def close_day(engine: Engine, at: datetime) -> Answer:
     positions = engine.broker.positions()
     own = own_reports(orders, engine.settings.mode)
     states = [rebuild(s, day, engine.settings.mode, own[s], at) for s in sorted(own)]
-    left = {
-        state.symbol: min(state.qty, positions.get(state.symbol, 0))
-        for state in states
-        if min(state.qty, positions.get(state.symbol, 0)) > 0
-    }
+    held = {state.symbol: min(state.qty, positions.get(state.symbol, 0)) for state in states}
+    # A short position of a symbol that was traded is ours: a fill taken back, or one too many.
+    left = {symbol: qty for symbol, qty in held.items() if qty != 0}
     working = [
         report.client_order_id
         for reports in own.values()

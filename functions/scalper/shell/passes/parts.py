@@ -27,7 +27,11 @@ def liquidate_states(
     engine: Engine, session: Session, states: Mapping[str, Stored], at: datetime
 ) -> dict[str, Stored]:
     """Take each symbol one step closer to flat, and wait a little for cancels to take effect."""
-    pending = {s: one for s, one in states.items() if one.state.phase is not Phase.DONE}
+    pending = {
+        symbol: one
+        for symbol, one in states.items()
+        if one.state.phase is not Phase.DONE or is_busy(one.state)
+    }
     answers: list[Any] = engine.fan_out(
         [lambda: opened_for(engine, pending), lambda: positions_for(engine, pending)]
     )
@@ -66,16 +70,25 @@ def reconcile_all(
 def for_each(
     engine: Engine, states: Mapping[str, Stored], task: Callable[[Stored], Stored]
 ) -> dict[str, Stored]:
-    """Run a task for each symbol side by side; one that fails keeps the state it had."""
+    """Run a task for each symbol side by side; one that fails keeps the state it had.
+
+    What is held or works comes first: where requests are scarce, exits go before entries.
+    """
+    items = sorted(states.items(), key=lambda item: item[1].state.is_flat)
     results = engine.fan_out(
-        [partial(engine.isolate, symbol, partial(task, one)) for symbol, one in states.items()]
+        [partial(engine.isolate, symbol, partial(task, one)) for symbol, one in items]
     )
-    return {s: result or one for (s, one), result in zip(states.items(), results, strict=True)}
+    return {s: result or one for (s, one), result in zip(items, results, strict=True)}
 
 
-def opened_for(engine: Engine, states: Mapping[str, Stored]) -> Mapping[str, OrderReport] | None:
-    """Return the open orders, by one request and only where one is in question; None: no answer."""
-    if not any(one.state.order or one.state.abandoned for one in states.values()):
+def opened_for(
+    engine: Engine, states: Mapping[str, Stored], *, entering: bool = False
+) -> Mapping[str, OrderReport] | None:
+    """Return the open orders, by one request and only where one is in question; None: no answer.
+
+    Where something may be entered, anybody's order is in question.
+    """
+    if not entering and not any(one.state.order or one.state.abandoned for one in states.values()):
         return {}
     try:
         return engine.open_orders()
@@ -84,9 +97,11 @@ def opened_for(engine: Engine, states: Mapping[str, Stored]) -> Mapping[str, Ord
         return None
 
 
-def positions_for(engine: Engine, states: Mapping[str, Stored]) -> Mapping[str, int] | None:
-    """Return the broker's shares by symbol; None: unknown, or no sell is to be sized by them."""
-    if all(one.state.is_flat for one in states.values()):
+def positions_for(
+    engine: Engine, states: Mapping[str, Stored], *, entering: bool = False
+) -> Mapping[str, int] | None:
+    """Return the broker's shares by symbol; None: unknown, or nothing hangs on them."""
+    if not entering and all(one.state.is_flat for one in states.values()):
         return None
     try:
         return engine.broker.positions()

@@ -1,6 +1,6 @@
 """The tick: each minute a decision for every symbol."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,10 +8,19 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 
 from scalper.core.model import BarClosed, Phase, Reason, Rules, SymbolState
+from scalper.core.order import ClientOrderId, OrderReport
 from scalper.core.session import MINUTE, Session, floor_minute, new_york_day
 from scalper.core.signal import Bar
+from scalper.shell.broker import own_reports
 from scalper.shell.engine import Engine
 from scalper.shell.errors import BrokerError, StoreError, UnauthorizedError
+from scalper.shell.passes.entries import (
+    Seen,
+    may_enter,
+    read_account_block,
+    say_blocked_account,
+    say_blocked_entry,
+)
 from scalper.shell.passes.parts import (
     CHECKUP_DELAY_S,
     Answer,
@@ -20,6 +29,7 @@ from scalper.shell.passes.parts import (
     is_busy,
     liquidate_states,
     opened_for,
+    positions_for,
     read_rows,
     reconcile_all,
 )
@@ -79,11 +89,9 @@ def _tick_in_session(engine: Engine, due: TickDue, session: Session, at: datetim
     if start.now - at > REDRIVEN_AFTER:
         return _tick_redriven(engine, start)
     states = start.states
-    missing = [s for s in start.rows if s not in states]
-    if missing:
-        states = states | engine.recover(missing, session, at)
+    states = states | _recover(engine, session, [s for s in start.rows if s not in states], at)
     if start.claimed and at < session.liquidate_at:
-        states |= _decide(engine, session, start, states, at)
+        states |= _decide(engine, session, due, start, states, at)
     elif start.claimed and session.liquidate_at < at < session.close:
         states |= liquidate_states(engine, session, states, at)
     else:
@@ -98,6 +106,21 @@ def _tick_in_session(engine: Engine, due: TickDue, session: Session, at: datetim
         "symbols": len(states),
         "busy": len(busy),
     }
+
+
+def _recover(
+    engine: Engine, session: Session, symbols: Collection[str], at: datetime
+) -> dict[str, Stored]:
+    """Rebuild states that the table lacks; without an answer these symbols alone wait."""
+    if not symbols:
+        return {}
+    try:
+        return engine.recover(symbols, session, at)
+    except UnauthorizedError:
+        raise
+    except BrokerError as error:
+        failed("orders of the day", error)
+        return {}
 
 
 def _tick_redriven(engine: Engine, start: _Start) -> Answer:
@@ -117,9 +140,13 @@ def _read_start(engine: Engine, due: TickDue, session: Session, at: datetime) ->
             lambda: engine.states(session, *shard),
             engine.store.account_halt,
             lambda: engine.store.claim_minute(at, *shard),
+            lambda: read_account_block(engine),
         ]
     )
-    (now, block), rows, states, halt, claimed = results
+    (now, block), rows, states, halt, claimed, blocked = results
+    if blocked:
+        say_blocked_account(blocked, states)
+        block = Reason.ACCOUNT_BLOCKED
     if halt:
         block = Reason.ACCOUNT_HALTED
     mine = {symbol: row for symbol, row in rows.items() if in_shard(symbol, *shard)}
@@ -149,23 +176,40 @@ def _read_clock(engine: Engine, at: datetime) -> tuple[datetime, Reason | None]:
 
 
 def _decide(
-    engine: Engine, session: Session, start: _Start, states: dict[str, Stored], at: datetime
+    engine: Engine,
+    session: Session,
+    due: TickDue,
+    start: _Start,
+    states: dict[str, Stored],
+    at: datetime,
 ) -> dict[str, Stored]:
     """Reconcile and decide each symbol as soon as its bar is there, all of them in the end."""
-    opened, _ = engine.fan_out(
-        [lambda: opened_for(engine, states), lambda: _refresh(engine, session, start, at)]
+    entering = start.block is None and any(row.enabled for row in start.rows.values())
+    answers: list[Any] = engine.fan_out(
+        [
+            lambda: opened_for(engine, states, entering=entering),
+            lambda: positions_for(engine, states, entering=True) if entering else None,
+            lambda: _refresh(engine, session, start, at),
+        ]
     )
-
-    def rules_of(symbol: str) -> Rules:
-        return engine.rules(session, start.rows.get(symbol), start.block)
+    opened, positions, _ = answers
+    seen = Seen.of(opened, positions)
+    lost = _own_symbols(engine, due, session, opened or {}) - set(states)
+    states = states | _recover(engine, session, lost, at)
 
     def decide(stored: Stored) -> Stored:
         symbol = stored.state.symbol
-        rules = rules_of(symbol)
+        row = start.rows.get(symbol)
+        rules = engine.rules(session, row, start.block)
         if opened is not None:
             last = engine.window.last_close(symbol)
             stored = engine.reconcile(stored, opened, at, rules, last)
-        event, rules = _bar_closed(engine, stored.state, start.rows.get(symbol), rules, at)
+        event, rules = _bar_closed(engine, stored.state, row, rules, at)
+        block = seen.block(stored.state) if rules.block is None else None
+        if block is not None:
+            rules = replace(rules, block=block)
+            if event.signal:
+                say_blocked_entry(symbol, block)
         return engine.drive(stored, event, rules)
 
     decided: dict[str, Stored] = {}
@@ -187,6 +231,20 @@ def _decide(
             engine.timing.sleep(min(BAR_POLL_S, max(left_s, 0.0)))
             _refresh(engine, session, start, at)
     return decided
+
+
+def _own_symbols(
+    engine: Engine, due: TickDue, session: Session, opened: Mapping[str, OrderReport]
+) -> set[str]:
+    """Return the shard's symbols on which orders of ours, of this session, are open."""
+    own = own_reports(opened.values(), engine.settings.mode)
+    return {
+        symbol
+        for symbol, reports in own.items()
+        if in_shard(symbol, due.shard, due.shard_count)
+        for report in reports
+        if (name := ClientOrderId.parse(report.client_order_id)) and name.day == session.day
+    }
 
 
 def _refresh(engine: Engine, session: Session, start: _Start, at: datetime) -> None:
@@ -211,8 +269,8 @@ def _bar_closed(
     bars = engine.window.bars(state.symbol, at)
     newest = _bar_ended_at(bars, at)
     signal = False
-    may_enter = state.phase is Phase.TO_BUY and rules.block is None and state.halt is None
-    if newest is not None and row is not None and may_enter:
+    asks = may_enter(state) and rules.block is None
+    if newest is not None and row is not None and asks:
         try:
             signal = bool(row.signal(bars))
         except Exception:  # noqa: BLE001 - a user's own code: its failure stops its symbol alone
@@ -232,7 +290,7 @@ def _needs_bar(state: SymbolState, row: SymbolRules | None, block: Reason | None
     if row is None:
         return False
     if state.phase is Phase.TO_BUY:
-        return row.enabled and block is None and state.halt is None
+        return row.enabled and block is None and may_enter(state)
     return state.phase is Phase.SELL_SUBMITTED and row.stop_loss_pct is not None
 
 

@@ -1,0 +1,133 @@
+"""The same seed gives the same faults, a script exactly its own, calm none."""
+
+import pytest
+
+from workbench.simulation.faults import (
+    CANCEL,
+    KINDS,
+    POSITIONS,
+    READ,
+    SEND,
+    STORE_READ,
+    STORE_WRITE,
+    SUBMIT,
+    WEATHER,
+    Fault,
+    Plan,
+)
+
+MENUS = (READ, SUBMIT, CANCEL, POSITIONS, STORE_READ, STORE_WRITE, SEND)
+REQUESTS = 300
+
+
+def drawn(plan: Plan) -> list[Fault]:
+    """Ask a plan at many places and return what it injected."""
+    for number in range(1, REQUESTS + 1):
+        plan.pick(MENUS[number % len(MENUS)], "tick 1", number)
+        plan.happens(WEATHER[number % len(WEATHER)], 0.05, "AAA", number)
+    return plan.injected
+
+
+def eventful() -> int:
+    """Return a seed with many faults at requests and by themselves."""
+    for seed in range(1, 200):
+        found = drawn(Plan(seed))
+        if min(sum("/" in one.place for one in found), sum(" " in one.place for one in found)) > 9:
+            return seed
+    raise AssertionError("no seed has many faults")
+
+
+def test_a_seed_gives_the_same_faults_each_time_and_seeds_differ():
+    assert all(drawn(Plan(seed)) == drawn(Plan(seed)) for seed in range(40))
+    assert len({tuple(drawn(Plan(seed))) for seed in range(40)}) > 20
+
+
+def test_what_is_told_is_what_is_written_down():
+    plan = Plan(eventful())
+    told = []
+    for number in range(1, REQUESTS + 1):
+        kind = plan.pick(SUBMIT, "tick 1", number)
+        if kind:
+            told.append(Fault(f"tick 1/{number}", kind))
+        if plan.happens("event_lost", 0.2, "AAA", number):
+            told.append(Fault(f"AAA {number}", "event_lost"))
+    assert plan.injected == told
+
+
+def test_only_what_a_menu_holds_goes_wrong_with_its_request():
+    for seed in range(60):
+        for menu in MENUS:
+            plan = Plan(seed)
+            picked = {plan.pick(menu, "tick 1", number) for number in range(REQUESTS)}
+            assert picked <= {"", *menu.kinds}
+
+
+def test_every_kind_is_some_days_fault():
+    seen = {fault.kind for seed in range(400) for fault in drawn(Plan(seed))}
+    assert seen == set(KINDS)
+
+
+def test_a_script_injects_exactly_what_it_holds():
+    script = drawn(Plan(eventful()))
+    assert drawn(Plan(1, script)) == script
+    half = script[::2]
+    assert drawn(Plan(1, half)) == half
+    assert drawn(Plan(1, [])) == []
+
+
+def test_a_script_hits_its_own_place_alone():
+    plan = Plan(1, [Fault("tick 7/3", "slow"), Fault("AAA 4", "event_lost")])
+    assert plan.pick(READ, "tick 7", 2) == ""
+    assert plan.pick(READ, "tick 8", 3) == ""
+    assert plan.pick(READ, "tick 7", 3) == "slow"
+    assert plan.pick(SUBMIT, "tick 7", 3) == "slow"
+    assert not plan.happens("event_lost", 1.0, "AAA", 5)
+    assert not plan.happens("event_twice", 1.0, "AAA", 4)
+    assert plan.happens("event_lost", 0.0, "AAA", 4)
+
+
+def test_a_fault_that_the_request_cannot_meet_is_not_injected():
+    plan = Plan(1, [Fault("tick 7/3", "submit_lost")])
+    assert plan.pick(READ, "tick 7", 3) == ""
+    assert plan.injected == []
+
+
+def test_calm_injects_nothing():
+    plan = Plan(eventful())
+    plan.calm = True
+    assert drawn(plan) == []
+    plan.calm = False
+    assert drawn(plan) != []
+
+
+def test_weather_draws_alike_in_a_calm():
+    seed = eventful()
+    one, other = Plan(seed), Plan(seed)
+    other.calm = True
+    for plan in (one, other):
+        for number in range(100):
+            plan.happens("event_lost", 0.2, number)
+    other.calm = False
+    for plan in (one, other):
+        plan.injected.clear()
+        for number in range(100):
+            plan.happens("event_lost", 0.2, number)
+    assert one.injected == other.injected != []
+
+
+def test_the_amount_of_a_fault_hangs_on_seed_and_fault_alone():
+    def amount(seed: int, *script: Fault) -> float:
+        plan = Plan(seed, script)
+        for fault in script:
+            assert plan.happens(fault.kind, 0.0, fault.place)
+        return plan.amount(5, 10)
+
+    late, other = Fault("31", "tick_late"), Fault("32", "tick_late")
+    assert 5 <= amount(1, late) <= 10
+    assert amount(1, late) == amount(1, other, late)
+    assert len({amount(1, late), amount(2, late), amount(1, other)}) == 3
+
+
+@pytest.mark.parametrize("menu", MENUS)
+def test_a_process_may_die_at_every_request(menu):
+    assert {"crash_before", "crash_after"} <= set(menu.kinds)

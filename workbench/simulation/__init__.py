@@ -1,0 +1,1 @@
+"""Seeded days around the real handlers: fakes at the boundary alone, one thread, virtual time."""

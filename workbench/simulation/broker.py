@@ -1,0 +1,467 @@
+"""The broker of a simulated day: the exchange's own book under a nature that the seed decides.
+
+Orders, cash, positions and refusals are `workbench.exchange.book`'s. What this module adds is
+when things happen: orders land, fill in parts, are canceled late or never, are shown late.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from random import Random
+from typing import TypeVar
+
+from scalper.core.order import Order, OrderReport
+from scalper.core.pricing import CENT, Money
+from scalper.core.session import Session
+from scalper.shell.broker import Clock
+from scalper.shell.errors import (
+    BrokerDownError,
+    RefusedError,
+    UnauthorizedError,
+    UnknownOutcomeError,
+)
+from workbench.exchange import refusals
+from workbench.exchange.book import Book, Ticket, Update
+from workbench.exchange.book import Order as Record
+from workbench.exchange.refusals import Refusal
+from workbench.exchange.wire import nanoseconds
+from workbench.matching import Side
+from workbench.simulation.checks import Checks
+from workbench.simulation.faults import CANCEL, POSITIONS, READ, SUBMIT
+from workbench.simulation.scheduler import SECOND, Scheduler
+
+OPERATIONS = frozenset(
+    f"broker.{name}"
+    for name in (
+        "account_block",
+        "cancel",
+        "clock",
+        "find",
+        "find_by_id",
+        "open_orders",
+        "orders_since",
+        "positions",
+        "session",
+        "submit",
+    )
+)
+
+T = TypeVar("T")
+
+LATEST_LANDING_S = 300.0
+HIDDEN_S = 10.0
+"""How long an order may be there before a request shows it."""
+
+POSITION_LAG_S = 10.0
+"""How far positions may lie behind orders (facts: about 10 s)."""
+
+_REFUSALS: dict[str, Callable[[], Refusal]] = {
+    "refused_buying_power": lambda: refusals.buying_power("1.00", "2000.00"),
+    "refused_wash_trade": lambda: refusals.wash_trade("x", existing_is_market=False),
+    "refused_quantity": lambda: refusals.held_quantity(
+        "AAA", requested=1, existing=0, held=0, related=[]
+    ),
+    "refused_suspended": refusals.suspended,
+    "refused_sub_penny": lambda: refusals.sub_penny("1.001"),
+    "refused_rate_limit": lambda: refusals.rate_limited(data=False),
+    "refused_keys": refusals.unauthorized,
+}
+
+
+@dataclass(slots=True, eq=False)
+class SimulatedBroker:
+    """The Broker protocol over a book."""
+
+    scheduler: Scheduler
+    session_of_day: Session
+    prices: Callable[[str], Money]
+    """The last trade of a symbol."""
+    checks: Checks
+    tell: Callable[[Update], None]
+    """Takes what the broker's stream would say."""
+    liquid: float = 1.0
+    """How readily limit orders fill on this day."""
+    book: Book = field(default_factory=lambda: Book(None))
+    late: int = 0
+    """Orders on their way that have not landed yet."""
+    is_down: bool = False
+    """Whether no request is answered; none has an effect."""
+    blocked: str = ""
+    """Why the account's orders are refused, "" where they are not."""
+    _successors: dict[str, str] = field(default_factory=dict)
+    """By the broker's id of a replaced order the id of the one in its place."""
+    _hidden: dict[str, int] = field(default_factory=dict)
+    _told: dict[str, tuple[Record, OrderReport]] = field(default_factory=dict)
+    """The last report of each order, for as long as the order is the same."""
+    _positions: list[tuple[int, str, int]] = field(default_factory=list)
+    _nature: Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._nature = Random(f"fills {self.scheduler.seed}")
+        self.checks.book = self.book
+
+    # The protocol --------------------------------------------------------------------------
+
+    def clock(self) -> Clock:
+        """Return the broker's time."""
+        return self.scheduler.call("broker.clock", READ, self._clock)
+
+    def session(self, day: date) -> Session | None:
+        """Return the trading hours of a New York date, None on a day without any."""
+        return self.scheduler.call(
+            "broker.session",
+            READ,
+            lambda fault: self._answered(
+                fault, self.session_of_day if day == self.session_of_day.day else None
+            ),
+        )
+
+    def account_block(self) -> str:
+        """Return why the broker takes no orders of the account, "" where it does."""
+        return self.scheduler.call(
+            "broker.account_block", READ, lambda fault: self._answered(fault, self.blocked)
+        )
+
+    def submit(self, symbol: str, order: Order) -> OrderReport:
+        """Send the order once."""
+        return self.scheduler.call(
+            "broker.submit", SUBMIT, lambda fault: self._submit(fault, symbol, order)
+        )
+
+    def cancel(self, broker_id: str) -> None:
+        """Ask for a cancel; whatever the answer, only `find` tells what came of it."""
+        if not broker_id:
+            raise UnknownOutcomeError("cancel: an order without the broker's id")
+        self.scheduler.call("broker.cancel", CANCEL, lambda fault: self._cancel(fault, broker_id))
+
+    def find(self, client_order_id: str) -> OrderReport | None:
+        """Return what the broker knows of an order, None where it answers 404."""
+        return self.scheduler.call(
+            "broker.find", READ, lambda fault: self._find(fault, client_order_id)
+        )
+
+    def find_by_id(self, broker_id: str) -> OrderReport | None:
+        """Return what the broker knows of an order, None where it answers 404."""
+
+        def effect(fault: str) -> OrderReport | None:
+            found = self.book.orders.get(broker_id)
+            return self._answered(fault, None if found is None else self._report(found))
+
+        return self.scheduler.call("broker.find_by_id", READ, effect)
+
+    def open_orders(self) -> list[OrderReport]:
+        """Return every open order of the account, foreign ones included."""
+
+        def effect(fault: str) -> list[OrderReport]:
+            shown = [one for one in self.book.open_orders() if not self._is_hidden(one)]
+            return self._answered(fault, [self._report(one) for one in shown])
+
+        return self.scheduler.call("broker.open_orders", READ, effect)
+
+    def orders_since(self, start: datetime) -> list[OrderReport]:
+        """Return every order submitted after `start`, whatever became of it."""
+        start_ns = nanoseconds(start)
+
+        def effect(fault: str) -> list[OrderReport]:
+            made = [one for one in self.book.orders.values() if one.submitted_ns > start_ns]
+            return self._answered(
+                fault, [self._report(one) for one in made if not self._is_hidden(one)]
+            )
+
+        return self.scheduler.call("broker.orders_since", READ, effect)
+
+    def positions(self) -> dict[str, int]:
+        """Return the whole shares held by symbol, foreign ones included."""
+        return self.scheduler.call("broker.positions", POSITIONS, self._held)
+
+    # What a request does -------------------------------------------------------------------
+
+    def _clock(self, fault: str) -> Clock:
+        now = self.scheduler.time()
+        session = self.session_of_day
+        return self._answered(fault, Clock(now, session.open <= now < session.close))
+
+    def _find(self, fault: str, client_order_id: str) -> OrderReport | None:
+        try:
+            found = self.book.order_by_client_id(client_order_id)
+        except Refusal:
+            return self._answered(fault, None)
+        return self._answered(fault, None if self._is_hidden(found) else self._report(found))
+
+    def _held(self, fault: str) -> dict[str, int]:
+        if fault == "positions_stale":
+            then = self.scheduler.now - int(
+                self.scheduler.plan.amount(0.5, POSITION_LAG_S) * SECOND
+            )
+            held = {symbol: qty for at, symbol, qty in self._positions if at <= then}
+        else:
+            held = {symbol: one.qty for symbol, one in self.book.positions.items()}
+        return self._answered(fault, {symbol: qty for symbol, qty in held.items() if qty})
+
+    def _submit(self, fault: str, symbol: str, order: Order) -> OrderReport:
+        scheduler, name = self.scheduler, order.client_order_id
+        self.checks.sent(symbol, order)
+        if self.blocked:
+            raise _error(refusals.suspended())
+        if fault in _REFUSALS:
+            raise _error(_REFUSALS[fault]())
+        if fault == "submit_lost" or self.is_down:
+            raise UnknownOutcomeError(f"{name}: no answer")
+        if fault == "submit_late":
+            self.late += 1
+            scheduler.after(
+                scheduler.plan.amount(0.5, LATEST_LANDING_S),
+                lambda: self._land_late(symbol, order),
+            )
+            raise UnknownOutcomeError(f"{name}: no answer")
+        taken = self._land(symbol, order)
+        if fault == "rejected_later":
+            scheduler.after(scheduler.plan.amount(0.0, 40.0), lambda: self._reject(taken.id))
+        if fault == "submit_hidden":
+            wait = scheduler.plan.amount(0.5, HIDDEN_S)
+            self._hidden[taken.id] = scheduler.now + int(wait * SECOND)
+        if fault in ("submit_answer_lost", "submit_hidden"):
+            raise UnknownOutcomeError(f"{name}: no answer")
+        return replace(self._report(taken), confirmed=False)
+
+    def _land_late(self, symbol: str, order: Order) -> None:
+        self.late -= 1
+        try:
+            self._land(symbol, order)
+        except RefusedError as error:
+            self.scheduler.note(f"broker refuses {order.client_order_id}: {error}")
+
+    def _land(self, symbol: str, order: Order) -> Record:
+        """Take an order on, or raise the refusal, and let nature have it."""
+        now = self.scheduler.time()
+        ticket = Ticket(
+            symbol, "buy" if order.is_buy else "sell", order.qty, order.limit, order.client_order_id
+        )
+        try:
+            taken = self.book.submit(
+                ticket,
+                now=now,
+                expires_at=self.session_of_day.close,
+                # After the close it is taken for the next session.
+                status="pending_new" if now < self.session_of_day.close else "accepted",
+                last_trade=self.prices(symbol),
+            )
+        except Refusal as refusal:
+            raise _error(refusal) from refusal
+        self.scheduler.note(f"broker takes {order.client_order_id} {order.qty}@{order.limit}")
+        self.checks.landed(taken)
+        self.scheduler.after(self._nature.uniform(0, 0.05), lambda: self._accept(taken.id))
+        self._let_fill(taken)
+        return taken
+
+    def _accept(self, order_id: str) -> None:
+        order = self.book.order(order_id)
+        if order.status == "pending_new":
+            self._say(self.book.accept(order, self.scheduler.time()))
+
+    def _reject(self, order_id: str) -> None:
+        order = self.book.order(order_id)
+        if order.is_open and not order.filled_qty:
+            self._say(self.book.reject(order, self.scheduler.time()))
+
+    def _cancel(self, fault: str, broker_id: str) -> None:
+        if fault == "cancel_lost" or self.is_down:
+            raise UnknownOutcomeError(f"cancel {broker_id}: no answer")
+        order = self.book.orders.get(broker_id)
+        if order is not None and order.is_open:
+            self._begin_cancel(fault, order)
+        if fault == "cancel_answer_lost":
+            raise UnknownOutcomeError(f"cancel {broker_id}: no answer")
+
+    def _begin_cancel(self, fault: str, order: Record) -> None:
+        if fault == "cancel_loses_to_fill":
+            self._fill(order.id, order.remaining)
+            return
+        if fault == "cancel_stuck":
+            self._pend(order)
+            self.scheduler.after(
+                self.scheduler.plan.amount(30.0, 1200.0), lambda: self.finish_cancel(order.id)
+            )
+            return
+        if self._nature.random() < 0.6:
+            self.finish_cancel(order.id)
+        else:
+            self._pend(order)
+            wait = self._nature.random() ** 2 * 4
+            self.scheduler.after(wait, lambda: self.finish_cancel(order.id))
+
+    def _pend(self, order: Record) -> None:
+        self._say(self.book.pend_cancel(order, self.scheduler.time()))
+
+    def finish_cancel(self, order_id: str) -> None:
+        """Cancel an order that is still open."""
+        if self.book.order(order_id).is_open:
+            self._say(self.book.cancel(order_id, self.scheduler.time()))
+
+    # Nature --------------------------------------------------------------------------------
+
+    def _let_fill(self, order: Record) -> None:
+        """Decide when the order fills, in how many parts, or that it does not."""
+        scheduler, nature = self.scheduler, self._nature
+        first = order.remaining
+        if order.remaining > 1 and scheduler.plan.happens(
+            "partial_fill", 0.3, order.client_order_id
+        ):
+            first = nature.randint(1, order.remaining - 1)
+        rest = order.remaining - first
+        if order.limit is None:
+            wait = nature.random() * 2
+            if scheduler.plan.happens("fill_delayed", 0.15, order.client_order_id):
+                wait = scheduler.plan.amount(5.0, 150.0)
+            scheduler.after(wait, lambda: self._fill(order.id, first))
+            if rest:
+                scheduler.after(wait + nature.random() * 20, lambda: self._fill(order.id, rest))
+            return
+        mean = 20.0 if order.side == "buy" else 60.0
+        roll = nature.random() / self.liquid
+        if roll < 0.15:
+            scheduler.after(0, lambda: self._fill(order.id, first))
+        elif roll < 0.8:
+            scheduler.after(nature.expovariate(1 / mean), lambda: self._fill(order.id, first))
+        else:
+            return
+        if rest and nature.random() < 0.6:
+            scheduler.after(nature.expovariate(1 / (2 * mean)), lambda: self._fill(order.id, rest))
+
+    def _fill(self, order_id: str, qty: int) -> None:
+        order = self.book.order(order_id)
+        qty = min(qty, order.remaining)
+        if not order.is_open or qty == 0 or self.scheduler.time() >= self.session_of_day.close:
+            return
+        better = self._nature.choice((0, 0, 1, 2)) * CENT
+        if order.limit is None:
+            price = self.prices(order.symbol)
+        else:
+            price = order.limit + (better if order.side == "sell" else -better)
+        self._say(self.book.fill(order, price=price, qty=qty, at=self.scheduler.time()))
+        self.checks.filled(order.symbol)
+        self._positions.append((self.scheduler.now, order.symbol, self.book.qty(order.symbol)))
+
+    def settle_down(self) -> None:
+        """End what the faults left hanging: cancels take effect, market orders fill."""
+        self.is_down, self.blocked = False, ""
+        for order in self.book.open_orders():
+            if order.status == "pending_cancel":
+                self.finish_cancel(order.id)
+            elif order.limit is None:
+                self._fill(order.id, order.remaining)
+        self._hidden.clear()
+
+    def expire(self) -> None:
+        """End every day order at the close."""
+        for order in self.book.open_orders():
+            self._say(self.book.expire(order, self.scheduler.time()))
+
+    def live_own(self) -> list[str]:
+        """Return the ids of this system's open orders."""
+        return [one.id for one in self.book.open_orders() if self.checks.is_own(one)]
+
+    def replace_one(self) -> None:
+        """Replace one of our limit orders by another of what is left, as Alpaca itself may."""
+        for order in self.book.open_orders():
+            if order.limit is None or order.status != "new" or not self.checks.is_own(order):
+                continue
+            replaced = self.book.replace(order, self.scheduler.time())
+            successor = self._by_hand(
+                order.symbol, order.side, order.remaining, order.limit, len(self.book.orders)
+            )
+            self._successors[order.id] = successor.id
+            self.checks.replaced(order, successor)
+            self._say(replaced)
+            self._let_fill(successor)
+            return
+
+    def trade_by_hand(self, symbol: str, qty: int) -> None:
+        """Let the account's owner buy some shares and offer a part of them far above the market.
+
+        Where an order of ours could trade with it the broker refuses, and nothing happens.
+        """
+        if symbol in self.checks.sold_by_hand:
+            return
+        price = self.prices(symbol)
+        number = len(self.book.orders)
+        try:
+            bought = self._by_hand(symbol, "buy", qty, price, number)
+        except Refusal:
+            return
+        self._fill_by_hand(bought, price)
+        self.checks.by_hand(symbol, qty)
+        self._by_hand(symbol, "sell", max(qty // 2, 1), 3 * price, number + 1)
+
+    def sell_by_hand(self, symbol: str) -> None:
+        """Let the owner cancel our sell and sell some of our shares, none of the owner's own."""
+        if self.checks.foreign.get(symbol):
+            return
+        held = self.book.qty(symbol)
+        for order in self.book.open_orders(symbol):
+            if order.side == "sell" and self.checks.is_own(order):
+                self.finish_cancel(order.id)
+        if held > 0 and self.book.held(symbol) == 0 and not self.book.open_orders(symbol):
+            qty, price = self._nature.randint(1, held), self.prices(symbol)
+            sold = self._by_hand(symbol, "sell", qty, None, len(self.book.orders))
+            self.checks.sold_by_hand.add(symbol)
+            self._fill_by_hand(sold, price)
+
+    def _by_hand(
+        self, symbol: str, side: Side, qty: int, limit: Money | None, number: int
+    ) -> Record:
+        return self.book.submit(
+            Ticket(symbol, side, qty, limit, f"hand-{number}"),
+            now=self.scheduler.time(),
+            expires_at=self.session_of_day.close,
+            status="new",
+            last_trade=self.prices(symbol),
+        )
+
+    def _fill_by_hand(self, order: Record, price: Money) -> None:
+        self.scheduler.note(f"by hand: {order.side} {order.qty} {order.symbol}")
+        self.book.fill(order, price=price, qty=order.qty, at=self.scheduler.time())
+        self._positions.append((self.scheduler.now, order.symbol, self.book.qty(order.symbol)))
+
+    def _answered(self, fault: str, answer: T) -> T:
+        """Return the answer of a request without effect, or raise that none came."""
+        if fault == "read_lost" or self.is_down:
+            raise BrokerDownError("no answer")
+        return answer
+
+    def _report(self, order: Record) -> OrderReport:
+        """Return what the adapter makes of the broker's answer to a request about an order."""
+        told = self._told.get(order.id)
+        if told is not None and told[0] is order:
+            return told[1]
+        report = OrderReport(
+            client_order_id=order.client_order_id,
+            status=order.status,
+            symbol=order.symbol,
+            qty=order.qty,
+            limit=order.limit,
+            submitted_at=order.submitted_at,
+            filled_qty=order.filled_qty,
+            filled_value=order.filled_cost,
+            updated_at=order.updated_at,
+            broker_id=order.id,
+            confirmed=True,
+            replaced_by=self._successors.get(order.id, ""),
+        )
+        self._told[order.id] = (order, report)
+        return report
+
+    def _is_hidden(self, order: Record) -> bool:
+        until = self._hidden.get(order.id)
+        return until is not None and self.scheduler.now < until
+
+    def _say(self, update: Update) -> None:
+        self.scheduler.note(f"broker {update.event} {update.order.client_order_id}")
+        self.tell(update)
+
+
+def _error(refusal: Refusal) -> RefusedError:
+    """Return the error that the adapter makes of a refusal."""
+    code, message = refusal.body.get("code"), str(refusal.body.get("message", ""))
+    kind = UnauthorizedError if refusal.status == 401 else RefusedError
+    return kind(refusal.status, code if isinstance(code, int) else None, message)

@@ -1,0 +1,272 @@
+"""What must hold after every step and at the end of the day, against the broker's truth.
+
+I1 never two live orders for one symbol. I2 never more than the lot in an entry. I3 never short.
+I4 never an order or a share that the table does not know. I5 flat at the end of the day.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, NoReturn
+
+from greenlet import getcurrent
+
+from scalper.core.model import SymbolState
+from scalper.core.order import ClientOrderId, Order
+from scalper.core.pricing import DOLLAR, Money
+from scalper.shell.store import Stored
+from workbench.exchange.book import Book
+from workbench.exchange.book import Order as Record
+from workbench.exchange.refusals import Refusal
+from workbench.simulation.scheduler import Invocation, Scheduler, Task, Violation
+
+STALE_AFTER = timedelta(seconds=200)
+"""A buy unfilled for two minutes is canceled by the next tick or checkup, and that takes effect."""
+
+SOLD_WITHIN = timedelta(seconds=2)
+
+
+@dataclass(slots=True, eq=False)
+class Checks:
+    """Watches one day; raises Violation."""
+
+    scheduler: Scheduler
+    lot: Money
+    book: Book = field(default_factory=lambda: Book(None))
+    foreign: dict[str, int] = field(default_factory=dict)
+    """Shares that are not this system's, by symbol."""
+    sold_by_hand: set[str] = field(default_factory=set)
+    """Symbols whose shares the owner sold over our head: their profit is the owner's too."""
+    _written: dict[str, tuple[int, Money | None]] = field(default_factory=dict)
+    """Quantity and limit of each order that was ever an intent in the table."""
+    _items: dict[str, Stored] = field(default_factory=dict)
+    _unlisted: set[str] = field(default_factory=set)
+    """Orders of a liquidation whose table did not answer: it may not know them before the end."""
+    _chains: dict[str, str] = field(default_factory=dict)
+    """By the broker's id of a replaced order the id of the one in its place."""
+    _origins: dict[str, str] = field(default_factory=dict)
+    """By the broker's id of such an order the client id of ours that it goes back to."""
+    _made: dict[tuple[str, int], str] = field(default_factory=dict)
+    """The broker's id of each order of this system, by symbol and number."""
+
+    # After a step --------------------------------------------------------------------------
+
+    def saved(self, old: Stored | None, new: Stored) -> None:
+        """Check a write: versions rise, known fills rise and stay below the truth."""
+        symbol = new.state.symbol
+        if new.version != ((old.version if old else None) or 0) + 1:
+            self.fail(f"{symbol}: version {old and old.version} became {new.version}")
+        if old is not None:
+            self._check_monotone(old, new)
+        known = old.state.settled if old is not None else ()
+        for number, qty in enumerate(new.state.settled, 1):
+            if known[number - 1 : number] != (qty,) and qty > self._truth(symbol, number):
+                self.fail(f"{symbol}: order {number} is said to have filled {qty}")
+        order = new.state.order
+        if order is not None:
+            if order.filled_qty > self._filled(order.client_order_id):
+                self.fail(f"{order.client_order_id}: said to have filled {order.filled_qty}")
+            if order.client_order_id not in self._written:
+                _invocation().unsent.add(order.client_order_id)
+            self._written[order.client_order_id] = (order.qty, order.limit)
+        self._items[symbol] = new
+        self._check_listed(symbol)
+
+    def sent(self, symbol: str, order: Order) -> None:
+        """Check a submit: its intent was written before, with the same body."""
+        _invocation().unsent.discard(order.client_order_id)
+        body = self._written.get(order.client_order_id)
+        if body is None and not _by_memory():
+            self.fail(f"{order.client_order_id}: sent before its intent was written")
+        if body is not None and body != (order.qty, order.limit):
+            self.fail(f"{order.client_order_id}: sent {order.qty} at {order.limit}, wrote {body}")
+        if body is None:
+            self._unlisted.add(order.client_order_id)
+
+    def in_doubt(self, state: SymbolState) -> None:
+        """Take note of a write whose writer was told that it failed: it sends nothing."""
+        if state.order is not None:
+            _invocation().unsent.discard(state.order.client_order_id)
+
+    def ended(self, invocation: Invocation) -> None:
+        """Check an invocation that came to its end: each intent that it wrote was sent."""
+        if invocation.unsent and not invocation.is_dead:
+            self.fail(f"{invocation.label} wrote {sorted(invocation.unsent)} and did not send it")
+
+    def landed(self, order: Record) -> None:
+        """Check an order that the broker took on: I1, I2, I3, I4."""
+        name = ClientOrderId.parse(order.client_order_id)
+        if name is None:
+            self.fail(f"{order.client_order_id}: not an id of this system")
+        if (order.symbol, name.generation) in self._made:
+            self.fail(f"{order.client_order_id}: the number was used before")
+        self._made[order.symbol, name.generation] = order.id
+        own = self._own_live(order.symbol)
+        if len(own) > 1:
+            self.fail(f"I1: live at once: {[self.name_of(one) for one in own]}")
+        if order.side == "buy" and order.qty * (order.limit or 0) > self.lot:
+            self.fail(f"I2: {order.client_order_id} costs more than the lot")
+        if order.side == "buy" and self.own_qty(order.symbol) > 0:
+            self.fail(f"I2: {order.client_order_id} buys where shares are held")
+        if order.side == "sell" and order.qty > self.own_qty(order.symbol):
+            self.fail(f"I3: {order.client_order_id} sells more than is held")
+        self._check_listed(order.symbol)
+
+    def filled(self, symbol: str) -> None:
+        """Check a fill: never short."""
+        if self.own_qty(symbol) < 0:
+            self.fail(f"I3: {symbol}: {self.own_qty(symbol)} shares")
+
+    def by_hand(self, symbol: str, qty: int) -> None:
+        """Take note of shares that the owner bought."""
+        self.foreign[symbol] = self.foreign.get(symbol, 0) + qty
+
+    def replaced(self, order: Record, successor: Record) -> None:
+        """Take note of an order in whose place the broker put another: it is ours as well."""
+        self._chains[order.id] = successor.id
+        self._origins[successor.id] = self.name_of(order)
+
+    def forget(self, symbol: str) -> None:
+        """Take note of an item that was lost."""
+        self._items.pop(symbol, None)
+
+    # The end of the day --------------------------------------------------------------------
+
+    def end(self, items: dict[str, Stored], summary: dict[str, Any]) -> tuple[int, Money]:
+        """Check the day as a whole; return its trades and its profit."""
+        own: dict[str, dict[int, list[Record]]] = defaultdict(dict)
+        for order in self.book.orders.values():
+            name = ClientOrderId.parse(order.client_order_id)
+            if name is not None:
+                own[name.symbol][name.generation] = self._chain(order)
+                for one in self._chain(order):
+                    if one.is_open:
+                        self.fail(f"I5: {order.client_order_id} is still {one.status}")
+        pnl: Money = 0
+        trades = 0
+        for symbol, orders in sorted(own.items()):
+            if self.own_qty(symbol) != 0:
+                self.fail(f"I5: {symbol}: {self.own_qty(symbol)} shares are left")
+            if symbol not in items:
+                self.fail(f"I4: {symbol} traded and has no item")
+            state = items[symbol].state
+            if state.order is not None or state.qty:
+                self.fail(f"I4: {symbol}: the item holds {state.qty} and {state.order}")
+            said = dict(enumerate(state.settled, 1))
+            truth = {n: sum(one.filled_qty for one in chain) for n, chain in orders.items()}
+            if {n: qty for n, qty in said.items() if qty} != {n: q for n, q in truth.items() if q}:
+                self.fail(f"I4: {symbol}: fills {truth}, the item says {said}")
+            if self.scheduler.plan.is_faultless:
+                self._check_prompt(orders)
+            earned = sum(
+                one.filled_cost * (1 if one.side == "sell" else -1)
+                for chain in orders.values()
+                for one in chain
+            )
+            if symbol in self.sold_by_hand:
+                earned = state.pnl
+            if state.pnl != earned:
+                self.fail(f"P&L: {symbol} earned {earned}, the item says {state.pnl}")
+            sells = sum(truth[n] > 0 for n, chain in orders.items() if chain[0].side == "sell")
+            if state.trades != sells:
+                self.fail(f"{symbol}: {sells} sells filled, the item says {state.trades}")
+            pnl += earned
+            trades += sells
+        told = (summary.get("flat"), summary.get("trades"), summary.get("pnl_usd"))
+        if self.sold_by_hand:
+            told = (told[0], trades, pnl / DOLLAR)
+        if told != (True, trades, pnl / DOLLAR):
+            self.fail(f"the summary tells {told}, of {trades} trades and {pnl / DOLLAR}")
+        return trades, pnl
+
+    def _check_prompt(self, orders: dict[int, list[Record]]) -> None:
+        """Check a day without faults: a stale buy is canceled, what is bought offered at once."""
+        for number, (order, *_) in orders.items():
+            if order.side == "sell":
+                continue
+            if order.updated_at - order.submitted_at > STALE_AFTER:
+                self.fail(f"{order.client_order_id} worked until {order.updated_at}")
+            if order.filled_qty == order.qty:
+                exits = orders.get(number + 1)
+                if exits is None or exits[0].submitted_at - order.updated_at > SOLD_WITHIN:
+                    self.fail(f"{order.client_order_id} filled and was not offered at once")
+
+    # The truth -----------------------------------------------------------------------------
+
+    def own_qty(self, symbol: str) -> int:
+        """Return the shares that this system holds."""
+        return self.book.qty(symbol) - self.foreign.get(symbol, 0)
+
+    def name_of(self, order: Record) -> str:
+        """Return the client id that this system knows an order by."""
+        return self._origins.get(order.id, order.client_order_id)
+
+    def is_own(self, order: Record) -> bool:
+        """Return whether an order is this system's, or stands in the place of one."""
+        return order.id in self._origins or order.client_order_id.startswith("scalp-")
+
+    def _own_live(self, symbol: str) -> list[Record]:
+        return [one for one in self.book.open_orders(symbol) if self.is_own(one)]
+
+    def _chain(self, order: Record) -> list[Record]:
+        """Return an order and those that stood in its place, in turn."""
+        chain = [order]
+        while chain[-1].id in self._chains:
+            chain.append(self.book.orders[self._chains[chain[-1].id]])
+        return chain
+
+    def _filled(self, client_order_id: str) -> int:
+        try:
+            order = self.book.order_by_client_id(client_order_id)
+        except Refusal:
+            return 0
+        return sum(one.filled_qty for one in self._chain(order))
+
+    def _truth(self, symbol: str, number: int) -> int:
+        order_id = self._made.get((symbol, number))
+        chain = self._chain(self.book.orders[order_id]) if order_id else []
+        return sum(one.filled_qty for one in chain)
+
+    def _check_monotone(self, old: Stored, new: Stored) -> None:
+        before, after = old.state, new.state
+        if after.generation < before.generation:
+            self.fail(f"{after.symbol}: order numbers fell")
+        if any(b > a for b, a in zip(before.settled, after.settled, strict=False)):
+            self.fail(f"{after.symbol}: fills fell: {before.settled} to {after.settled}")
+        same = (
+            before.order is not None
+            and after.order is not None
+            and before.order.client_order_id == after.order.client_order_id
+        )
+        if same and before.order.filled_qty > after.order.filled_qty:  # type: ignore[union-attr]
+            self.fail(f"{after.symbol}: known fills fell")
+        if not old.unknown.items() <= new.unknown.items() or new.schema < old.schema:
+            self.fail(f"{after.symbol}: what a newer version wrote was lost")
+
+    def _check_listed(self, symbol: str) -> None:
+        """Check that the table knows each live order of this system."""
+        item = self._items.get(symbol)
+        if item is None:
+            return
+        state = item.state
+        known = {*state.abandoned, state.order.client_order_id if state.order else ""}
+        for order in self._own_live(symbol):
+            name = self.name_of(order)
+            if name not in known and name not in self._unlisted:
+                self.fail(f"I4: {name} is live, the table knows {known}")
+
+    def fail(self, text: str) -> NoReturn:
+        """Break the day off."""
+        raise Violation(text)
+
+
+def _invocation() -> Invocation:
+    """Return the running invocation; outside of a simulated day one that nobody looks at."""
+    task = getcurrent()
+    return task.invocation if isinstance(task, Task) else Invocation("", "")
+
+
+def _by_memory() -> bool:
+    """Whether the running invocation is a liquidation whose table did not answer."""
+    invocation = _invocation()
+    return invocation.function == "liquidate" and invocation.store_failed

@@ -1,0 +1,279 @@
+"""AWS as far as the handlers notice: containers, invocations, the queue, the webhook's sender."""
+
+import importlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from random import Random
+from typing import Any
+
+from greenlet import GreenletExit
+
+from scalper.core.model import InvariantError
+from scalper.shell import runtime, telemetry
+from scalper.shell.engine import Engine
+from scalper.shell.errors import ScalperError
+from scalper.shell.market_data import Window
+from scalper.shell.relay import POST_ATTEMPTS
+from scalper.shell.settings import Settings
+from scalper.shell.store import Stored
+from scalper.shell.webhook import sign
+from workbench.exchange import render
+from workbench.exchange.book import Update
+from workbench.simulation.broker import SimulatedBroker
+from workbench.simulation.faults import SEND
+from workbench.simulation.market import SimulatedMarket
+from workbench.simulation.scheduler import MINUTE, SECOND, Invocation, Scheduler, Violation
+from workbench.simulation.table import SimulatedStore, SimulatedSymbols
+
+OPERATIONS = frozenset({"outbox.checkup_in", "outbox.notify"})
+
+TIMEOUT_S = {"tick": 50, "trade_update": 30, "checkup": 60, "liquidate": 55, "close_day": 120}
+"""As template.yaml has them; a test compares."""
+
+VISIBILITY_S = 360
+"""After this an unacknowledged message of the checkup queue is delivered again."""
+
+RETRY_AFTER_S = 60
+"""When Lambda repeats an asynchronous invocation that failed."""
+
+WEBHOOK_KEY = "whsec_c2ltdWxhdGVk"
+
+
+class Context:
+    """What the handlers may ask of Lambda's context object."""
+
+
+class StrictEngine(Engine):
+    """The engine, but a broken invariant ends the day instead of its symbol alone."""
+
+    def isolate(self, symbol: str, task: Callable[[], Stored]) -> Stored | None:
+        """Run one symbol's part of a pass."""
+
+        def strict() -> Stored:
+            try:
+                return task()
+            except InvariantError as error:
+                raise Violation(f"{symbol}: {error}") from error
+
+        return Engine.isolate(self, symbol, strict)
+
+
+@dataclass(slots=True, eq=False)
+class SimulatedOutbox:
+    """The Outbox protocol over the scheduler."""
+
+    scheduler: Scheduler
+    deliver: Callable[[], None]
+    mails: list[tuple[str, str]] = field(default_factory=list)
+
+    def checkup_in(self, delay_s: int, at: datetime) -> None:
+        """Let the checkup run after a delay; a lost message raises nothing."""
+
+        def effect(fault: str) -> None:
+            if fault == "message_lost":
+                return
+            late = self.scheduler.plan.amount(10, 120) if fault == "message_late" else 0.0
+            for _ in range(2 if fault == "message_twice" else 1):
+                self.scheduler.after(delay_s + late, self.deliver)
+
+        self.scheduler.call("outbox.checkup_in", SEND, effect)
+
+    def notify(self, subject: str, text: str) -> None:
+        """Tell the owner."""
+
+        def effect(fault: str) -> None:
+            if fault != "message_lost":
+                self.mails.append((subject[:100], text))
+
+        self.scheduler.call("outbox.notify", SEND, effect)
+
+
+@dataclass(slots=True, eq=False)
+class SimulatedTiming:
+    """The Timing protocol over virtual time; a machine's own clock may be off."""
+
+    scheduler: Scheduler
+    skew: int = 0
+
+    def now(self) -> datetime:
+        """Return this machine's time."""
+        return self.scheduler.time(self.scheduler.now + self.skew)
+
+    def monotonic(self) -> float:
+        """Return seconds that only rise."""
+        return self.scheduler.now / SECOND
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        self.scheduler.sleep(seconds)
+
+
+@dataclass(slots=True, eq=False)
+class Cloud:
+    """Invokes the handlers, each in a warm or a new container."""
+
+    scheduler: Scheduler
+    settings: Settings
+    broker: SimulatedBroker
+    store: SimulatedStore
+    market: SimulatedMarket
+    symbols: SimulatedSymbols
+    timing: SimulatedTiming
+    outbox: SimulatedOutbox = field(init=False)
+    invocations: Counter[str] = field(default_factory=Counter)
+    answers: dict[str, Any] = field(default_factory=dict)
+    """The last answer of each function."""
+    relay_is_dead: bool = False
+    _warm: dict[str, list[Engine]] = field(default_factory=dict)
+    _labels: Counter[str] = field(default_factory=Counter)
+    _nature: Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.outbox = SimulatedOutbox(self.scheduler, self._deliver_checkup)
+        self._nature = Random(f"cloud {self.scheduler.seed}")
+
+    def deploy(self, *, newer: bool) -> None:
+        """Replace every container by one of another version; what runs, runs to its end."""
+        self._warm.clear()
+        old = self.store
+        self.store = SimulatedStore(
+            old.scheduler, old.items, old.checks, is_newer=newer, packs=old.packs
+        )
+
+    def invoke(
+        self,
+        function: str,
+        what: str,
+        event: Mapping[str, Any],
+        failed: Callable[[], None] | None = None,
+    ) -> None:
+        """Call a handler; `failed` is called where it raised, died or ran out of time."""
+        self.invocations[function] += 1
+        invocation = Invocation(function, self._label(f"{function} {what}"))
+        warm = self._warm.setdefault(function, [])
+        if warm and self.scheduler.plan.happens("cold_start", 0.02, invocation.label):
+            warm.clear()
+        engine = warm.pop() if warm else self._new_engine()
+        store = self.store
+
+        def work() -> None:
+            # The handler asks for these before its first request: no other runs in between.
+            runtime.sources.settings = lambda: self.settings
+            runtime.sources.engine = lambda _: engine
+            ended_well = False
+            try:
+                answer = handler_of(function)(event, Context())
+                ended_well = not (function == "trade_update" and answer["statusCode"] >= 500)
+                self.answers[function] = answer
+                self.scheduler.note(f"[{invocation.label}] answers {answer}")
+            except GreenletExit:
+                self.scheduler.note(f"[{invocation.label}] dies")
+            except ScalperError as error:
+                self.scheduler.note(f"[{invocation.label}] raises {error}")
+                if function in ("tick", "trade_update"):
+                    raise Violation(f"{function} raised {error!r}") from error
+            except Exception as error:
+                raise Violation(f"{function} raised {error!r}") from error
+            invocation.is_over = True
+            store.checks.ended(invocation)
+            if not invocation.is_dead and store is self.store:
+                self._warm.setdefault(function, []).append(engine)
+            if failed is not None and not ended_well:
+                failed()
+
+        def run_out() -> None:
+            if not invocation.is_over and not invocation.is_dead:
+                self.scheduler.note(f"[{invocation.label}] runs out of time")
+                invocation.is_dead = True
+
+        self.scheduler.after(TIMEOUT_S[function], run_out)
+        self.scheduler.start(invocation, work)
+
+    def tell(self, update: Update) -> None:
+        """Deliver what the broker's stream says, as the relay does."""
+        plan = self.scheduler.plan
+        what = f"{update.order.client_order_id.removeprefix('scalp-paper-')} {update.event}"
+        if self.relay_is_dead or plan.happens("event_lost", 0.15, what):
+            return
+        delay = 0.05 + self._nature.random() * 0.4
+        if plan.happens("event_delayed", 0.1, what):
+            delay += plan.amount(0.5, 90.0)
+        body = json.dumps(render.trade_update(update))
+        copies = 2 if plan.happens("event_twice", 0.1, what) else 1
+        for copy in range(copies):
+            self.scheduler.after(delay * (1 + copy), lambda: self._post(what, body, POST_ATTEMPTS))
+
+    def _post(self, what: str, body: str, attempts: int) -> None:
+        def again() -> None:
+            if attempts > 1:
+                self.scheduler.after(1.0, lambda: self._post(what, body, attempts - 1))
+
+        event = {"headers": sign(body, WEBHOOK_KEY), "body": body, "isBase64Encoded": False}
+        self.invoke("trade_update", what, event, again)
+
+    def _deliver_checkup(self, attempts: int = 5) -> None:
+        def again() -> None:
+            if attempts > 1:
+                self.scheduler.after(VISIBILITY_S, lambda: self._deliver_checkup(attempts - 1))
+
+        minute = self.scheduler.now // MINUTE
+        self.invoke("checkup", str(minute), {"Records": [{"body": "{}"}]}, again)
+
+    def _label(self, name: str) -> str:
+        """Return a name for an invocation that no other has."""
+        self._labels[name] += 1
+        times = self._labels[name]
+        return name if times == 1 else f"{name} ({times})"
+
+    def _new_engine(self) -> Engine:
+        return StrictEngine(
+            settings=self.settings,
+            store=self.store,
+            broker=self.broker,
+            window=Window(self.market),
+            symbols=self.symbols,
+            outbox=self.outbox,
+            fan_out=self.scheduler.fan_out,
+            timing=self.timing,
+        )
+
+
+@cache
+def handler_of(function: str) -> Callable[[Any, Any], dict[str, Any]]:
+    """Return a function's handler, as Lambda finds it."""
+    handler: Callable[[Any, Any], dict[str, Any]] = importlib.import_module(function).handler
+    return handler
+
+
+class _Uncounted:
+    """Metrics that go nowhere."""
+
+    class provider:  # noqa: N801 - named as what it stands for
+        """What would hold them."""
+
+        metric_set: Mapping[str, Any] = {}
+
+    def add_metric(self, *, name: str, unit: object, value: float) -> None:
+        """Drop it."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Put the simulator's collaborators in the place of a process's, and silence its telemetry."""
+    sources, metrics = runtime.sources, telemetry.metrics
+    level = telemetry.logger.log_level
+    runtime.sources = runtime.Sources(sources.settings, sources.engine, lambda _: (WEBHOOK_KEY,))
+    runtime._webhook_keys.cache_clear()
+    telemetry.metrics = _Uncounted()  # type: ignore[assignment]
+    telemetry.logger.setLevel("CRITICAL")
+    try:
+        yield
+    finally:
+        runtime.sources, telemetry.metrics = sources, metrics
+        runtime._webhook_keys.cache_clear()
+        telemetry.logger.setLevel(level)

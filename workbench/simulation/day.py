@@ -1,0 +1,306 @@
+"""One seeded day: everything that happens in it is decided by its number.
+
+The faults end two minutes after the liquidation has begun; from there on the system has to reach
+the end of the day flat, whatever state they left it in.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from functools import cache, partial
+from random import Random
+
+from scalper.core.order import Progress
+from scalper.core.pricing import DOLLAR, Money
+from scalper.core.session import Session
+from scalper.core.signal import Signal, crossover
+from scalper.shell.settings import Settings
+from scalper.shell.symbols import SymbolRules
+from workbench.simulation import broker, cloud, market, table
+from workbench.simulation.broker import SimulatedBroker
+from workbench.simulation.checks import Checks
+from workbench.simulation.cloud import Cloud, SimulatedTiming
+from workbench.simulation.faults import Fault, Plan, Script
+from workbench.simulation.market import Often, market_of
+from workbench.simulation.points import CrashPoints
+from workbench.simulation.scheduler import MINUTE, SECOND, Scheduler, Violation
+from workbench.simulation.table import Items, SimulatedStore, SimulatedSymbols
+
+OPERATIONS = broker.OPERATIONS | table.OPERATIONS | market.OPERATIONS | cloud.OPERATIONS
+
+DAY = date(2025, 3, 5)
+LOT: Money = 2000 * DOLLAR
+NAMES = ("AAA", "BRK.B", "CCC", "DDD")
+CALM_AFTER_S = 120
+"""The faults end so long after the liquidation began."""
+
+FULL_DAY_ONE_IN = 100
+"""Of so many days one lasts the whole session; the others take 30 to 70 minutes."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a day."""
+
+    seed: int
+    steps: int
+    crashes: int
+    trades: int
+    pnl: Money
+    faults: list[Fault]
+    invocations: Counter[str]
+    violation: str = ""
+    trace: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Day:
+    """The parts of a day, put together."""
+
+    scheduler: Scheduler
+    session: Session
+    broker: SimulatedBroker
+    items: Items
+    symbols: SimulatedSymbols
+    cloud: Cloud
+    checks: Checks
+    nature: Random
+
+    def run(self) -> tuple[int, Money]:
+        """Let the day happen; return its trades and profit. Raises Violation."""
+        self._schedule()
+        self.scheduler.run()
+        return self.checks.end(dict(self.items.states), self.cloud.answers.get("close_day", {}))
+
+    def _schedule(self) -> None:
+        """Put everything that happens by the clock into the calendar."""
+        scheduler = self.scheduler
+        close = int((self.session.close - self.session.open) / timedelta(microseconds=1))
+        liquidation = close - 5 * MINUTE
+        for minute in range(1, close // MINUTE + 2):
+            self._schedule_tick(minute)
+        for minute in range(6):
+            due = liquidation + minute * MINUTE
+            starts = due + int(self.nature.random() * 3 * SECOND)
+            scheduler.at(starts, partial(self._scheduled, "liquidate", due))
+        for minute in range(2, liquidation // MINUTE):
+            scheduler.at(minute * MINUTE + 17 * SECOND, partial(self._let_people_act, minute))
+        scheduler.at(liquidation + CALM_AFTER_S * SECOND, self._calm_down)
+        scheduler.at(close, self.broker.expire)
+        # The end of the day's own requests fail once more, and are repeated.
+        scheduler.at(close + 4 * MINUTE, lambda: self._set_calm(calm=False))
+        scheduler.at(close + 6 * MINUTE, lambda: self._set_calm(calm=True))
+        scheduler.at(close + 5 * MINUTE, lambda: self._scheduled("close_day", close + 5 * MINUTE))
+
+    def _schedule_tick(self, minute: int) -> None:
+        plan, scheduler = self.scheduler.plan, self.scheduler
+        due = minute * MINUTE
+        starts = due + int(self.nature.random() * 2.5 * SECOND)
+
+        def tick() -> None:
+            self._scheduled("tick", due)
+
+        if plan.happens("tick_lost", 0.05, minute):
+            return
+        if plan.happens("tick_late", 0.05, minute):
+            starts += int(plan.amount(5, 75) * SECOND)
+        scheduler.at(starts, tick)
+        if plan.happens("tick_twice", 0.05, minute):
+            # Mostly the two run at once.
+            scheduler.at(starts + int(plan.amount(0, 1) ** 4 * 20 * SECOND), tick)
+        if plan.happens("tick_redelivered", 0.02, minute):
+            scheduler.at(due + int(plan.amount(130, 400) * SECOND), tick)
+
+    def _scheduled(self, function: str, due: int, attempts: int = 3) -> None:
+        """Invoke on a schedule; Lambda repeats the liquidation and the end of the day."""
+
+        def again() -> None:
+            if attempts > 1 and function != "tick":
+                self.scheduler.after(
+                    cloud.RETRY_AFTER_S, lambda: self._scheduled(function, due, attempts - 1)
+                )
+
+        event = {"scheduled_time": self.scheduler.time(due).strftime("%Y-%m-%dT%H:%M:%SZ")}
+        self.cloud.invoke(function, str(due // MINUTE), event, again)
+
+    def _let_people_act(self, minute: int) -> None:
+        """Edit the table, halt the account, deploy, lose an item, cancel by hand: now and then."""
+        plan = self.scheduler.plan
+        symbol = self.nature.choice(sorted(self.symbols.rows) or [NAMES[0]])
+        later = self.nature.randint(1, 8) * 60
+        if plan.happens("row_paused", 0.02, minute):
+            self._edit(symbol, later, enabled=False)
+        if plan.happens("row_removed", 0.02, minute) and symbol in self.symbols.rows:
+            row = self.symbols.rows.pop(symbol)
+            self.scheduler.after(later, lambda: self.symbols.rows.setdefault(symbol, row))
+        if plan.happens("row_broken", 0.02, minute):
+            self.symbols.broken.add(symbol)
+            self.scheduler.after(later, lambda: self.symbols.broken.discard(symbol))
+        if plan.happens("account_halted", 0.01, minute):
+            self.items.halt_account("by hand")
+            self.scheduler.after(later, lambda: self.items.halt_account(""))
+        if plan.happens("deployed", 0.02, minute):
+            self.cloud.deploy(newer=True)
+            self.scheduler.after(later, lambda: self.cloud.deploy(newer=False))
+        if plan.happens("relay_dead", 0.01, minute):
+            self.cloud.relay_is_dead = True
+            self.scheduler.after(later * 3, self._revive_relay)
+        if plan.happens("clock_skewed", 0.01, minute):
+            self.cloud.timing.skew = int(plan.amount(-5, 5) * SECOND)
+            self.scheduler.after(later, self._right_clock)
+        if plan.happens("canceled_by_hand", 0.05, minute):
+            for order_id in self.broker.live_own()[:1]:
+                self.broker.finish_cancel(order_id)
+        if plan.happens("replaced", 0.02, minute):
+            self.broker.replace_one()
+        if plan.happens("sold_by_hand", 0.02, minute):
+            self.broker.sell_by_hand(symbol)
+        if plan.happens("foreign_orders", 0.01, minute):
+            self.broker.trade_by_hand(symbol, self.nature.randint(1, 9))
+        if plan.happens("account_blocked", 0.01, minute):
+            self.broker.blocked = "trading is blocked"
+            self.scheduler.after(later, self._unblock)
+        if plan.happens("broker_down", 0.01, minute):
+            self.broker.is_down = True
+            self.scheduler.after(later, self._bring_broker_up)
+        if plan.happens("store_down", 0.01, minute):
+            self.items.is_down = True
+            self.scheduler.after(later, self._bring_store_up)
+        if plan.happens("item_lost", 0.04, minute):
+            self._lose_item(symbol)
+        if plan.happens("item_unreadable", 0.02, minute):
+            self.items.unreadable.add(symbol)
+            self.scheduler.after(later, lambda: self.items.unreadable.discard(symbol))
+
+    def _edit(self, symbol: str, later: float, *, enabled: bool) -> None:
+        row = self.symbols.rows.get(symbol)
+        if row is not None:
+            self.symbols.rows[symbol] = _row(symbol, self.nature, row.signal, enabled=enabled)
+            self.scheduler.after(later, lambda: self._restore(symbol, row))
+
+    def _restore(self, symbol: str, row: SymbolRules) -> None:
+        self.symbols.rows[symbol] = row
+
+    def _revive_relay(self) -> None:
+        self.cloud.relay_is_dead = False
+
+    def _unblock(self) -> None:
+        self.broker.blocked = ""
+
+    def _bring_broker_up(self) -> None:
+        self.broker.is_down = False
+
+    def _bring_store_up(self) -> None:
+        self.items.is_down = False
+
+    def _right_clock(self) -> None:
+        self.cloud.timing.skew = 0
+
+    def _lose_item(self, symbol: str) -> None:
+        """Let an item vanish that the broker's orders tell in full: no intent is in doubt."""
+        stored = self.items.states.get(symbol)
+        if stored is None or stored.state.abandoned or self.broker.late:
+            return
+        order = stored.state.order
+        if order is None or order.progress is not Progress.INTENT:
+            self.scheduler.note(f"the item of {symbol} is lost")
+            self.items.lose(symbol)
+            self.checks.forget(symbol)
+
+    def _calm_down(self) -> None:
+        self.scheduler.note("the faults end")
+        self.scheduler.plan.calm = True
+        self._right_clock()
+        self.items.unreadable.clear()
+        self.items.is_down = False
+        self.broker.settle_down()
+
+    def _set_calm(self, *, calm: bool) -> None:
+        self.scheduler.plan.calm = calm
+
+
+def run_day(
+    seed: int,
+    points: CrashPoints,
+    script: Script | None = None,
+    *,
+    traced: bool = False,
+) -> Outcome:
+    """Run a seed's day, or the same day with the faults of a script alone."""
+    day = day_of(seed, points, script, traced=traced)
+    scheduler, violation, result = day.scheduler, "", (0, 0)
+    try:
+        result = day.run()
+    except Violation as error:
+        violation = str(error)
+    return Outcome(
+        seed=seed,
+        steps=scheduler.steps,
+        crashes=scheduler.crashes,
+        trades=result[0],
+        pnl=result[1],
+        faults=scheduler.plan.injected,
+        invocations=day.cloud.invocations,
+        violation=violation,
+        trace=scheduler.trace or [],
+    )
+
+
+def day_of(seed: int, points: CrashPoints, script: Script | None, *, traced: bool) -> Day:
+    """Put a seed's day together."""
+    nature = Random(f"day {seed}")
+    session = _session(390 if seed % FULL_DAY_ONE_IN == 0 else nature.randint(30, 70))
+    plan = Plan(seed, script, sites=points.sites)
+    scheduler = Scheduler(seed, plan, points, session.open, [] if traced else None)
+    names = NAMES[: nature.randint(1, 4)]
+    minutes = (session.close - session.open) // timedelta(minutes=1)
+    prices = market_of(scheduler, names, minutes)
+    checks = Checks(scheduler, LOT)
+    items = Items()
+    rows = {
+        name: _row(
+            name, nature, crossover if nature.random() < 0.2 else Often(nature.randint(1, 4))
+        )
+        for name in names
+    }
+    symbols = SimulatedSymbols(scheduler, rows)
+    settings = Settings(
+        symbols_table="symbols",
+        state_table="state",
+        default_lot=LOT,
+        clock="broker" if nature.random() < 0.3 else "system",
+        bar_wait_s=nature.choice((0.0, 4.0, 8.0)),
+    )
+    made: list[Cloud] = []
+    exchange = SimulatedBroker(
+        scheduler,
+        session,
+        prices.last_trade,
+        checks,
+        lambda update: made[0].tell(update),
+        liquid=nature.choice((0.4, 1.0, 1.0, 1.2)),
+    )
+    store = SimulatedStore(scheduler, items, checks, packs=seed % 8 == 0)
+    made.append(
+        Cloud(scheduler, settings, exchange, store, prices, symbols, SimulatedTiming(scheduler))
+    )
+    return Day(scheduler, session, exchange, items, symbols, made[0], checks, nature)
+
+
+@cache
+def _session(minutes: int) -> Session:
+    opens: datetime = Session.of(DAY, "09:30", "16:00").open
+    return Session(DAY, opens, opens + timedelta(minutes=minutes))
+
+
+def _row(symbol: str, nature: Random, signal: Signal, *, enabled: bool = True) -> SymbolRules:
+    return SymbolRules(
+        symbol,
+        lot=LOT,
+        enabled=enabled,
+        signal=signal,
+        stop_loss_pct=nature.choice((None, None, Decimal("0.2"), Decimal("1"))),
+        max_hold=nature.choice((None, None, timedelta(minutes=3))),
+        max_entries=nature.choice((None, None, None, 4)),
+    )

@@ -1,0 +1,211 @@
+"""What goes wrong, and when: decided by the seed, or by a script that an earlier run wrote.
+
+A seeded plan draws at each request and each turn of nature, and writes down what it injected and
+where. A script injects exactly what it holds: the list of a failing day replays it, and a shorter
+list shrinks it, for a place is named by what happens there (the third request of the tick of
+minute 31), not by how many draws came before.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """What may go wrong with one sort of request, and how readily."""
+
+    kinds: tuple[str, ...]
+    weight: int = 1
+    """Rare requests weigh more, so that each sort meets its faults about as often."""
+
+
+CRASHES = ("crash_before", "crash_after")
+"""The process dies at a request: before it leaves, or once it took effect, its answer unseen."""
+
+READ = Menu((*CRASHES, "read_lost", "slow"))
+"""A request without effect: no answer (the adapter's own repeats included), or a slow one."""
+
+SUBMIT = Menu(
+    (
+        *CRASHES,
+        "submit_lost",
+        "submit_answer_lost",
+        "submit_late",
+        "submit_hidden",
+        "refused_buying_power",
+        "refused_wash_trade",
+        "refused_quantity",
+        "refused_suspended",
+        "refused_sub_penny",
+        "refused_rate_limit",
+        "refused_keys",
+        "rejected_later",
+        "slow",
+    ),
+    weight=8,
+)
+CANCEL = Menu(
+    (
+        *CRASHES,
+        "cancel_lost",
+        "cancel_answer_lost",
+        "cancel_loses_to_fill",
+        "cancel_stuck",
+        "slow",
+    ),
+    weight=12,
+)
+POSITIONS = Menu((*READ.kinds, "positions_stale"), weight=2)
+STORE_READ = Menu((*CRASHES, "store_throttled", "slow"))
+STORE_WRITE = Menu(
+    (*CRASHES, "store_throttled", "write_unreported", "write_repeated", "slow"), weight=2
+)
+SEND = Menu((*CRASHES, "message_lost", "message_twice", "message_late"), weight=3)
+
+WEATHER = (
+    "event_lost",
+    "event_twice",
+    "event_delayed",
+    "partial_fill",
+    "fill_delayed",
+    "tick_lost",
+    "tick_late",
+    "tick_twice",
+    "tick_redelivered",
+    "bar_missing",
+    "bar_late",
+    "bar_revised",
+    "bar_broken",
+    "cold_start",
+    "row_paused",
+    "row_removed",
+    "row_broken",
+    "account_halted",
+    "canceled_by_hand",
+    "sold_by_hand",
+    "replaced",
+    "foreign_orders",
+    "account_blocked",
+    "broker_down",
+    "store_down",
+    "item_lost",
+    "item_unreadable",
+    "relay_dead",
+    "clock_skewed",
+    "deployed",
+)
+"""What happens by itself, not at a request of ours."""
+
+KINDS = tuple(
+    dict.fromkeys(
+        [
+            *(k for menu in (POSITIONS, SUBMIT, CANCEL, STORE_WRITE, SEND) for k in menu.kinds),
+            *WEATHER,
+        ]
+    )
+)
+
+
+class Fault(NamedTuple):
+    """A thing that went wrong, and where."""
+
+    place: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.place}:{self.kind}"
+
+
+Script = Iterable[Fault]
+
+FOCUSED_DAYS = 0.4
+"""How many of the days aim at one request of the source."""
+
+FOCUS_RATE = 0.25
+"""How often the process dies at that request."""
+
+RATES = (0.0, 0.004, 0.01, 0.03, 0.08)
+"""Faults per request of a day; which one holds, and which kinds, is the seed's choice."""
+
+
+class Plan:
+    """The faults of one day."""
+
+    def __init__(self, seed: int, script: Script | None = None, *, sites: int = 0) -> None:
+        self._random = Random(f"faults {seed}")
+        self._script = None if script is None else frozenset(script)
+        self._seed = seed
+        self._rate = self._random.choice(RATES)
+        self.is_faultless = self._rate == 0.0 and script is None
+        """Whether nothing at all goes wrong: then the system also has to be prompt."""
+        # Weather has probabilities of its own.
+        self._weather = self._rate and self._random.choice((0.3, 1.0, 2.5))
+        # A day with few kinds goes deeper into each than one with all of them.
+        share = self._random.choice((0.15, 0.4, 1.0))
+        self._kinds = frozenset(k for k in KINDS if self._random.random() < share)
+        # On such a day the process dies again and again at one request of the source.
+        focused = self._rate > 0.0 and self._random.random() < FOCUSED_DAYS and sites > 0
+        self._focus = self._random.randrange(sites) if focused else None
+        self._menus: dict[Menu, tuple[str, ...]] = {}
+        self.calm = False
+        """Whether the faults are over: the end of the day is to be reached without any."""
+        self.injected: list[Fault] = []
+        self._exposure = 0
+        self._next = 0
+        self._draw_next()
+
+    def pick(self, menu: Menu, label: str, number: int, site: int = -1) -> str:
+        """Return what goes wrong with the `number`th request of an invocation, "" for nothing.
+
+        `site` is the number of the place in the source that makes it.
+        """
+        if self._script is not None:
+            place = f"{label}/{number}"
+            kind = next((k for k in menu.kinds if Fault(place, k) in self._script), "")
+            return self._inject(place, kind) if kind else ""
+        if site == self._focus and not self.calm and self._random.random() < FOCUS_RATE:
+            return self._inject(f"{label}/{number}", self._random.choice(CRASHES))
+        self._exposure += menu.weight
+        if self._exposure < self._next:
+            return ""
+        self._draw_next()
+        kinds = self._menus.get(menu)
+        if kinds is None:
+            kinds = self._menus[menu] = tuple(k for k in menu.kinds if k in self._kinds)
+        if not kinds or self.calm:
+            return ""
+        return self._inject(f"{label}/{number}", self._random.choice(kinds))
+
+    def happens(self, kind: str, probability: float, *where: object) -> bool:
+        """Return whether something happens by itself at a place (a minute, an order) now."""
+        if self._script is not None:
+            hit = Fault(_place(where), kind) in self._script
+        else:
+            # The draw comes first, so that a calm plan draws alike.
+            hit = self._random.random() < probability * self._weather
+            hit = hit and kind in self._kinds and not self.calm
+        if hit:
+            self._inject(_place(where), kind)
+        return hit
+
+    def amount(self, low: float, high: float) -> float:
+        """Return how much of the fault just injected: it hangs on seed and fault alone."""
+        return Random(f"{self._seed} {self.injected[-1]}").uniform(low, high)
+
+    def _inject(self, place: str, kind: str) -> str:
+        self.injected.append(Fault(place, kind))
+        return kind
+
+    def _draw_next(self) -> None:
+        if self._rate:
+            gap = math.log(1.0 - self._random.random()) / math.log(1.0 - self._rate)
+            self._next = self._exposure + 1 + int(gap)
+        else:
+            self._next = 1 << 62
+
+
+def _place(where: tuple[object, ...]) -> str:
+    return " ".join(str(one) for one in where)

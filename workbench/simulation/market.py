@@ -1,0 +1,126 @@
+"""The minute bars of a simulated day: late, missing, revised and broken where the seed says so."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+
+from scalper.core.pricing import CENT, DOLLAR, Money
+from scalper.core.signal import Bar
+from scalper.shell.errors import BrokerDownError
+from scalper.shell.market_data import Bars
+from workbench.simulation.faults import READ, Plan
+from workbench.simulation.scheduler import MINUTE, SECOND, Scheduler
+
+OPERATIONS = frozenset({"market.bars"})
+_BAR = timedelta(minutes=1)
+_BACKWARDS = "end should not be before start"
+"""What the broker answers with a 400."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """A bar as it is told from a time on; None is one that makes no sense."""
+
+    known_at: int
+    bar: Bar | None
+
+
+@dataclass(slots=True, eq=False)
+class SimulatedMarket:
+    """The MarketData protocol over a random walk for each symbol."""
+
+    scheduler: Scheduler
+    editions: dict[str, list[tuple[Edition, ...]]]
+    """By symbol, for each minute of the session: what is told of it, in order."""
+    closes: dict[str, list[Money]]
+
+    def bars(self, symbols: Sequence[str], start: datetime, end: datetime) -> Bars:
+        """Return the bars whose starts lie in [start, end]; a symbol may be missing."""
+
+        def effect(fault: str) -> Bars:
+            if fault == "read_lost":
+                raise BrokerDownError("no answer")
+            if start > end:
+                return Bars({}, tuple(f"{symbol}: {_BACKWARDS}" for symbol in symbols))
+            # The first bar that starts at `start` or after it, and the first one after `end`.
+            first = max(-((self.scheduler.opens - start) // _BAR), 0)
+            beyond = max((end - self.scheduler.opens) // _BAR + 1, 0)
+            found: dict[str, list[Bar]] = {}
+            refused: list[str] = []
+            for symbol in symbols:
+                for editions in self.editions.get(symbol, ())[first:beyond]:
+                    told = self._newest(editions)
+                    if told is None:
+                        continue
+                    if told.bar is None:
+                        refused.append(f"{symbol}: prices out of order")
+                    else:
+                        found.setdefault(symbol, []).append(told.bar)
+            return Bars(found, tuple(refused))
+
+        return self.scheduler.call("market.bars", READ, effect)
+
+    def last_trade(self, symbol: str) -> Money:
+        """Return the price that the market is at."""
+        minute = min(self.scheduler.now // MINUTE, len(self.closes[symbol]) - 1)
+        return self.closes[symbol][minute]
+
+    def _newest(self, editions: tuple[Edition, ...]) -> Edition | None:
+        now = self.scheduler.now
+        newest = None
+        for one in editions:
+            if one.known_at <= now:
+                newest = one
+        return newest
+
+
+def market_of(scheduler: Scheduler, symbols: Sequence[str], minutes: int) -> SimulatedMarket:
+    """Return the bars of a seed's day."""
+    nature = Random(f"bars {scheduler.seed}")
+    market = SimulatedMarket(scheduler, {}, {})
+    for symbol in symbols:
+        price = nature.randrange(20, 400) * DOLLAR
+        closes: list[Money] = []
+        editions = []
+        for minute in range(minutes):
+            price = max(price + nature.randint(-8, 8) * 5 * CENT, 5 * DOLLAR)
+            closes.append(price)
+            bar = _bar(scheduler.time(minute * MINUTE), price)
+            ends = (minute + 1) * MINUTE
+            editions.append(
+                _editions(scheduler.plan, bar, ends, nature.uniform(0.5, 3.0), f"{symbol} {minute}")
+            )
+        market.closes[symbol] = closes
+        market.editions[symbol] = editions
+    return market
+
+
+def _bar(start: datetime, close: Money) -> Bar:
+    return Bar(start, close - CENT, close + 2 * CENT, close - 2 * CENT, close, 1000)
+
+
+def _editions(plan: Plan, bar: Bar, ends: int, delay_s: float, where: str) -> tuple[Edition, ...]:
+    if plan.happens("bar_missing", 0.05, where):
+        return ()
+    known_at = ends + int(delay_s * SECOND)
+    if plan.happens("bar_broken", 0.03, where):
+        return (Edition(known_at, None),)
+    if plan.happens("bar_late", 0.05, where):
+        known_at += int(plan.amount(5, 100) * SECOND)
+    first = Edition(known_at, bar)
+    if plan.happens("bar_revised", 0.05, where):
+        revised = _bar(bar.start, bar.close + 3 * CENT)
+        return first, Edition(known_at + 30 * SECOND, revised)
+    return (first,)
+
+
+@dataclass(slots=True)
+class Often:
+    """A signal that enters far more often than a trader would, from the newest close alone."""
+
+    one_in: int = field(default=3)
+
+    def __call__(self, bars: Sequence[Bar], /) -> bool:
+        """Return whether to buy now."""
+        return (bars[-1].close // CENT + 7 * len(bars)) % self.one_in == 0

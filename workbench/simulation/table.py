@@ -1,0 +1,235 @@
+"""The tables of a simulated day: the memory store that the conformance suite holds to DynamoDB.
+
+Two versions of the program may share it in a deployment: the newer one writes a newer schema and
+a field that the older one does not know.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+
+from greenlet import getcurrent
+
+from scalper.core.model import SymbolState
+from scalper.shell.codec import SCHEMA, decode, encode
+from scalper.shell.errors import ConflictError, StoreDownError
+from scalper.shell.memory_store import MemoryStore
+from scalper.shell.store import ConditionFailedError, Stored, write_once
+from scalper.shell.symbols import SymbolRules
+from workbench.simulation.checks import Checks
+from workbench.simulation.faults import STORE_READ, STORE_WRITE
+from workbench.simulation.scheduler import Scheduler, Task
+
+OPERATIONS = frozenset(
+    f"store.{name}"
+    for name in (
+        "account_halt",
+        "claim_minute",
+        "halt_account",
+        "load",
+        "load_all",
+        "record_day",
+        "save",
+    )
+) | {"symbols.read"}
+
+NEWER = {"mood": "calm"}
+"""A field that only the newer version knows."""
+
+
+class Items(MemoryStore):
+    """What lies in the state table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nonces: dict[str, str] = {}
+        """Who wrote an item or a claim last."""
+        self._writes = 0
+        self.is_down = False
+        self.unreadable: set[str] = set()
+        """Symbols whose items make no sense for a while."""
+
+    def new_nonce(self) -> str:
+        """Return what no other write has."""
+        self._writes += 1
+        return str(self._writes)
+
+    def lose(self, symbol: str) -> None:
+        """Let an item vanish."""
+        self._states.pop(symbol, None)
+
+    @property
+    def states(self) -> Mapping[str, Stored]:
+        """Every item, as it lies there."""
+        return self._states
+
+
+@dataclass(slots=True, eq=False)
+class SimulatedStore:
+    """The Store protocol as one version of the program sees the items."""
+
+    scheduler: Scheduler
+    items: Items
+    checks: Checks
+    is_newer: bool = False
+    packs: bool = False
+    """Whether each write goes through the real codec; costs most of the speed."""
+
+    def load(self, symbol: str) -> Stored | None:
+        """Return the symbol's state, None where there is no item."""
+
+        def effect(fault: str) -> Stored | None:
+            self._fail(fault)
+            if symbol in self.items.unreadable:
+                _mark_store_failed()
+                raise StoreDownError(f"the item of {symbol} cannot be read")
+            found = self.items.load(symbol)
+            return None if found is None else self._seen(found)
+
+        return self.scheduler.call("store.load", STORE_READ, effect)
+
+    def load_all(self, shard: int, shard_count: int) -> dict[str, Stored]:
+        """Return every state of a shard."""
+
+        def effect(fault: str) -> dict[str, Stored]:
+            self._fail(fault)
+            found = self.items.load_all(shard, shard_count)
+            if not self.items.unreadable.isdisjoint(found):
+                _mark_store_failed()
+            return {
+                symbol: self._seen(one)
+                for symbol, one in found.items()
+                if symbol not in self.items.unreadable
+            }
+
+        return self.scheduler.call("store.load_all", STORE_READ, effect)
+
+    def save(self, before: Stored, state: SymbolState) -> Stored:
+        """Write the state if the item still is `before`; raises ConflictError otherwise."""
+
+        def effect(fault: str) -> Stored:
+            self._fail(fault)
+            meant = before
+            if self.is_newer:
+                meant = replace(before, schema=SCHEMA + 1, unknown={**before.unknown, **NEWER})
+            nonce = self.items.new_nonce()
+
+            def put() -> None:
+                self._put(meant, state, nonce)
+                if fault == "write_repeated":
+                    # The answer was lost, and the SDK sent the write again.
+                    raise ConditionFailedError
+
+            if not write_once(put, lambda: self.items.nonces.get(state.symbol), nonce):
+                raise ConflictError(f"{state.symbol}: written by somebody else")
+            if fault == "write_unreported":
+                _mark_store_failed()
+                self.checks.in_doubt(state)
+                raise StoreDownError("no answer")
+            return self._seen(self.items.states[state.symbol])
+
+        return self.scheduler.call("store.save", STORE_WRITE, effect)
+
+    def claim_minute(self, minute: datetime, shard: int, shard_count: int) -> bool:
+        """Return whether this call is the first for the minute and shard."""
+
+        def effect(fault: str) -> bool:
+            self._fail(fault)
+            nonce = self.items.new_nonce()
+            claim = f"{minute} {shard}/{shard_count}"
+
+            def put() -> None:
+                if not self.items.claim_minute(minute, shard, shard_count):
+                    raise ConditionFailedError
+                self.items.nonces[claim] = nonce
+                if fault == "write_repeated":
+                    raise ConditionFailedError
+
+            first = write_once(put, lambda: self.items.nonces.get(claim), nonce)
+            if fault == "write_repeated" and self.items.nonces[claim] == nonce and not first:
+                self.checks.fail(f"the claim of {minute} was not taken for its own")
+            if fault == "write_unreported":
+                raise StoreDownError("no answer")
+            return first
+
+        return self.scheduler.call("store.claim_minute", STORE_WRITE, effect)
+
+    def account_halt(self) -> str:
+        """Return why the account enters nothing, "" where it may."""
+
+        def effect(fault: str) -> str:
+            self._fail(fault)
+            return self.items.account_halt()
+
+        return self.scheduler.call("store.account_halt", STORE_READ, effect)
+
+    def halt_account(self, why: str) -> None:
+        """Let the account enter nothing until resumed; "" resumes it."""
+
+        def effect(fault: str) -> None:
+            self._fail(fault)
+            self.items.halt_account(why)
+
+        self.scheduler.call("store.halt_account", STORE_WRITE, effect)
+
+    def record_day(self, day: date, summary: str) -> None:
+        """Keep a session's summary."""
+
+        def effect(fault: str) -> None:
+            self._fail(fault)
+            self.items.record_day(day, summary)
+            if fault == "write_unreported":
+                raise StoreDownError("no answer")
+
+        self.scheduler.call("store.record_day", STORE_WRITE, effect)
+
+    def _put(self, before: Stored, state: SymbolState, nonce: str) -> None:
+        old = self.items.load(state.symbol)
+        try:
+            saved = self.items.save(before, self._packed(state, before))
+        except ConflictError as error:
+            raise ConditionFailedError(str(error)) from error
+        self.items.nonces[state.symbol] = nonce
+        self.items.unreadable.discard(state.symbol)
+        self.checks.saved(old, saved)
+
+    def _fail(self, fault: str) -> None:
+        if fault == "store_throttled" or self.items.is_down:
+            _mark_store_failed()
+            raise StoreDownError("throttled")
+
+    def _seen(self, stored: Stored) -> Stored:
+        """Return an item as this version reads it: the newer schema is its own."""
+        if self.is_newer and stored.schema == SCHEMA + 1:
+            return replace(stored, schema=SCHEMA)
+        return stored
+
+    def _packed(self, state: SymbolState, before: Stored) -> SymbolState:
+        return decode(encode(state, before.unknown))[0] if self.packs else state
+
+
+@dataclass(slots=True, eq=False)
+class SimulatedSymbols:
+    """The Symbols protocol over rows that people edit during the day."""
+
+    scheduler: Scheduler
+    rows: dict[str, SymbolRules]
+    broken: set[str] = field(default_factory=set)
+
+    def read(self) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
+        """Return the rows that make sense by symbol, and a line for each that does not."""
+
+        def effect(fault: str) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
+            if fault == "store_throttled":
+                raise StoreDownError("throttled")
+            accepted = {s: self.rows[s] for s in sorted(self.rows) if s not in self.broken}
+            broken = sorted(self.broken.intersection(self.rows))
+            return accepted, tuple(f"{s}: lot 'abc' is not a number" for s in broken)
+
+        return self.scheduler.call("symbols.read", STORE_READ, effect)
+
+
+def _mark_store_failed() -> None:
+    task = getcurrent()
+    if isinstance(task, Task):
+        task.invocation.store_failed = True
