@@ -11,6 +11,7 @@ import pytest
 
 from scalper.core.signal import Bar
 from scalper.shell.symbols import parse_row
+from workbench.cli import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,3 +48,10 @@ def test_the_make_goals_of_the_readme_exist() -> None:
     goals = set(re.findall(r"(?m)^make (\w+)", README))
     assert goals >= {"run", "check", "test", "help"}
     assert all(re.search(rf"(?m)^{goal}:", makefile) for goal in goals)
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    shown = set(re.findall(r"(?m)^\.venv/bin/scalper (\w+)", README))
+    known = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
+    assert shown
+    assert shown <= known

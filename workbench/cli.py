@@ -255,13 +255,20 @@ def storms(
 
     began = time.monotonic()
     commit = measured.commit()
-    ended = season.play_days(first, days, jobs=jobs, logs=logs)
+    ended = season.play_days(first, days, jobs=jobs, logs=logs, tell=_tell_of_storm)
     figures = season.figures(ended, time.monotonic() - began)
     if out is not None:
-        _write_measured(out, f"scalper storms --days {days} --first {first}", commit, figures)
+        command = f"scalper storms --days {days} --first {first} --jobs {jobs}"
+        _write_measured(out, command, commit, figures)
     print(json.dumps(figures, indent=2))
     if figures["violations"]:
         raise typer.Exit(VIOLATED)
+
+
+def _tell_of_storm(ended: Any) -> None:
+    """Say on standard error what a day came to, as soon as it is over."""
+    what = "; ".join(ended.violations) or "flat and reconciled"
+    typer.echo(f"seed {ended.seed}: {ended.seconds:g} s, {ended.trades} trades, {what}", err=True)
 
 
 def main() -> None:

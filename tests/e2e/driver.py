@@ -26,6 +26,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from scalper.shell import relay
 from workbench import aws
@@ -64,7 +65,7 @@ class DrivenDay(LocalDay):
         if self._options.get("relay", True):
             super()._start_relay(event)
 
-    def _function_url(self) -> Starlette:
+    def _function_url(self) -> ASGIApp:
         status = self._options.get("webhook")
         if status is None:
             return super()._function_url()

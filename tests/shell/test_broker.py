@@ -327,6 +327,7 @@ class TestQuestions:
             ),
         ],
     )
+    @pytest.mark.fault("29")
     def test_an_account_is_blocked_by_any_of_its_flags(
         self, server: Scripted, account: dict[str, Any], why: str
     ):

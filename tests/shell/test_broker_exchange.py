@@ -110,6 +110,7 @@ def test_an_order_is_found_by_the_brokers_id(client: Client):
     assert broker.find_by_id("00000000-0000-0000-0000-000000000000") is None
 
 
+@pytest.mark.fault("29")
 def test_an_account_suspended_by_its_owner_is_blocked(client: Client):
     broker = alpaca(client)
     assert broker.account_block() == ""

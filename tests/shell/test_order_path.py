@@ -497,6 +497,7 @@ class TestReplacedOrders:
         broker_id = desk.broker.book[successor].broker_id
         desk.broker.say(client_order_id, status="replaced", replaced_by=broker_id)
 
+    @pytest.mark.fault("23")
     def test_a_replaced_target_is_followed_and_no_other_sell_is_sent(
         self, desk: Desk, records: Records
     ):
@@ -536,6 +537,7 @@ class TestReplacedOrders:
         assert [one for one in desk.log if one[0].startswith("find")] == []
         assert desk.phase() is Phase.SELL_SUBMITTED
 
+    @pytest.mark.fault("23")
     def test_a_replaced_buy_is_canceled_by_the_pass_that_finds_it_and_its_fills_are_sold(
         self, desk: Desk
     ):
@@ -550,6 +552,7 @@ class TestReplacedOrders:
         ]
         assert desk.state().halt is Reason.REPLACED_ORDER
 
+    @pytest.mark.fault("23")
     def test_what_is_left_of_a_replaced_sell_is_sold_under_a_new_id(self, desk: Desk):
         target = desk.hold(1)
         desk.stop_entries()
@@ -615,6 +618,7 @@ class TestCorrections:
         desk.broker.held["AAA"] += (qty - was) * (1 if bought else -1)
         return desk.broker.say(name, filled_qty=qty, filled_value=qty * price)
 
+    @pytest.mark.fault("39")
     def test_an_event_of_a_bust_is_confirmed_and_what_is_left_is_sold(
         self, desk: Desk, records: Records
     ):
@@ -681,6 +685,7 @@ class TestCorrections:
         assert desk.state().halt is None
         assert [one for one in records.of("decision") if one.levelname == "ERROR"] == []
 
+    @pytest.mark.fault("39")
     def test_a_busted_sale_is_found_at_the_liquidation_and_sold_again(self, desk: Desk):
         """With zero webhooks."""
         target = desk.hold(1)

@@ -648,6 +648,7 @@ def blocked(records: Records) -> list[tuple[str, str]]:
 class TestForeignOrdersAndPositions:
     """Fault 38: what others have on a symbol blocks its entries, visibly, and is never touched."""
 
+    @pytest.mark.fault("38")
     def test_a_foreign_order_blocks_its_symbol_alone_until_it_is_gone(
         self, desk: Desk, records: Records
     ):
@@ -660,6 +661,7 @@ class TestForeignOrdersAndPositions:
         desk.tick(2)
         assert desk.submitted()[-1] == client_id(1)
 
+    @pytest.mark.fault("38")
     @pytest.mark.parametrize("shares", [7, -7])
     def test_a_foreign_position_blocks_its_symbol_alone_until_it_is_gone(
         self, desk: Desk, records: Records, shares: int
@@ -747,6 +749,7 @@ class TestForeignOrdersAndPositions:
 class TestBlockedAccounts:
     """Fault 29: the broker takes no orders of the account."""
 
+    @pytest.mark.fault("29")
     def test_it_enters_nothing_until_the_broker_lifts_the_block(self, desk: Desk, records: Records):
         desk.trade("AAA")
         desk.broker.blocked = "trading_blocked"
@@ -758,6 +761,7 @@ class TestBlockedAccounts:
         desk.tick(2)
         assert desk.submitted() == [client_id(1)]
 
+    @pytest.mark.fault("29")
     def test_it_says_that_exits_may_be_refused_and_tries_them(self, desk: Desk, records: Records):
         target = desk.hold(1)
         desk.broker.blocked = "account_blocked"
@@ -781,6 +785,7 @@ class TestBlockedAccounts:
 
 
 class TestForeignHands:
+    @pytest.mark.fault("38")
     def test_foreign_orders_and_positions_are_left_alone(self, desk: Desk):
         desk.trade("AAA", signal=never)
         desk.broker.put("AAA", "by-hand")
@@ -845,6 +850,7 @@ class TestForeignHands:
         assert desk.state().halt is Reason.REPLACED_ORDER
         assert [r.levelname for r in records.of("decision")].count("ERROR") == 1
 
+    @pytest.mark.fault("39")
     def test_a_fill_taken_back_halts_the_symbol_with_an_alarm(self, desk: Desk, records: Records):
         """Fault 39; the step's own reason is another one."""
         desk.buy(1)

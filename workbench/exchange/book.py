@@ -8,6 +8,7 @@ refusal is raised and changes nothing; everything else that happens to an order 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from scalper.core.pricing import Money, tick
@@ -27,6 +28,7 @@ OPEN = frozenset({"new", "accepted", "pending_new", "partially_filled", "pending
 _NAMES = uuid5(NAMESPACE_URL, "https://scalper.invalid/exchange")
 
 
+@lru_cache(maxsize=10_000)
 def named_uuid(kind: str, name: object) -> UUID:
     """Return the id of a thing; the same things have the same ids in every run."""
     return uuid5(_NAMES, f"{kind}:{name}")

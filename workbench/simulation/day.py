@@ -124,7 +124,7 @@ class Day:
                     cloud.RETRY_AFTER_S, lambda: self._scheduled(function, due, attempts - 1)
                 )
 
-        event = {"scheduled_time": self.scheduler.time(due).strftime("%Y-%m-%dT%H:%M:%SZ")}
+        event = {"scheduled_time": self.scheduler.time(due).isoformat()}
         self.cloud.invoke(function, str(due // MINUTE), event, again)
 
     def _let_people_act(self, minute: int) -> None:

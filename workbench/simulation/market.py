@@ -46,11 +46,15 @@ class SimulatedMarket:
             # The first bar that starts at `start` or after it, and the first one after `end`.
             first = max(-((self.scheduler.opens - start) // _BAR), 0)
             beyond = max((end - self.scheduler.opens) // _BAR + 1, 0)
+            now = self.scheduler.now
             found: dict[str, list[Bar]] = {}
             refused: list[str] = []
             for symbol in symbols:
                 for editions in self.editions.get(symbol, ())[first:beyond]:
-                    told = self._newest(editions)
+                    told = None
+                    for edition in editions:
+                        if edition.known_at <= now:
+                            told = edition
                     if told is None:
                         continue
                     if told.bar is None:
@@ -65,14 +69,6 @@ class SimulatedMarket:
         """Return the price that the market is at."""
         minute = min(self.scheduler.now // MINUTE, len(self.closes[symbol]) - 1)
         return self.closes[symbol][minute]
-
-    def _newest(self, editions: tuple[Edition, ...]) -> Edition | None:
-        now = self.scheduler.now
-        newest = None
-        for one in editions:
-            if one.known_at <= now:
-                newest = one
-        return newest
 
 
 def market_of(scheduler: Scheduler, symbols: Sequence[str], minutes: int) -> SimulatedMarket:

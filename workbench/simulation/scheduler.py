@@ -202,8 +202,13 @@ class Scheduler:
             self._pause(task, int(seconds * SECOND))
 
     def _pause(self, task: Task, delay: int) -> None:
+        when = self.now + delay
+        if not self._due or when < self._due[0][0]:
+            # Nothing comes in between: the switch there and back would change nothing.
+            self.now = when
+            return
         self._order += 1
-        heappush(self._due, (self.now + delay, self._order, task.switch))
+        heappush(self._due, (when, self._order, task.switch))
         task.parent.switch()
         if task.invocation.is_dead:
             raise GreenletExit

@@ -126,9 +126,13 @@ def play(seed: int, log: Path, climate: Mapping[str, float] | None = None) -> En
         try:
             outcome = day.run()
             ended.minutes = outcome.counts.ticks
+            states = states_in_table()
+            halts = Counter(str(one.halt) for one in states.values() if one.halt)
+            ended.halts = dict(halts)
+            ended.violations += day.halts_without_cause
             ended.violations += truth.violations(
                 venue.book,
-                _states(ended),
+                states,
                 outcome.counts.closed_days,
                 symbols=market.symbols,
                 cash_before=cash_before,
@@ -138,6 +142,8 @@ def play(seed: int, log: Path, climate: Mapping[str, float] | None = None) -> En
         finally:
             workers.close()
     ended.violations[:0] = venue.violations
+    if not venue.book.orders:
+        ended.violations.append("not one order came: such a day shows nothing")
     ended.requests = weather.requests
     ended.faults, ended.kills = dict(weather.faults), dict(weather.kills)
     ended.orders = len(venue.book.orders)
@@ -146,12 +152,10 @@ def play(seed: int, log: Path, climate: Mapping[str, float] | None = None) -> En
     return ended
 
 
-def _states(ended: Ended) -> dict[str, SymbolState]:
-    """Return the states that the table holds; the halts among them are counted."""
+def states_in_table() -> dict[str, SymbolState]:
+    """Return the states that the table holds."""
     stored = DynamoStore(Settings.of(os.environ)).load_all(0, 1)
-    states = {symbol: one.state for symbol, one in stored.items()}
-    ended.halts = dict(Counter(str(state.halt) for state in states.values() if state.halt))
-    return states
+    return {symbol: one.state for symbol, one in stored.items()}
 
 
 class StormDay(LocalDay):
@@ -170,6 +174,8 @@ class StormDay(LocalDay):
         self._exchange = exchange
         self._weather = weather
         self._workers = workers
+        self._liquidate_at = market.days[0].session.liquidate_at
+        self.halts_without_cause: list[str] = []
         self._calm_at = market.days[0].session.liquidate_at + CALM_AFTER
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="scheduler")
 
@@ -206,6 +212,9 @@ class StormDay(LocalDay):
 
     def _fire(self, due: Sequence[Schedule], minute: datetime) -> None:
         """Invoke what is due side by side, now and then a tick twice."""
+        if minute == self._liquidate_at:
+            # The liquidation works without the table too, whose items then lag behind.
+            self.halts_without_cause += truth.halts_without_cause(states_in_table())
         if minute >= self._calm_at:
             self._post(f"{self._exchange_url}/exchange/calm", json={})
         due = sorted(due, key=lambda schedule: schedule.handler != "relay.handler")

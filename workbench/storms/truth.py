@@ -7,12 +7,24 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from scalper.core.model import Phase, SymbolState
+from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.order import ClientOrderId, Purpose
 from scalper.core.pricing import DOLLAR, Money
 from workbench.exchange.book import Book, Order
 
 SETTLED_PHASES = frozenset({Phase.DONE, Phase.TO_BUY})
+
+CAUSELESS = frozenset(
+    {
+        Reason.UNKNOWN_ORDER,
+        Reason.LATE_ORDER,
+        Reason.SOLD_ELSEWHERE,
+        Reason.CORRECTED_FILL,
+        Reason.REPLACED_ORDER,
+    }
+)
+"""Halts over what the weather never does: nobody else trades here, no fill is taken back, and no
+order lands after it may be given up. Where one is seen, the order path itself lost its way."""
 
 
 def violations(
@@ -36,6 +48,13 @@ def violations(
             yield from _of_symbol(book, state)
     earned = book.cash - cash_before
     yield from _of_summary(book, closed_days, earned)
+
+
+def halts_without_cause(states: Mapping[str, SymbolState]) -> Iterator[str]:
+    """Yield a line for each symbol that is halted over what never happened."""
+    for state in states.values():
+        if state.halt in CAUSELESS:
+            yield f"I4 {state.symbol} is halted: {state.halt}"
 
 
 def sales(book: Book, symbol: str | None = None) -> int:

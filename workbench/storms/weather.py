@@ -48,7 +48,7 @@ RATES: Mapping[str, float] = MappingProxyType(
         "fill_in_parts": 0.25,
         "cancel_loses_to_fill": 0.12,
         "cancel_after_a_part": 0.12,
-        "cancel_stuck": 0.05,
+        "cancel_stuck": 0.015,
         "cancel_late": 0.12,
         "positions_stale": 0.30,
         # Per trade update.
@@ -78,10 +78,10 @@ OUTAGE = (MINUTE, 3 * MINUTE)
 KILLS: Mapping[str, tuple[float, int]] = MappingProxyType(
     {
         "tick": (0.06, 12),
-        "trade_update": (0.05, 7),
+        "trade_update": (0.08, 6),
         "checkup": (0.08, 8),
-        "liquidate": (0.30, 12),
-        "relay": (0.35, 40),
+        "liquidate": (0.60, 12),
+        "relay": (0.50, 30),
     }
 )
 """Of each function: the odds that an invocation is killed, and at which request at the latest."""

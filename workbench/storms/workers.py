@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -93,7 +94,7 @@ class Workers:
             answer = json.loads(worker.channel.recv_bytes())
         except (EOFError, OSError) as error:
             self._end(worker)
-            raise WorkerDiedError(f"{handler}: {error or 'the process is gone'}") from None
+            raise WorkerDiedError(f"{handler}: {str(error) or 'the process is gone'}") from None
         with self._lock:
             worker.busy, worker.doom = False, None
         if "error" in answer:
@@ -172,6 +173,7 @@ def _nurse(commands: socket.socket, log: Path) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log_to(log)
+    lifeline, ours = os.pipe()
     while True:
         message, fds, _, _ = socket.recv_fds(commands, _MOST_BYTES, 1)
         if not message:
@@ -181,6 +183,8 @@ def _nurse(commands: socket.socket, log: Path) -> NoReturn:
         if pid == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             commands.close()
+            os.close(ours)
+            _end_with(lifeline)
             os.environ.update(order["environment"])
             _work(order["handler"], Connection(fds[0]))
         os.close(fds[0])
@@ -222,6 +226,16 @@ def _work(handler: str, channel: Connection) -> NoReturn:
             channel.send_bytes(json.dumps(answer).encode())
         except OSError:
             os._exit(0)
+
+
+def _end_with(lifeline: int) -> None:
+    """Let this process end once the nursery has: a relay would listen on for a quarter hour."""
+
+    def wait() -> None:
+        os.read(lifeline, 1)
+        os._exit(0)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
 
 
 def _make_haste() -> None:

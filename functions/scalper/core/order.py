@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 
 from scalper.core.pricing import Money
 
@@ -70,15 +71,20 @@ class ClientOrderId:
     @classmethod
     def parse(cls, text: str) -> "ClientOrderId | None":
         """Return the parts, or None where this system did not make the id."""
-        found = _CLIENT_ID.fullmatch(text)
-        if found is None:
-            return None
-        try:
-            day = date.fromisoformat(found["day"])
-            purpose = Purpose(found["purpose"])
-        except ValueError:
-            return None
-        return cls(found["mode"], found["symbol"], day, int(found["generation"]), purpose)
+        return _parsed(text)
+
+
+@lru_cache(maxsize=1_000)
+def _parsed(text: str) -> ClientOrderId | None:
+    found = _CLIENT_ID.fullmatch(text)
+    if found is None:
+        return None
+    try:
+        day = date.fromisoformat(found["day"])
+        purpose = Purpose(found["purpose"])
+    except ValueError:
+        return None
+    return ClientOrderId(found["mode"], found["symbol"], day, int(found["generation"]), purpose)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

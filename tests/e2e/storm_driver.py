@@ -1,0 +1,66 @@
+"""Storms with options that the command has not: `python -m tests.e2e.storm_driver '{"days": 2}'`.
+
+Options: days, first, jobs, logs; climate, factors of the odds by kind; mistake, the name of a
+function below that breaks the system, to be found out. Prints the figures as JSON.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from scalper.core.model import SymbolState
+from scalper.core.order import Order, OrderReport, Progress
+from scalper.shell.broker import AlpacaBroker
+from scalper.shell.errors import BrokerError, RefusedError, UnknownOutcomeError
+from scalper.shell.runtime import current_engine
+from scalper.shell.store import DynamoStore, Stored
+from workbench.storms import season
+
+
+def submit_before_the_intent_is_saved() -> None:
+    save = DynamoStore.save
+
+    def submit_and_save(store: DynamoStore, before: Stored, state: SymbolState) -> Stored:
+        order, known = state.order, before.state.order
+        if order is not None and order.progress is Progress.INTENT and order != known:
+            with suppress(BrokerError):
+                current_engine().broker.submit(state.symbol, order)
+        return save(store, before, state)
+
+    setattr(DynamoStore, "save", submit_and_save)  # noqa: B010 - the types have it as it was
+
+
+def take_an_unknown_outcome_for_a_refusal() -> None:
+    submit = AlpacaBroker.submit
+
+    def submit_or_refuse(broker: AlpacaBroker, symbol: str, order: Order) -> OrderReport:
+        try:
+            return submit(broker, symbol, order)
+        except UnknownOutcomeError as error:
+            raise RefusedError(422, None, str(error)) from error
+
+    setattr(AlpacaBroker, "submit", submit_or_refuse)  # noqa: B010
+
+
+def main(options: Mapping[str, Any]) -> None:
+    """Play the days."""
+    season.preload()
+    if "mistake" in options:
+        globals()[options["mistake"]]()
+    began = time.monotonic()
+    ended = season.play_days(
+        options.get("first", 1),
+        options["days"],
+        jobs=options.get("jobs", 2),
+        logs=Path(options["logs"]),
+        climate=options.get("climate"),
+    )
+    sys.stdout.write(json.dumps(season.figures(ended, time.monotonic() - began)))
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
