@@ -22,7 +22,7 @@ class Mutant(NamedTuple):
     what: str
     edits: tuple[Edit, ...]
     why: str = ""
-    """Why no simulated day shows it; "" where one does."""
+    """Why no simulated day shows it, or hardly one; "" where one surely does."""
 
 
 MACHINE = "core/machine.py"
@@ -563,17 +563,17 @@ MUTANTS = (
                 "POSITION_LAG = timedelta(seconds=0)",
             ),
         ),
-        why="It takes a position that lags while an exit ends by another's hand, seconds after its "
-        "entry: one day in some hundreds has that.",
+        why="Rare: positions have to lag while an exit ends by another's hand, seconds after its "
+        "entry.",
     ),
     Mutant(
         "own-sale-taken-for-anothers",
-        "Shares that are missing are never looked for among the own orders.",
+        "Before shares are sold again, the own orders are not asked who may have sold them.",
         (
             Edit(
                 ENGINE,
-                "            if not looked and _misses_shares(stored.state, event):",
-                "            if looked and _misses_shares(stored.state, event):",
+                "            if not looked and _may_be_sold_already(event, stored.state):",
+                "            if looked and _may_be_sold_already(event, stored.state):",
             ),
         ),
     ),
@@ -605,13 +605,15 @@ MUTANTS = (
     ),
     Mutant(
         "liquidation-done-without-selling",
-        "The liquidation takes resting shares for sold.",
+        "The liquidation calls a symbol done without selling what is held.",
         (
             Edit(
-                MACHINE,
-                "            return _retry_exit(state, event, rules, Reason.LIQUIDATING)",
-                "            done = replace(state, phase=Phase.DONE, qty=0, cost=0)\n"
-                "            return Step(done, (), Reason.LIQUIDATED)",
+                MOVES,
+                "    liquidating = must_liquidate(held, at, rules)\n",
+                "    liquidating = must_liquidate(held, at, rules)\n"
+                "    if liquidating:\n"
+                "        done = replace(held, phase=Phase.DONE, qty=0, cost=0)\n"
+                "        return Step(done, (), Reason.LIQUIDATED)\n",
             ),
         ),
     ),
