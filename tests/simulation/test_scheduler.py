@@ -67,8 +67,9 @@ class TestTime:
             scheduler.sleep(1)
             order.append("wakes")
 
-        invoked(scheduler, sleeper, "tick 1")
-        invoked(scheduler, lambda: order.append(request(scheduler, "other")), "tick 2")
+        scheduler.at(0, lambda: invoked(scheduler, sleeper, "tick 1"))
+        other = lambda: order.append(request(scheduler, "other"))  # noqa: E731
+        scheduler.at(0, lambda: invoked(scheduler, other, "tick 2"))
         scheduler.run()
         assert order == ["sleeps", "other", "wakes"]
         assert scheduler.now == 1 * SECOND
@@ -281,7 +282,7 @@ class TestViolation:
             except Exception:  # noqa: BLE001 - what must not help
                 request(scheduler, "two")
 
-        invoked(scheduler, handler)
+        scheduler.at(0, lambda: invoked(scheduler, handler))
         with pytest.raises(Violation, match="never"):
             scheduler.run()
 
@@ -299,6 +300,6 @@ class TestViolation:
             except Exception:  # noqa: BLE001 - what must not help
                 request(scheduler, "two")
 
-        invoked(scheduler, handler)
+        scheduler.at(0, lambda: invoked(scheduler, handler))
         with pytest.raises(Violation, match="never"):
             scheduler.run()

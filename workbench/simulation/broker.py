@@ -4,6 +4,8 @@ Orders, cash, positions and refusals are `workbench.exchange.book`'s. What this 
 when things happen: orders land, fill in parts, are canceled late or never, are shown late.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime

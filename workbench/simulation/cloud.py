@@ -1,5 +1,7 @@
 """AWS as far as the handlers notice: containers, invocations, the queue, the webhook's sender."""
 
+from __future__ import annotations
+
 import importlib
 import json
 from collections import Counter

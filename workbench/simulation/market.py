@@ -1,5 +1,7 @@
 """The minute bars of a simulated day: late, missing, revised and broken where the seed says so."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

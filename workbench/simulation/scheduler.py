@@ -4,11 +4,14 @@ Handlers stay plain synchronous code. A request switches to the scheduler twice,
 and on its way back, so that whatever else is due in between runs in between.
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from heapq import heappop, heappush
 from random import Random
 from types import CodeType, FrameType
@@ -62,11 +65,26 @@ class Invocation:
 
 
 class Task(greenlet):  # type: ignore[misc] # greenlet has no types
-    """A line of work of an invocation."""
+    """A line of work of an invocation; it takes one job after the other, for a new one is dear."""
 
     invocation: Invocation
+    job: Callable[[], None]
     caller: tuple[CodeType, int] | None = None
     """Where the shell handed the task to `fan_out`."""
+
+    def __init__(self, scheduler: Scheduler, hub: greenlet) -> None:
+        super().__init__(parent=hub)
+        self._scheduler = scheduler
+
+    def run(self) -> None:
+        """Do the job, and wait for the next one until the day is over."""
+        while True:
+            self.job()
+            if self._scheduler.is_over:
+                return
+            self.caller = None
+            self._scheduler.idle.append(self)
+            self.parent.switch()
 
 
 @dataclass(slots=True, eq=False)
@@ -81,6 +99,9 @@ class Scheduler:
     now: int = 0
     steps: int = 0
     crashes: int = 0
+    is_over: bool = False
+    idle: list[Task] = field(default_factory=list)
+    """Tasks without a job."""
     running: int = 0
     _order: int = 0
     _due: list[tuple[int, int, Callable[[], object]]] = field(default_factory=list)
@@ -105,16 +126,17 @@ class Scheduler:
     def run(self) -> None:
         """Let everything happen that is due, until nothing is."""
         due = self._due
-        while due:
-            self.now, _, act = heappop(due)
-            act()
+        try:
+            while due:
+                self.now, _, act = heappop(due)
+                act()
+        finally:
+            self.is_over = True
 
     def start(self, invocation: Invocation, work: Callable[[], None]) -> None:
         """Run an invocation up to its first request; the rest follows when that is answered."""
-        task = Task(work, parent=getcurrent())
-        task.invocation = invocation
         invocation.began = self.now
-        task.switch()
+        self._task(invocation, work, getcurrent()).switch()
 
     def call(self, operation: str, menu: Menu, effect: Callable[[str], T]) -> T:
         """Make a request: out, its effect (told the fault that hits it), and back.
@@ -183,8 +205,7 @@ class Scheduler:
                 self.at(self.now, parent.switch)
 
         for place, task in enumerate(tasks):
-            child = Task(lambda p=place, t=task: work(p, t), parent=parent.parent)
-            child.invocation = parent.invocation
+            child = self._task(parent.invocation, partial(work, place, task), parent.parent)
             child.caller = caller
             self.at(self.now + int(self._random() * 2_000), child.switch)
         parent.parent.switch()
@@ -200,6 +221,12 @@ class Scheduler:
         task = getcurrent()
         if isinstance(task, Task):
             self._pause(task, int(seconds * SECOND))
+
+    def _task(self, invocation: Invocation, job: Callable[[], None], hub: greenlet) -> Task:
+        task = self.idle.pop() if self.idle else Task(self, hub)
+        task.invocation = invocation
+        task.job = job
+        return task
 
     def _pause(self, task: Task, delay: int) -> None:
         when = self.now + delay

@@ -4,6 +4,8 @@ Two versions of the program may share it in a deployment: the newer one writes a
 a field that the older one does not know.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
