@@ -69,6 +69,9 @@ def hunt(mutant: Mutant | None, *, first: int = 1, seeds: int = MAX_SEEDS) -> Hu
         if done.returncode != 0:
             raise BrokenMutantError(done.stderr[-2000:])
         seed, run, violation = json.loads(done.stdout.splitlines()[-1])
+        if " raised " in violation:
+            # An exception that nobody meant says nothing about the rules.
+            raise BrokenMutantError(violation)
         return Hunt(seed, run, round(time.monotonic() - began, 1), violation)
 
 
