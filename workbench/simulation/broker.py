@@ -244,6 +244,10 @@ class SimulatedBroker:
 
     def _land_late(self, symbol: str, order: Order) -> None:
         self.late -= 1
+        if not order.is_buy and order.qty > self.checks.own_qty(symbol):
+            # Its shares were sold meanwhile. It could only sell the owner's, where there are any:
+            # once it is on its way nobody can keep it from that, and no day is held against it.
+            return
         try:
             self._land(symbol, order)
         except RefusedError as error:

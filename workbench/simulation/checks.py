@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Protocol
 from greenlet import getcurrent
 
 from scalper.core.model import SymbolState
-from scalper.core.order import ClientOrderId, Order
+from scalper.core.order import ClientOrderId, Order, Progress
 from scalper.core.pricing import DOLLAR, Money
 from scalper.shell.store import Stored
 from workbench.exchange.book import Book
@@ -99,7 +99,8 @@ class Checks:
         if order is not None:
             if order.filled_qty > self._filled(order.client_order_id):
                 self.fail(f"{order.client_order_id}: said to have filled {order.filled_qty}")
-            if order.client_order_id not in self._written:
+            is_intent = order.progress is Progress.INTENT
+            if is_intent and order.client_order_id not in self._written:
                 _invocation().unsent.add(order.client_order_id)
             self._written[order.client_order_id] = (order.qty, order.limit)
         self._items[symbol] = new

@@ -239,7 +239,7 @@ def _buy_settled(state: SymbolState, order: Order, event: OrderSeen, rules: Rule
             phase=Phase.TO_SELL,
             qty=order.filled_qty,
             cost=order.filled_value,
-            entered_at=event.at,
+            entered_at=max(event.at, order.updated_at or event.at),
             entries=state.entries + 1,
             exit_as=Purpose.TARGET,
             exit_attempts=0,

@@ -371,11 +371,12 @@ def own_reports(reports: Iterable[OrderReport], mode: str) -> dict[str, list[Ord
     for report in reports:
         name = ClientOrderId.parse(report.client_order_id)
         if name is not None and name.mode == mode:
-            own.setdefault(name.symbol, []).append(_in_its_place(report, by_id))
+            own.setdefault(name.symbol, []).append(in_its_place(report, by_id))
     return own
 
 
-def _in_its_place(report: OrderReport, by_id: Mapping[str, OrderReport]) -> OrderReport:
+def in_its_place(report: OrderReport, by_id: Mapping[str, OrderReport]) -> OrderReport:
+    """Return a replaced order and those that stand in its place, as far as told, as one report."""
     newest, qty, value = report, 0, 0
     for _ in range(len(by_id)):
         successor = by_id.get(newest.replaced_by) if newest.status == "replaced" else None

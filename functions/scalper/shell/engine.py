@@ -39,7 +39,7 @@ from scalper.core.order import (
 from scalper.core.pricing import Money
 from scalper.core.recovery import begin_session, rebuild
 from scalper.core.session import Session
-from scalper.shell.broker import NOT_UNIQUE, Broker, day_start, own_reports
+from scalper.shell.broker import NOT_UNIQUE, Broker, day_start, in_its_place, own_reports
 from scalper.shell.codec import SCHEMA
 from scalper.shell.errors import (
     BrokerError,
@@ -59,6 +59,9 @@ from scalper.shell.timing import SystemTiming, Timing
 T = TypeVar("T")
 
 MAX_CONFLICTS = 5
+MAX_SUCCESSORS = 5
+"""Replacements of one order that are followed at once."""
+
 MAX_EVENTS = 12
 """Events that one may lead to in one pass; a chain that does not end is a defect."""
 
@@ -143,8 +146,6 @@ class Engine:
         Raises StoreError where nothing more could be written, InvariantError where the machine
         refuses its own step; nothing that was not stored before was sent.
         """
-        if stored.schema > SCHEMA:
-            rules = replace(rules, block=Reason.NEWER_SCHEMA)
         pending = deque([event])
         canceled: set[str] = set()
         confirmed: set[str] = set()
@@ -292,6 +293,8 @@ class Engine:
     def _advance(self, stored: Stored, event: Event, rules: Rules) -> tuple[Stored, Step]:
         """Step and store; on a conflict load what somebody else wrote and step again."""
         for _ in range(MAX_CONFLICTS):
+            if stored.schema > SCHEMA:
+                rules = replace(rules, block=Reason.NEWER_SCHEMA)
             before = begin_session(stored.state, rules.session.day)
             step = machine.step(before, event, rules)
             version = stored.version
@@ -384,12 +387,13 @@ class Engine:
     ) -> list[OrderSeen]:
         """Return what the broker says of own orders that may have sold what is about to be sold.
 
-        These are the watched ones and, where the broker holds fewer shares than the state, all that
-        the state does not tell: before somebody else is said to have sold them, it must not have
-        been this system, in a liquidation without the table. Raises BrokerError.
+        These are the watched ones and, where the broker does not hold what the state says, all that
+        the state does not tell: before somebody else is said to have sold shares, or others' are
+        taken for ours, it must not have been this system, in a liquidation without the table.
+        Raises BrokerError.
         """
         ids = list(state.abandoned)
-        if _misses_shares(state, event):
+        if _disagrees(state, event):
             orders = self.broker.orders_since(day_start(rules.session.open))
             own = own_reports(orders, self.settings.mode).get(state.symbol, [])
             ids += [one.client_order_id for one in own if _is_news(state, one)]
@@ -418,7 +422,21 @@ class Engine:
             report = self.broker.find(client_order_id)
         if report is None:
             return OrderReport(client_order_id=client_order_id, status=ABSENT, confirmed=True)
+        if not _is_working(state, client_order_id):
+            report = self._with_successors(report)
         return replace(report, client_order_id=client_order_id)
+
+    def _with_successors(self, report: OrderReport) -> OrderReport:
+        """Return what became of an order put aside that the broker replaced after all."""
+        chain, newest = {report.broker_id: report}, report
+        for _ in range(MAX_SUCCESSORS):
+            if newest.status != "replaced" or not newest.replaced_by:
+                break
+            successor = self.broker.find_by_id(newest.replaced_by)
+            if successor is None:
+                break
+            chain[successor.broker_id] = newest = successor
+        return in_its_place(report, chain)
 
 
 def _with_state(stored: Stored, state: SymbolState) -> Stored:
@@ -431,11 +449,11 @@ def _may_be_sold_already(
     """Whether the event is about to sell shares that an order put aside may have sold."""
     if not isinstance(event, CheckupDue | LiquidationDue) or state.phase is not Phase.TO_SELL:
         return False
-    return bool(state.abandoned) or _misses_shares(state, event)
+    return bool(state.abandoned) or _disagrees(state, event)
 
 
-def _misses_shares(state: SymbolState, event: CheckupDue | LiquidationDue) -> bool:
-    return event.position is not None and event.position < state.qty
+def _disagrees(state: SymbolState, event: CheckupDue | LiquidationDue) -> bool:
+    return event.position is not None and event.position != state.qty
 
 
 def _doubted(state: SymbolState, event: Event, step: Step) -> str:
