@@ -153,6 +153,15 @@ def test_fault_6_every_limit_lies_on_the_tick_grid(close: int, average: int) -> 
     assert sold.order.limit >= average + CENT
 
 
+def test_a_position_is_believed_by_the_time_of_the_fill_not_of_the_minute_heard() -> None:
+    """Seed 9724: a tick takes most of a minute, and its minute is older than what it hears."""
+    stamp = at("10:00:40")
+    bought = after(
+        state(), SIGNAL, seen("10:00", 1, ENTRY, "filled", 20, updated_at=stamp, confirmed=True)
+    )
+    assert bought.entered_at == stamp
+
+
 def test_fault_7_an_order_of_no_shares_is_never_sent() -> None:
     dear = step(state(), bar_closed("10:00", "2000.01", signal=True), RULES)
     assert (dear.commands, dear.reason) == ((), Reason.LOT_TOO_SMALL)

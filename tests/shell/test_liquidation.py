@@ -271,6 +271,20 @@ class TestWithoutTheTable:
         assert (state.phase, state.qty, state.settled) == (Phase.DONE, 0, (QTY, 0, QTY))
         assert (state.trades, state.pnl) == (1, QTY * 100)
 
+    def test_what_was_sold_without_the_table_is_not_sold_again_out_of_the_owners_shares(
+        self, desk: Desk
+    ):
+        """Seed 7284: the owner held as many shares as the state still believed to hold."""
+        desk.hold(1)
+        desk.store.down.add("all")
+        desk.liquidate(CUTOFF)
+        desk.broker.fill(client_id(3, "liquidation"), PRICE)
+        desk.store.down.clear()
+        desk.broker.held["AAA"] += QTY + 3
+        desk.tick(387)
+        assert desk.submitted().count(client_id(4, "liquidation")) == 0
+        assert (desk.phase(), desk.broker.held["AAA"]) == (Phase.DONE, QTY + 3)
+
     def test_while_a_sell_made_without_the_table_lives_the_shares_wait_for_it(self, desk: Desk):
         desk.hold(1)
         desk.store.down.add("all")

@@ -12,6 +12,7 @@ from scalper.core.pricing import CENT, DOLLAR, Money
 from scalper.core.session import Session
 from scalper.shell import passes
 from scalper.shell.broker import NOT_UNIQUE
+from scalper.shell.codec import SCHEMA
 from scalper.shell.engine import MAX_CONFLICTS
 from scalper.shell.errors import (
     BrokerDownError,
@@ -563,6 +564,23 @@ class TestReplacedOrders:
         desk.tick(3)
         assert desk.sent()[-1] == ("submit", client_id(3, "bailout"), QTY - 5, None)
 
+    def test_given_up_and_replaced_after_all_what_it_filled_is_sold(self, desk: Desk):
+        """Seed 13530: a buy given up landed, was replaced, and its successor filled."""
+        desk.trade("AAA")
+        desk.broker.always_fail("submit", TIME_OUT)
+        desk.tick(1)
+        desk.stop_entries()
+        for number in (2, 3, 4):
+            desk.tick(number)
+        desk.broker.heal()
+        desk.broker.put("AAA", client_id(1))
+        self.replace_by_hand(desk, client_id(1), "by-hand")
+        desk.broker.fill("by-hand", PRICE)
+        desk.broker.held["AAA"] = QTY
+        desk.tick(5)
+        assert desk.sent()[-1] == ("submit", client_id(2, "bailout"), QTY, None)
+        assert desk.state().settled[0] == QTY
+
     def test_a_successor_that_is_replaced_again_is_followed(self, desk: Desk):
         target = desk.hold(1)
         desk.stop_entries()
@@ -814,6 +832,25 @@ class TestConflicts:
         desk.update(report, minute(1.5), PRICE)
         assert desk.submitted() == [client_id(1), client_id(2, "target")]
         assert desk.phase() is Phase.SELL_SUBMITTED
+
+    @pytest.mark.fault("mid-day-deploy")
+    def test_a_state_that_a_newer_version_wrote_meanwhile_is_not_entered(self, desk: Desk):
+        desk.trade("AAA", signal=never)
+        desk.tick(1)
+        desk.trade("AAA")
+        raced: list[int] = []
+
+        def race(state: SymbolState) -> None:
+            if state.phase is Phase.BUY_SUBMITTED and not raced:
+                raced.append(1)
+                stored = desk.store.load("AAA")
+                assert stored is not None
+                desk.store.save(replace(stored, schema=SCHEMA + 1), stored.state)
+
+        desk.store.before_save = race
+        desk.tick(2)
+        assert raced
+        assert (desk.submitted(), desk.phase()) == ([], Phase.TO_BUY)
 
     @pytest.mark.fault("duplicate-schedule")
     def test_two_ticks_of_one_decision_buy_once(self, desk: Desk):
