@@ -1,13 +1,9 @@
 """Whole simulated days: nothing breaks, whatever fails, wherever the process dies."""
 
-import json
-from pathlib import Path
-
 import pytest
 
 from workbench.simulation.campaign import Tally, simulate
 
-ROOT = Path(__file__).parents[2]
 STEPS = 200_000
 SEEDS = 50
 
@@ -37,14 +33,6 @@ def test_two_hundred_thousand_requests_and_nothing_breaks():
 
 def test_days_that_once_broke_a_rule_break_none():
     """They showed in 25,000 days: sales without the table, positions that lag, replacements."""
-    for seed in (7284, 9724, 9829, 13530, 17515):
+    for seed in (3146, 7284, 9724, 9829, 13530, 17515):
         tally = simulate(1, seed)
         assert tally.failures == [], told(tally)
-
-
-def test_the_recorded_run_died_at_every_request_and_broke_nothing():
-    recorded = json.loads((ROOT / "bench/results/simulation.json").read_text(encoding="utf-8"))
-    figures = recorded["figures"]
-    assert figures["steps"] >= 20_000_000
-    assert figures["violations"] == 0
-    assert figures["crash_points_hit"] == figures["crash_points_total"]

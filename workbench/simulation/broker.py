@@ -473,6 +473,11 @@ class SimulatedBroker:
         self._told[order.id] = (order, report)
         return report
 
+    @property
+    def hides(self) -> bool:
+        """Whether some order is there that no request shows yet."""
+        return any(until > self.scheduler.now for until in self._hidden.values())
+
     def _is_hidden(self, order: Record) -> bool:
         until = self._hidden.get(order.id)
         return until is not None and self.scheduler.now < until

@@ -203,9 +203,9 @@ class Day:
         self.cloud.timing.skew = 0
 
     def _lose_item(self, symbol: str) -> None:
-        """Let an item vanish that the broker's orders tell in full: no intent is in doubt."""
+        """Let an item vanish that the broker's orders tell in full: none is in doubt or hidden."""
         stored = self.items.states.get(symbol)
-        if stored is None or stored.state.abandoned or self.broker.late:
+        if stored is None or stored.state.abandoned or self.broker.late or self.broker.hides:
             return
         order = stored.state.order
         if order is None or order.progress is not Progress.INTENT:
