@@ -285,6 +285,26 @@ class TestWithoutTheTable:
         assert desk.submitted().count(client_id(4, "liquidation")) == 0
         assert (desk.phase(), desk.broker.held["AAA"]) == (Phase.DONE, QTY + 3)
 
+    @pytest.mark.parametrize("owned", [QTY - 5, QTY, QTY + 3])
+    def test_nor_under_another_client_id_than_the_state_would_give_the_sell(
+        self, desk: Desk, owned: int
+    ):
+        """A refused exit uses up a number of which the broker's orders know nothing."""
+        target = desk.hold(1)
+        desk.broker.say(target, status="canceled")
+        desk.broker.always_fail("submit", RefusedError(403, 40310000, "account is restricted"))
+        desk.checkup(384)
+        desk.broker.heal()
+        assert (desk.state().generation, desk.state().order) == (4, None)
+        desk.store.down.add("all")
+        desk.liquidate(CUTOFF)
+        desk.broker.fill(client_id(3, "liquidation"), PRICE)
+        desk.store.down.clear()
+        desk.broker.held["AAA"] += owned
+        desk.tick(387)
+        assert desk.sent()[-1] == sell(3)
+        assert (desk.phase(), desk.broker.held["AAA"]) == (Phase.DONE, owned)
+
     def test_while_a_sell_made_without_the_table_lives_the_shares_wait_for_it(self, desk: Desk):
         desk.hold(1)
         desk.store.down.add("all")

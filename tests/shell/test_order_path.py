@@ -487,6 +487,49 @@ class TestOrdersInDoubt:
         assert (desk.phase(), desk.broker.held["AAA"]) == (Phase.TO_BUY, 0)
         assert desk.state().halt is Reason.LATE_ORDER
 
+    def test_an_exit_in_doubt_that_lands_after_it_was_asked_for_keeps_the_next_one_waiting(
+        self, desk: Desk
+    ):
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        desk.stop_entries()
+        target = client_id(2, "target")
+        desk.broker.fail("submit", TIME_OUT, *[NO_POWER] * 3)
+        desk.update(report, minute(1), PRICE)
+        for number in (1.2, 1.4, 1.6, 1.8):
+            desk.checkup(number)
+        assert (desk.phase(), desk.state().abandoned) == (Phase.TO_SELL, (target,))
+        asked = desk.broker.find
+
+        def land_once_asked_for(client_order_id: str) -> OrderReport | None:
+            answer = asked(client_order_id)
+            if target not in desk.broker.book:
+                desk.broker.put("AAA", target)
+            return answer
+
+        desk.broker.find = land_once_asked_for  # type: ignore[method-assign]
+        sent = len(desk.sent())
+        desk.checkup(2)
+        assert desk.sent()[sent:] == [("cancel", target)]
+
+    def test_what_an_older_item_does_not_tell_was_not_sold_by_somebody_else(self, desk: Desk):
+        """The table was restored from a backup of a minute before."""
+        target = desk.hold(1)
+        desk.stop_entries()
+        desk.broker.say(target, status="canceled")
+        desk.broker.always_fail("submit", NO_POWER)
+        desk.checkup(1.5)
+        desk.broker.heal()
+        older = desk.state()
+        assert older.phase is Phase.TO_SELL
+        desk.checkup(2)
+        desk.broker.fill(desk.submitted()[-1], PRICE + CENT)
+        stored = MemoryStore.load(desk.store, "AAA")
+        assert stored is not None
+        MemoryStore.save(desk.store, stored, older)
+        desk.checkup(3)
+        state = desk.state()
+        assert (state.phase, state.qty, state.pnl) == (Phase.TO_BUY, 0, QTY * CENT)
+
 
 class TestReplacedOrders:
     """Fault 23: the broker made another order of a working one."""

@@ -1,7 +1,8 @@
 """Virtual time and turns: every invocation is a greenlet that is suspended at each request.
 
-Handlers stay plain synchronous code. A request switches to the scheduler twice, on its way out
-and on its way back, so that whatever else is due in between runs in between.
+Handlers stay plain synchronous code. A request switches to the scheduler on its way out and, for
+half of the requests, on its way back: whatever else is due in between runs in between. A pause in
+which nothing else is due only moves the clock, and the tasks of one pass share a pool of greenlets.
 """
 
 from __future__ import annotations

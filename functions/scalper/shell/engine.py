@@ -154,7 +154,7 @@ class Engine:
             if not pending:
                 return stored
             event = pending.popleft()
-            if not looked and _may_be_sold_already(event, stored.state):
+            if not looked and _may_be_sold_already(event, stored.state, rules):
                 looked = True
                 news = self._unheard_of(stored.state, event, rules)
                 if not any(progress_of(one.report.status) is Progress.LIVE for one in news):
@@ -387,13 +387,13 @@ class Engine:
     ) -> list[OrderSeen]:
         """Return what the broker says of own orders that may have sold what is about to be sold.
 
-        These are the watched ones and, where the broker does not hold what the state says, all that
-        the state does not tell: before somebody else is said to have sold shares, or others' are
-        taken for ours, it must not have been this system, in a liquidation without the table.
-        Raises BrokerError.
+        These are the watched ones and all that the state does not tell, where the broker holds
+        less than the state says or a liquidation may have run without the table: before somebody
+        else is said to have sold shares, or others' are taken for ours, it must not have been
+        this system. Raises BrokerError.
         """
         ids = list(state.abandoned)
-        if _disagrees(state, event):
+        if _may_be_behind(state, event, rules):
             orders = self.broker.orders_since(day_start(rules.session.open))
             own = own_reports(orders, self.settings.mode).get(state.symbol, [])
             ids += [one.client_order_id for one in own if _is_news(state, one)]
@@ -444,16 +444,22 @@ def _with_state(stored: Stored, state: SymbolState) -> Stored:
 
 
 def _may_be_sold_already(
-    event: Event, state: SymbolState
+    event: Event, state: SymbolState, rules: Rules
 ) -> TypeGuard[CheckupDue | LiquidationDue]:
     """Whether the event is about to sell shares that an order put aside may have sold."""
     if not isinstance(event, CheckupDue | LiquidationDue) or state.phase is not Phase.TO_SELL:
         return False
-    return bool(state.abandoned) or _disagrees(state, event)
+    return bool(state.abandoned) or _may_be_behind(state, event, rules)
 
 
-def _disagrees(state: SymbolState, event: CheckupDue | LiquidationDue) -> bool:
-    return event.position is not None and event.position != state.qty
+def _may_be_behind(state: SymbolState, event: CheckupDue | LiquidationDue, rules: Rules) -> bool:
+    """Whether own orders may have sold of which the state does not tell.
+
+    From the liquidation's time on the position is no proof that none did: the account's owner may
+    hold as many shares as were sold without the table.
+    """
+    lacks = event.position is not None and event.position < state.qty
+    return lacks or event.at >= rules.session.liquidate_at
 
 
 def _doubted(state: SymbolState, event: Event, step: Step) -> str:
