@@ -1,5 +1,6 @@
 """A seed is a day, to the letter; what fails is told, replayed and shrunk to what matters."""
 
+import gc
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ from workbench.simulation.cloud import quiet
 from workbench.simulation.day import OPERATIONS, Day, Outcome, run_day
 from workbench.simulation.faults import Fault, Script
 from workbench.simulation.points import CrashPoints
-from workbench.simulation.scheduler import Violation
+from workbench.simulation.scheduler import Scheduler, Violation
 from workbench.simulation.shrink import parse_script, script_text, shrink
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +97,18 @@ class TestReplay:
         for seed in range(1, 5):
             run_day(seed, points)
         assert [run_day(seed, points, traced=True).trace for seed in (5, 6)] == alone
+
+    def test_days_that_are_over_are_not_kept_but_for_the_last(self):
+        """A campaign runs tens of thousands of them in one process."""
+
+        def alive() -> int:
+            gc.collect()
+            return sum(isinstance(one, Scheduler) for one in gc.get_objects())
+
+        before = alive()
+        for seed in range(1, 6):
+            day(seed)
+        assert alive() <= before + 1
 
     def test_a_trace_changes_nothing(self):
         plain = run_day(9, CrashPoints(OPERATIONS))

@@ -133,6 +133,9 @@ class Scheduler:
                 act()
         finally:
             self.is_over = True
+            # A suspended greenlet is never collected, nor is the day that its frames hold.
+            while self.idle:
+                self.idle.pop().throw()
 
     def start(self, invocation: Invocation, work: Callable[[], None]) -> None:
         """Run an invocation up to its first request; the rest follows when that is answered."""
