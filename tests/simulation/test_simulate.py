@@ -1,9 +1,13 @@
 """Whole simulated days: nothing breaks, whatever fails, wherever the process dies."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from workbench.simulation.campaign import Tally, simulate
 
+RECORDED = Path(__file__).parents[2] / "bench/results/simulation.json"
 STEPS = 200_000
 SEEDS = 50
 
@@ -36,3 +40,12 @@ def test_days_that_once_broke_a_rule_break_none():
     for seed in (3146, 7284, 9724, 9829, 13530, 17515):
         tally = simulate(1, seed)
         assert tally.failures == [], told(tally)
+
+
+def test_the_recorded_run_broke_no_rule_and_died_at_every_crash_point():
+    """What docs/reliability.md says of it."""
+    figures = json.loads(RECORDED.read_text())["figures"]
+    assert figures["steps"] >= 20_000_000
+    assert figures["violations"] == 0
+    assert figures["crash_points_missed"] == []
+    assert figures["crash_points_hit"] == figures["crash_points_total"]

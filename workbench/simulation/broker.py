@@ -249,9 +249,17 @@ class SimulatedBroker:
             # once it is on its way nobody can keep it from that, and no day is held against it.
             return
         try:
-            self._land(symbol, order)
+            taken = self._land(symbol, order)
         except RefusedError as error:
             self.scheduler.note(f"broker refuses {order.client_order_id}: {error}")
+            return
+        if order.limit is not None and self.scheduler.plan.happens(
+            "replaced", 0.3, order.client_order_id
+        ):
+            # It may have been given up by now, and is replaced all the same.
+            self._accept(taken.id)
+            if taken.status == "new":
+                self._replace(taken)
 
     def _land(self, symbol: str, order: Order) -> Record:
         """Take an order on, or raise the refusal, and let nature have it."""
@@ -386,17 +394,19 @@ class SimulatedBroker:
     def replace_one(self) -> None:
         """Replace one of our limit orders by another of what is left, as Alpaca itself may."""
         for order in self.book.open_orders():
-            if order.limit is None or order.status != "new" or not self.checks.is_own(order):
-                continue
-            replaced = self.book.replace(order, self.scheduler.time())
-            successor = self._by_hand(
-                order.symbol, order.side, order.remaining, order.limit, len(self.book.orders)
-            )
-            self._successors[order.id] = successor.id
-            self.checks.replaced(order, successor)
-            self._say(replaced)
-            self._let_fill(successor)
-            return
+            if order.limit is not None and order.status == "new" and self.checks.is_own(order):
+                self._replace(order)
+                return
+
+    def _replace(self, order: Record) -> None:
+        replaced = self.book.replace(order, self.scheduler.time())
+        successor = self._by_hand(
+            order.symbol, order.side, order.remaining, order.limit, len(self.book.orders)
+        )
+        self._successors[order.id] = successor.id
+        self.checks.replaced(order, successor)
+        self._say(replaced)
+        self._let_fill(successor)
 
     def trade_by_hand(self, symbol: str, qty: int) -> None:
         """Let the account's owner buy some shares and offer a part of them far above the market.

@@ -6,7 +6,7 @@ asked. Of two writers one meets a conflict, loads again and decides again.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Protocol, TypeGuard, TypeVar
@@ -417,26 +417,25 @@ class Engine:
         """Ask for an order, by its successor's id where the broker replaced it."""
         order = state.order
         if order is not None and order.successor and _is_working(state, client_order_id):
-            report = self.broker.find_by_id(order.successor)
+            report = next(self._successors(order.successor), None)
         else:
             report = self.broker.find(client_order_id)
         if report is None:
             return OrderReport(client_order_id=client_order_id, status=ABSENT, confirmed=True)
-        if not _is_working(state, client_order_id):
-            report = self._with_successors(report)
+        if report.status == "replaced" and not _is_working(state, client_order_id):
+            # An order put aside: what became of it is told by those in its place.
+            chain = {one.broker_id: one for one in self._successors(report.replaced_by)}
+            report = in_its_place(report, {report.broker_id: report} | chain)
         return replace(report, client_order_id=client_order_id)
 
-    def _with_successors(self, report: OrderReport) -> OrderReport:
-        """Return what became of an order put aside that the broker replaced after all."""
-        chain, newest = {report.broker_id: report}, report
+    def _successors(self, broker_id: str) -> Iterator[OrderReport]:
+        """Ask for an order by the broker's id, and for those that the broker put in its place."""
         for _ in range(MAX_SUCCESSORS):
-            if newest.status != "replaced" or not newest.replaced_by:
-                break
-            successor = self.broker.find_by_id(newest.replaced_by)
-            if successor is None:
-                break
-            chain[successor.broker_id] = newest = successor
-        return in_its_place(report, chain)
+            report = self.broker.find_by_id(broker_id) if broker_id else None
+            if report is None:
+                return
+            yield report
+            broker_id = report.replaced_by if report.status == "replaced" else ""
 
 
 def _with_state(stored: Stored, state: SymbolState) -> Stored:
