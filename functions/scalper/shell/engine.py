@@ -333,7 +333,9 @@ class Engine:
         """Send a command once and return what the broker answered, nothing where unknown."""
         match command:
             case SubmitOrder(order):
-                return self._submit(state, order, at)
+                answered = self._submit(state, order, at)
+                self.sent_at = self.timing.monotonic()
+                return answered
             case CancelOrder(client_order_id, broker_id):
                 try:
                     self.broker.cancel(broker_id)
@@ -363,8 +365,6 @@ class Engine:
         except UnknownOutcomeError as error:
             _log_unknown(symbol, order.client_order_id, error)
             return []
-        finally:
-            self.sent_at = self.timing.monotonic()
         return [OrderSeen(symbol=symbol, at=at, report=report)]
 
     def _ask(self, state: SymbolState, client_order_id: str, at: datetime) -> list[Event]:

@@ -81,7 +81,7 @@ def _tick_in_session(
     engine: Engine, due: TickDue, session: Session, at: datetime, *, claimed: bool
 ) -> Answer:
     began = engine.timing.monotonic()
-    start = _read_start(engine, due, session, at, claimed=claimed)
+    start = _read_start(engine, due, session, at, is_claimed=claimed)
     if due.link and not start.claimed:
         return {"status": "repeated", "minute": at.isoformat()}
     if start.now - at > REDRIVEN_AFTER:
@@ -132,7 +132,7 @@ def _tick_redriven(engine: Engine, start: _Start) -> Answer:
 
 
 def _read_start(
-    engine: Engine, due: TickDue, session: Session, at: datetime, *, claimed: bool
+    engine: Engine, due: TickDue, session: Session, at: datetime, *, is_claimed: bool
 ) -> _Start:
     shard = (due.shard, due.shard_count)
     results: list[Any] = engine.fan_out(
@@ -141,18 +141,18 @@ def _read_start(
             lambda: read_rows(engine),
             lambda: engine.states(session, *shard),
             engine.store.account_halt,
-            lambda: claimed or claim(engine, due, session, at),
+            lambda: is_claimed or claim(engine, due, session, at),
             lambda: read_account_block(engine),
         ]
     )
-    (now, block), rows, states, halt, is_first, blocked = results
+    (now, block), rows, states, halt, claimed, blocked = results
     if blocked:
         say_blocked_account(blocked, states)
         block = Reason.ACCOUNT_BLOCKED
     if halt:
         block = Reason.ACCOUNT_HALTED
     mine = {symbol: row for symbol, row in rows.items() if in_shard(symbol, *shard)}
-    return _Start(now, block, mine, states, is_first)
+    return _Start(now, block, mine, states, claimed)
 
 
 def _read_clock(engine: Engine, at: datetime) -> tuple[datetime, Reason | None]:
