@@ -241,9 +241,13 @@ class TestAWholeSession:
         assert played.statuses["early"] == SHORT
 
     def test_messages_that_come_seconds_late_start_late_by_that(self):
-        played = Played(lambda number: [37.0], SHORT, slow_s=lambda nature: 5.0)
+        played = Played(
+            lambda number: [37.0], SHORT, slow_s=lambda nature: 5.0, copies=lambda number: 2
+        )
         assert sorted(played.ran) == list(range(1, SHORT + 1))
         assert max(played.lags[1:]) < 6
+        # Too late to wait for their second, they claim beside their reads; a copy stops at that.
+        assert played.statuses["repeated"] == 2 * len(played.messages)
 
 
 class TestBounds:
