@@ -11,7 +11,7 @@ from scalper.core.machine import step
 from scalper.core.model import CancelOrder, Phase, Reason, SymbolState
 from scalper.core.order import OrderReport, Progress, Purpose
 from scalper.core.pricing import money
-from scalper.core.recovery import begin_session, rebuild
+from scalper.core.recovery import Exit, begin_session, exits_of, rebuild
 from tests.core.build import (
     DAY,
     RULES,
@@ -166,6 +166,31 @@ def test_shares_of_a_target_that_was_canceled_are_bailed_out() -> None:
 def test_a_target_that_was_canceled_unfilled_is_bailed_out() -> None:
     state = rebuilt(BOUGHT, report(2, TARGET, "canceled"))
     assert state == replace(HELD, generation=2, settled=(20, 0), exit_as=BAILOUT, exit_attempts=1)
+
+
+def test_the_trades_of_a_day_add_up_to_its_profit() -> None:
+    reports = [
+        BOUGHT,
+        report(2, TARGET, "canceled", 5, "100.01"),
+        report(3, BAILOUT, "filled", 15, "99.00"),
+        report(5, ENTRY, "canceled"),
+        report(6, ENTRY, "filled", 10, "50.00"),
+        report(7, TARGET, "filled", 10, "50.02"),
+        report(8, ENTRY, "filled", 10, "50.00"),
+        report(9, TARGET, "new", qty=10),
+    ]
+    exits = exits_of(SYMBOL, DAY, "paper", reports, NOW)
+    assert exits == [
+        Exit(TARGET, money("0.05")),
+        Exit(BAILOUT, money("-15")),
+        Exit(TARGET, money("0.20")),
+    ]
+    state = rebuilt(*reports)
+    assert (sum(one.pnl for one in exits), len(exits)) == (state.pnl, state.trades)
+
+
+def test_a_sale_of_shares_of_an_older_session_is_no_trade() -> None:
+    assert exits_of(SYMBOL, DAY, "paper", [report(1, BAILOUT, "filled", 20, "99.00")], NOW) == []
 
 
 def test_a_sale_of_shares_of_an_older_session_earns_nothing_that_is_known() -> None:

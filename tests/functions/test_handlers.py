@@ -4,9 +4,9 @@ import ast
 import importlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ import liquidate
 import relay
 import tick
 import trade_update
-from scalper.shell import broker, runtime
+from scalper.core.session import MINUTE, Session, floor_minute, new_york_day
+from scalper.shell import client, runtime
 from scalper.shell.errors import BrokerDownError, ScalperError, SettingsError, StoreDownError
-from scalper.shell.passes import parts
+from scalper.shell.passes import MAX_LINKS, parts
 from scalper.shell.store import DynamoStore
 from scalper.shell.webhook import MAX_BODY, sign
 from tests.shell.conftest import Records, make_state_table, make_symbols_table
@@ -101,7 +102,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
         "BAR_WAIT_S": "0",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(broker, "GET_BACKOFF_S", 0.0)
+    monkeypatch.setattr(client, "GET_BACKOFF_S", 0.0)
     monkeypatch.setattr(parts, "CANCEL_POLL_S", 0.0)
     runtime._engine.cache_clear()
     runtime._webhook_keys.cache_clear()
@@ -233,6 +234,60 @@ class TestTick:
         bodies = [json.dumps(scheduled(at(number))) for number in (1, 2, 2)]
         answer = tick.handler(sqs_event(*bodies), None)
         assert [one["status"] for one in answer["ticks"]] == ["ok", "ok", "repeated"]
+
+    @pytest.mark.parametrize("link", [0, MAX_LINKS + 1, "1", None, 1.5])
+    def test_a_message_of_no_sense_raises_and_is_given_up(self, world: World, link: object):
+        body = json.dumps(scheduled(at(1), link=link))
+        with pytest.raises(SettingsError, match=r"link .* makes no sense"):
+            tick.handler(sqs_event(body), None)
+
+    def test_the_schedule_has_no_place_in_a_row_of_messages(self, world: World):
+        world.advance(at(1))
+        assert tick.handler(scheduled(at(1), link=5), None)["status"] == "ok"
+
+    def test_a_tick_arms_the_coming_minute_by_a_message_that_the_handler_takes(
+        self, world: World, environment: pytest.MonkeyPatch
+    ):
+        """With a clock of its own, in a session that lies around the present."""
+        sqs = boto3.client("sqs")
+        queue = sqs.create_queue(QueueName="ticks")["QueueUrl"]
+        environment.setenv("CLOCK", "system")
+        environment.setenv("TICK_QUEUE_URL", queue)
+        engine = runtime.current_engine()
+        now = engine.timing.now()
+        minute = floor_minute(now)
+        engine.sessions = {
+            new_york_day(day): Session(new_york_day(day), minute - 5 * MINUTE, minute + 9 * MINUTE)
+            for day in (minute, minute + 2 * MINUTE)
+        }
+        sent: list[tuple[int, dict[str, Any]]] = []
+        tick_in = engine.outbox.tick_in
+
+        def at_once(delay_s: int, event: Mapping[str, Any]) -> None:
+            sent.append((delay_s, dict(event)))
+            tick_in(0, event)
+
+        environment.setattr(engine.outbox, "tick_in", at_once)
+        assert tick.handler(scheduled(minute), None)["status"] == "ok"
+        ((delay_s, event),) = sent
+        coming = datetime.fromisoformat(event["scheduled_time"])
+        assert coming - now <= timedelta(seconds=60)
+        assert 0 <= (coming - now).total_seconds() - delay_s < 5
+        (message,) = sqs.receive_message(QueueUrl=queue)["Messages"]
+        assert (
+            json.loads(message["Body"])
+            == event
+            == {
+                "scheduled_time": coming.isoformat(),
+                "shard": 0,
+                "shard_count": 1,
+                "link": 1,
+            }
+        )
+        # A copy of a message whose minute ran does nothing.
+        copy = json.dumps({**event, "scheduled_time": minute.isoformat()})
+        assert tick.handler(sqs_event(copy), None)["status"] == "repeated"
+        assert len(sent) == 1
 
     def test_a_warm_environment_asks_for_hours_and_keys_once(self, world: World):
         for number in (1, 2, 3):
@@ -420,6 +475,22 @@ class TestTheEndOfTheDay:
         (mail,) = world.mails()
         assert mail["Subject"].startswith("Scalper 2013-10-04: ")
         assert mail["Subject"].endswith("1 trades, flat")
+
+    def test_the_fills_are_compared_with_the_orders(self, world: World):
+        world.advance(at(1))
+        tick.handler(scheduled(at(1)), None)
+        world.advance(at(2))
+        trade_update.handler(url_event(fill_message(world)), None)
+        world.advance(CLOSE)
+        summary = close_day.handler(scheduled(CLOSE), None)
+        assert (summary["pnl_checked"], summary["mismatches"]) == (True, {})
+
+    def test_on_a_day_without_a_session_it_verifies(self, world: World):
+        saturday = CLOSE + timedelta(days=1)
+        world.advance(saturday)
+        answer = close_day.handler(scheduled(saturday), None)
+        assert (answer["status"], answer["flat"]) == ("no session", True)
+        assert world.mails() == []
 
     @pytest.mark.parametrize(
         "event", [{}, {"scheduled_time": "<aws.scheduler.scheduled-time>"}, None]

@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 from moto import mock_aws
 
-from scalper.shell import broker, relay
+from scalper.shell import client, relay
 from scalper.shell.passes import parts, ticks
 from tests.shell.fakes import Desk
 from tests.shell.scripted import Scripted, scripted
@@ -49,7 +49,7 @@ def records() -> Iterator[Records]:
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker, "GET_BACKOFF_S", 0.0)
+    monkeypatch.setattr(client, "GET_BACKOFF_S", 0.0)
     monkeypatch.setattr(parts, "CANCEL_POLL_S", 0.0)
     monkeypatch.setattr(ticks, "BAR_POLL_S", 0.01)
     monkeypatch.setattr(relay, "BACKOFF_S", (0.0, 0.02))

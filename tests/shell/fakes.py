@@ -5,7 +5,7 @@ suite holds against DynamoDB. Both write down what is done to them, in one list,
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from scalper.core.pricing import DOLLAR, Money, tick
 from scalper.core.session import Session, new_york_day
 from scalper.core.signal import Bar
 from scalper.shell import passes
-from scalper.shell.broker import NOT_UNIQUE, Clock
+from scalper.shell.broker import NOT_UNIQUE, Clock, Fill
 from scalper.shell.engine import Engine
 from scalper.shell.errors import ConflictError, RefusedError, StoreDownError, UnknownOutcomeError
 from scalper.shell.market_data import Bars, Window
@@ -83,6 +83,7 @@ class FakeBroker:
         self.positions_answer: dict[str, int] | None = None
         self.fill_before_answer: Money | None = None
         self.blocked = ""
+        self.fills: list[Fill] = []
         self._scripts: dict[str, deque[BaseException | None]] = defaultdict(deque)
         self._made = 0
         self._stamps = 0
@@ -183,6 +184,10 @@ class FakeBroker:
             return self.positions_answer
         return {symbol: qty for symbol, qty in self.held.items() if qty}
 
+    def fills_since(self, start: datetime) -> list[Fill]:
+        self._trip("fills_since")
+        return list(self.fills)
+
     # What happens at the broker
 
     def put(
@@ -209,6 +214,7 @@ class FakeBroker:
         made = ClientOrderId.parse(client_order_id)
         buys = made is not None and made.purpose is Purpose.ENTRY
         self.held[report.symbol] += more if buys else -more
+        self.fills.append(Fill(report.broker_id, report.symbol, buys, more, more * price))
         return self.say(
             client_order_id,
             status="filled" if filled == report.qty else "partially_filled",
@@ -345,10 +351,14 @@ class RecordingOutbox:
     """The Outbox protocol; keeps what it is given."""
 
     checkups: list[int] = field(default_factory=list)
+    ticks: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     mails: list[tuple[str, str]] = field(default_factory=list)
 
     def checkup_in(self, delay_s: int, at: datetime) -> None:
         self.checkups.append(delay_s)
+
+    def tick_in(self, delay_s: int, event: Mapping[str, Any]) -> None:
+        self.ticks.append((delay_s, dict(event)))
 
     def notify(self, subject: str, text: str) -> None:
         self.mails.append((subject, text))

@@ -87,7 +87,7 @@ def scripted() -> Iterator[Scripted]:
             self.wfile.write(raw)
             self.close_connection = answer == CUT
 
-        do_GET = do_POST = do_DELETE = handle_any  # noqa: N815 - http.server's names
+        do_GET = do_POST = do_PATCH = do_DELETE = handle_any  # noqa: N815 - http.server's names
 
         def log_message(self, *args: object) -> None:
             pass

@@ -18,19 +18,19 @@ from hypothesis import strategies as st
 from scalper.core.order import Order, OrderReport, Purpose
 from scalper.core.pricing import DOLLAR
 from scalper.core.session import Session
-from scalper.shell import broker as broker_module
+from scalper.shell import client as client_module
 from scalper.shell.broker import (
     MAX_PAGES,
     NOT_UNIQUE,
     PAGE,
     AlpacaBroker,
-    BoundedClient,
     Clock,
     day_start,
     own_reports,
     parse_time,
     report_of,
 )
+from scalper.shell.client import BoundedClient
 from scalper.shell.errors import (
     BrokerDownError,
     RefusedError,
@@ -176,7 +176,7 @@ class TestSubmit:
     def test_what_is_no_order_and_no_refusal_is_unknown_and_sent_once(
         self, server: Scripted, answer: Any, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setattr(broker_module, "READ_TIMEOUT_S", 0.2)
+        monkeypatch.setattr(client_module, "READ_TIMEOUT_S", 0.2)
         server.answer(answer)
         with pytest.raises(UnknownOutcomeError):
             alpaca(server).submit("AAA", BUY)
@@ -242,7 +242,7 @@ class TestCancel:
     def test_no_answer_is_unknown_and_not_repeated(
         self, server: Scripted, answer: Any, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setattr(broker_module, "READ_TIMEOUT_S", 0.2)
+        monkeypatch.setattr(client_module, "READ_TIMEOUT_S", 0.2)
         server.answer(answer)
         with pytest.raises(UnknownOutcomeError):
             alpaca(server).cancel("b1")
@@ -271,7 +271,7 @@ class TestQuestions:
     def test_a_question_is_repeated_within_bounds(
         self, server: Scripted, answer: Any, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setattr(broker_module, "READ_TIMEOUT_S", 0.1)
+        monkeypatch.setattr(client_module, "READ_TIMEOUT_S", 0.1)
         server.answer(answer)
         with pytest.raises(BrokerDownError):
             alpaca(server).clock()
@@ -634,7 +634,7 @@ class TestPinned:
         assert len(server.requests) == 1
 
     def test_neither_pandas_nor_numpy_is_loaded(self):
-        functions = Path(broker_module.__file__).parents[2]
+        functions = Path(client_module.__file__).parents[2]
         code = (
             "import sys, pkgutil, importlib, scalper.shell as shell\n"
             "for one in pkgutil.iter_modules(shell.__path__):\n"

@@ -9,8 +9,8 @@ import pytest
 from scalper.core.order import Order, Purpose
 from scalper.core.pricing import CENT, DOLLAR
 from scalper.core.session import Session
-from scalper.shell.broker import NOT_UNIQUE, PAGE, AlpacaBroker, Clock
-from scalper.shell.errors import RefusedError, UnauthorizedError
+from scalper.shell.broker import FILLS_PAGE, NOT_UNIQUE, PAGE, AlpacaBroker, Clock
+from scalper.shell.errors import RefusedError, UnauthorizedError, WrongAccountError
 from scalper.shell.market_data import AlpacaMarketData, Window
 from scalper.shell.settings import BrokerKeys
 from tests.shell.fakes import client_id, settings
@@ -26,6 +26,7 @@ from tests.workbench.exchange.conftest import (
     asking,
     at,
 )
+from workbench.exchange.render import ACCOUNT_NUMBER
 
 
 @pytest.fixture
@@ -147,6 +148,44 @@ def test_more_orders_than_a_page_are_all_found(client: Client):
             client.advance(OPEN + timedelta(milliseconds=number + 1))
     assert len(broker.open_orders()) == count
     assert len(broker.orders_since(OPEN - MINUTE)) == count
+
+
+def test_more_fills_than_a_page_are_all_found_and_those_before_are_left_out(client: Client):
+    broker = alpaca(client)
+    count = FILLS_PAGE + 3
+    for number in range(count):
+        if number == 3:
+            client.advance(at(1))
+        client.order(limit_price="1.00", client_order_id=f"foreign-{number}").raise_for_status()
+        venue = client.running.exchange.venue
+        placed = venue.book.order_by_client_id(f"foreign-{number}")
+        venue.book.fill(placed, price=DOLLAR, qty=placed.qty, at=venue.now)
+    fills = broker.fills_since(OPEN - MINUTE)
+    assert len(fills) == count
+    assert len({one.order_id for one in fills}) == count
+    assert broker.fills_since(OPEN) == fills[3:]
+
+
+def test_whether_the_account_may_go_short_is_read_and_set(client: Client):
+    broker = alpaca(client)
+    assert broker.account_config()["no_shorting"] is True
+    assert broker.set_no_shorting(no_shorting=False)["no_shorting"] is False
+    assert broker.account_config()["no_shorting"] is False
+    assert broker.account_config()["suspend_trade"] is False
+
+
+def test_a_live_account_is_traded_where_its_number_is_the_one_given(client: Client):
+    def live(number: str) -> AlpacaBroker:
+        return AlpacaBroker(
+            settings(trading_url=client.running.url, mode="live", live_account_number=number),
+            keys(),
+        )
+
+    name = client_id(1, day=FRIDAY).replace("paper", "live")
+    with pytest.raises(WrongAccountError, match=ACCOUNT_NUMBER):
+        live("123").submit("AAA", order(client_order_id=name))
+    assert alpaca(client).open_orders() == []
+    assert live(ACCOUNT_NUMBER).submit("AAA", order(client_order_id=name)).qty == 10
 
 
 def test_wrong_keys_are_unauthorized(client: Client):

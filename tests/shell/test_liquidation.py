@@ -1,13 +1,11 @@
 """Flat before the close, whatever is down; nothing sent from the close on; the day's summary."""
 
-import json
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from scalper.core.model import Phase, Reason
-from scalper.core.pricing import CENT, DOLLAR
+from scalper.core.pricing import CENT
 from scalper.core.session import Session
 from scalper.shell import passes
 from scalper.shell.errors import BrokerDownError, RefusedError, UnknownOutcomeError
@@ -454,110 +452,3 @@ class TestFromTheCloseOn:
         desk.broker.now = minute(5)
         assert passes.liquidate(desk.engine, yesterday.liquidate_at)["status"] == "not due"
         assert desk.state() == before
-
-
-class TestCloseDay:
-    def day(self, desk: Desk) -> None:
-        """Two round trips, one of them at a loss, on two symbols."""
-        desk.broker.fill(desk.hold(1, "AAA"), PRICE + CENT)
-        desk.stop_entries()
-        target = desk.hold(2, "BBB")
-        desk.stop_entries()
-        desk.tick(3)
-        desk.liquidate(CUTOFF)
-        assert desk.broker.book[target].status == "canceled"
-        desk.broker.fill(client_id(3, "liquidation", "BBB"), PRICE - DOLLAR)
-        desk.liquidate(CUTOFF + MINUTE)
-
-    def test_the_summary_has_the_days_numbers(self, desk: Desk):
-        self.day(desk)
-        answer = desk.close_day(CLOSE + 5 * MINUTE)
-        assert answer["session"] == "2025-03-05"
-        assert answer["flat"] is True
-        assert (answer["positions"], answer["open_orders"]) == ({}, [])
-        assert answer["trades"] == 2
-        assert answer["pnl_usd"] == pytest.approx(QTY * 0.01 - QTY * 1.0)
-        assert json.loads(desk.store.days[DAY]) == answer
-
-    def test_the_owner_gets_one_mail(self, desk: Desk):
-        self.day(desk)
-        desk.close_day(CLOSE + 5 * MINUTE)
-        ((subject, text),) = desk.outbox.mails
-        assert subject == "Scalper 2025-03-05: -$19.80, 2 trades, flat"
-        assert text.splitlines()[2:] == [
-            "AAA           1 trades         0.20",
-            "BBB           1 trades       -20.00",
-        ]
-
-    def test_it_reads_the_broker_alone(self, desk: Desk):
-        self.day(desk)
-        for symbol in ("AAA", "BBB"):
-            desk.store.lose(symbol)
-        assert desk.close_day(CLOSE)["trades"] == 2
-
-    def test_a_table_that_is_down_keeps_nobody_uninformed(self, desk: Desk, records: Records):
-        self.day(desk)
-        desk.store.down.add("all")
-        assert desk.close_day(CLOSE)["trades"] == 2
-        assert len(desk.outbox.mails) == 1
-        assert "request failed" in records.messages()
-
-    def test_not_flat_is_said_in_answer_log_and_mail(self, desk: Desk, records: Records):
-        desk.hold(1)
-        desk.broker.held["AAA"] += 100
-        desk.broker.held["ZZZ"] = 3
-        answer = desk.close_day(CLOSE)
-        assert answer["flat"] is False
-        assert answer["positions"] == {"AAA": QTY}
-        assert answer["open_orders"] == [client_id(2, "target")]
-        assert "not flat" in records.messages()
-        ((subject, text),) = desk.outbox.mails
-        assert subject.endswith("NOT FLAT")
-        assert f"STILL HELD: {QTY} AAA" in text
-        assert f"STILL OPEN: {client_id(2, 'target')}" in text
-
-    def test_a_short_position_of_a_traded_symbol_is_not_flat(self, desk: Desk):
-        """I3: a purchase taken back after its shares were sold, say."""
-        self.day(desk)
-        desk.broker.held["AAA"] = -5
-        desk.broker.held["ZZZ"] = -3
-        answer = desk.close_day(CLOSE)
-        assert (answer["flat"], answer["positions"]) == (False, {"AAA": -5})
-
-    def test_before_the_close_it_waits(self, desk: Desk):
-        assert desk.close_day(CLOSE - MINUTE) == {"status": "not closed", "session": "2025-03-05"}
-        assert desk.outbox.mails == []
-
-    def test_a_schedule_that_fires_hours_after_a_half_days_close_sends_no_second_mail(
-        self, desk: Desk
-    ):
-        desk.broker.sessions[DAY] = Session.of(DAY, "09:30", "13:00")
-        close = desk.broker.sessions[DAY].close  # type: ignore[union-attr]
-        desk.close_day(close + 10 * MINUTE)
-        desk.close_day(CLOSE + 10 * MINUTE)
-        assert len(desk.outbox.mails) == 1
-        assert len(desk.store.days) == 1
-
-    def test_a_day_without_orders_is_flat(self, desk: Desk):
-        answer = desk.close_day(CLOSE)
-        assert (answer["flat"], answer["trades"], answer["pnl_usd"]) == (True, 0, 0.0)
-
-    @pytest.mark.parametrize("method", ["orders_since", "positions", "session"])
-    def test_a_broker_that_does_not_answer_raises_to_be_invoked_again(
-        self, desk: Desk, method: str
-    ):
-        desk.broker.fail(method, BrokerDownError("down"))
-        with pytest.raises(BrokerDownError):
-            desk.close_day(CLOSE)
-        assert desk.outbox.mails == []
-
-    def test_orders_of_another_day_or_mode_do_not_count(self, desk: Desk):
-        self.day(desk)
-        yesterday = client_id(1, day=DAY - timedelta(days=1), symbol="CCC")
-        live = client_id(1, symbol="CCC").replace("paper", "live")
-        for name in (yesterday, live):
-            desk.broker.put("CCC", name)
-            desk.broker.book[name] = replace(
-                desk.broker.book[name], status="filled", filled_qty=5, filled_value=5
-            )
-        assert desk.close_day(CLOSE)["trades"] == 2

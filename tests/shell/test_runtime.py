@@ -67,6 +67,18 @@ class TestOutbox:
         )["Attributes"]
         assert counts == {"ApproximateNumberOfMessagesDelayed": "1"}
 
+    def test_an_armed_tick_is_a_delayed_message_to_a_queue_of_its_own(self):
+        url = boto3.client("sqs").create_queue(QueueName="ticks")["QueueUrl"]
+        outbox = AwsOutbox(settings(checkup_queue_url="unused", tick_queue_url=url))
+        outbox.tick_in(0, {"shard": 0})
+        (message,) = boto3.client("sqs").receive_message(QueueUrl=url)["Messages"]
+        assert json.loads(message["Body"]) == {"shard": 0}
+        outbox.tick_in(22, {"shard": 0})
+        counts = boto3.client("sqs").get_queue_attributes(
+            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessagesDelayed"]
+        )["Attributes"]
+        assert counts == {"ApproximateNumberOfMessagesDelayed": "1"}
+
     def test_a_queue_that_is_gone_is_no_error(self, records: Records):
         url = "https://sqs.us-east-1.amazonaws.com/123456789012/gone"
         AwsOutbox(settings(checkup_queue_url=url)).checkup_in(30, OPEN)
@@ -80,6 +92,7 @@ class TestOutbox:
     def test_without_queue_or_topic_nothing_is_sent(self, records: Records):
         outbox = AwsOutbox(settings())
         outbox.checkup_in(30, OPEN)
+        outbox.tick_in(30, {})
         outbox.notify("subject", "text")
         assert records.messages() == []
 
@@ -113,10 +126,15 @@ class TestEvents:
         with pytest.raises(SettingsError, match="scheduled_time"):
             scheduled_time({"scheduled_time": text})
 
-    def test_a_queue_message_is_a_ticks_event(self):
-        body = {"scheduled_time": "2025-03-05T14:30:00Z", "shard": 1, "shard_count": 4}
+    def test_a_queue_message_is_a_ticks_event_and_the_first_in_its_row_unless_it_says(self):
+        body = {"scheduled_time": "2025-03-05T14:30:00Z", "shard": 1, "shard_count": 4, "link": 3}
         event = {"Records": [{"body": json.dumps(body)}, {"body": "{}"}]}
-        assert ticks_due(event, self.now) == [TickDue(OPEN, 1, 4), TickDue(minute(7), 0, 1)]
+        assert ticks_due(event, self.now) == [TickDue(OPEN, 1, 4, 3), TickDue(minute(7), 0, 1, 1)]
+
+    def test_what_a_tick_arms_is_what_a_message_is_read_as(self):
+        due = TickDue(minute(3), 2, 7)
+        event = {"Records": [{"body": json.dumps(due.event(minute(4), 1))}]}
+        assert ticks_due(event, self.now) == [TickDue(minute(4), 2, 7, 1)]
 
     @pytest.mark.parametrize("body", ["", "x", "[]", "5", "null", '"x"', None])
     def test_a_message_that_is_none_is_refused(self, body: object):

@@ -33,6 +33,7 @@ def test_every_variable_but_the_tables_has_a_default():
         webhook_secret_id="",
         webhook_url="",
         mode="paper",
+        live_account_number="",
         trading_url="https://paper-api.alpaca.markets",
         data_url="https://data.alpaca.markets",
         stream_url="wss://paper-api.alpaca.markets/stream",
@@ -48,6 +49,7 @@ def test_empty_variables_count_as_missing_as_a_template_sets_them():
     empty = dict.fromkeys(
         (
             "TRADING_MODE",
+            "LIVE_ACCOUNT_NUMBER",
             "ALPACA_TRADING_URL",
             "ALPACA_DATA_URL",
             "ALPACA_STREAM_URL",
@@ -226,3 +228,8 @@ class TestSecrets:
         with pytest.raises(SettingsError) as error:
             webhook_keys(secret(json.dumps(value)))
         assert line(error).startswith("the webhook key is not set: put {")
+
+
+def test_the_live_accounts_number_is_taken_without_the_spaces_around_it():
+    given = NEEDED | {"TRADING_MODE": "live", "LIVE_ACCOUNT_NUMBER": " 123456789 "}
+    assert Settings.of(given).live_account_number == "123456789"

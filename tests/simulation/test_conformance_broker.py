@@ -9,7 +9,7 @@ import pytest
 
 from scalper.core.order import TERMINAL_STATUSES, Order, OrderReport, Purpose
 from scalper.core.pricing import CENT, DOLLAR
-from scalper.shell.broker import NOT_UNIQUE, Clock
+from scalper.shell.broker import NOT_UNIQUE, Clock, Fill
 from scalper.shell.errors import RefusedError, UnknownOutcomeError
 from tests.shell.fakes import client_id
 from tests.simulation.venues import SIMULATED, Venue, alpaca_venue
@@ -314,6 +314,36 @@ class TestLists:
         taken = buy(venue)
         assert taken.submitted_at is not None
         assert len(venue.broker.orders_since(taken.submitted_at)) == 1
+
+
+class TestExecutions:
+    SINCE = timedelta(hours=1)
+
+    def test_without_fills_there_are_none(self, venue: Venue):
+        buy(venue)
+        assert venue.broker.fills_since(venue.session.open - self.SINCE) == []
+
+    def test_each_execution_is_told_by_its_orders_id_oldest_first(self, venue: Venue):
+        taken = buy(venue)
+        venue.fill(taken.client_order_id, 4, LOW)
+        venue.fill(taken.client_order_id, 6, LOW)
+        told = found(venue, taken)
+        fills = venue.broker.fills_since(venue.session.open - self.SINCE)
+        assert fills == [
+            Fill(told.broker_id, "AAA", is_buy=True, qty=4, value=4 * LOW),
+            Fill(told.broker_id, "AAA", is_buy=True, qty=6, value=6 * LOW),
+        ]
+        assert sum(one.value for one in fills) == told.filled_value
+
+    def test_a_sale_is_no_buy_and_every_fill_has_its_order(self, venue: Venue):
+        hold(venue)
+        sold = venue.broker.submit("AAA", order(venue, 2, "target"))
+        venue.wait(1)
+        venue.fill(sold.client_order_id, 10, HIGH)
+        fills = venue.broker.fills_since(venue.session.open - self.SINCE)
+        assert [one.is_buy for one in fills] == [True, False]
+        assert fills[-1].order_id == found(venue, sold).broker_id
+        assert fills[-1].value == 10 * HIGH
 
 
 class TestTime:

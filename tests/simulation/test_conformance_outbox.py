@@ -1,15 +1,16 @@
 """Messages: an armed checkup arrives once and not early, and a lost one harms nobody."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import boto3
 import pytest
 from moto import mock_aws
 
 from scalper.shell.engine import Outbox
+from scalper.shell.passes import TickDue
 from scalper.shell.runtime import AwsOutbox
 from tests.shell.conftest import Records
 from tests.shell.fakes import settings
@@ -29,6 +30,9 @@ class Post(Protocol):
     def arrived(self, within_s: int) -> int:
         """Return how many checkups arrive within so many seconds from now."""
 
+    def ticks(self, within_s: int) -> list[dict[str, Any]]:
+        """Return the tick events that arrive within so many seconds from now."""
+
     def mails(self) -> list[tuple[str, str]]:
         """Return what the owner was told since the last call."""
 
@@ -41,8 +45,11 @@ class AwsPost:
         self._owner = self._sqs.create_queue(QueueName="owner")["QueueUrl"]
         arn = self._sqs.get_queue_attributes(QueueUrl=self._owner, AttributeNames=["QueueArn"])
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn["Attributes"]["QueueArn"])
+        self._ticks = self._sqs.create_queue(QueueName="ticks")["QueueUrl"]
         self.outbox: Outbox = AwsOutbox(
-            settings(checkup_queue_url=self._queue, notify_topic_arn=topic)
+            settings(
+                checkup_queue_url=self._queue, tick_queue_url=self._ticks, notify_topic_arn=topic
+            )
         )
 
     def _take(self, queue: str, within_s: int) -> list[str]:
@@ -57,6 +64,9 @@ class AwsPost:
     def arrived(self, within_s: int) -> int:
         return len(self._take(self._queue, within_s))
 
+    def ticks(self, within_s: int) -> list[dict[str, Any]]:
+        return [json.loads(body) for body in self._take(self._ticks, within_s)]
+
     def mails(self) -> list[tuple[str, str]]:
         told = [json.loads(body) for body in self._take(self._owner, 0)]
         return [(one["Subject"], one["Message"]) for one in told]
@@ -66,7 +76,8 @@ class SimulatedPost:
     def __init__(self) -> None:
         self._scheduler = scheduler_of()
         self._arrived = 0
-        self._simulated = SimulatedOutbox(self._scheduler, self._deliver)
+        self._ticks: list[Mapping[str, Any]] = []
+        self._simulated = SimulatedOutbox(self._scheduler, self._deliver, self._ticks.append)
         self.outbox: Outbox = self._simulated
 
     def _deliver(self) -> None:
@@ -75,6 +86,12 @@ class SimulatedPost:
     def arrived(self, within_s: int) -> int:
         let_pass(self._scheduler, within_s)
         arrived, self._arrived = self._arrived, 0
+        return arrived
+
+    def ticks(self, within_s: int) -> list[dict[str, Any]]:
+        let_pass(self._scheduler, within_s)
+        arrived = [dict(event) for event in self._ticks]
+        self._ticks.clear()
         return arrived
 
     def mails(self) -> list[tuple[str, str]]:
@@ -113,6 +130,15 @@ def test_the_longest_delay_that_the_queue_takes_is_not_over_at_once(post: Post):
     assert post.arrived(0) == 0
 
 
+def test_an_armed_tick_arrives_as_it_is_once_and_not_before_its_delay(post: Post):
+    event = TickDue(NOW, 1, 4).event(NOW, 3)
+    post.outbox.tick_in(1, event)
+    assert post.ticks(0) == []
+    assert post.ticks(3) == [event]
+    assert post.ticks(0) == []
+    assert post.arrived(0) == 0
+
+
 def test_the_owner_is_told_what_is_said(post: Post):
     assert post.mails() == []
     post.outbox.notify("a subject", "a text\nof two lines")
@@ -132,22 +158,27 @@ class TestGone:
             outbox: Outbox = AwsOutbox(
                 settings(
                     checkup_queue_url="https://sqs.us-east-1.amazonaws.com/123456789012/gone",
+                    tick_queue_url="https://sqs.us-east-1.amazonaws.com/123456789012/gone",
                     notify_topic_arn="arn:aws:sns:us-east-1:123456789012:gone",
                 )
             )
             assert outbox.checkup_in(0, NOW) is None  # type: ignore[func-returns-value]
+            assert outbox.tick_in(0, {}) is None  # type: ignore[func-returns-value]
             assert outbox.notify("subject", "text") is None  # type: ignore[func-returns-value]
-        assert records.messages() == ["checkup not armed", "not notified"]
+        assert records.messages() == ["checkup not armed", "tick not armed", "not notified"]
 
     def test_in_the_simulator(self):
-        lost = [Fault("tick 1/1", "message_lost"), Fault("tick 1/2", "message_lost")]
+        lost = [Fault(f"tick 1/{number}", "message_lost") for number in (1, 2, 3)]
         scheduler = scheduler_of(script=lost)
         arrived: list[int] = []
-        simulated = SimulatedOutbox(scheduler, lambda: arrived.append(1))
+        simulated = SimulatedOutbox(
+            scheduler, lambda: arrived.append(1), lambda _: arrived.append(2)
+        )
         outbox: Outbox = simulated
 
         def work() -> None:
             outbox.checkup_in(0, NOW)
+            outbox.tick_in(0, {})
             outbox.notify("subject", "text")
 
         ended(scheduler, work)

@@ -15,7 +15,7 @@ from typing import TypeVar
 from scalper.core.order import Order, OrderReport
 from scalper.core.pricing import CENT, Money
 from scalper.core.session import Session
-from scalper.shell.broker import Clock
+from scalper.shell.broker import Clock, Fill
 from scalper.shell.errors import (
     BrokerDownError,
     RefusedError,
@@ -38,6 +38,7 @@ OPERATIONS = frozenset(
         "account_block",
         "cancel",
         "clock",
+        "fills_since",
         "find",
         "find_by_id",
         "open_orders",
@@ -180,6 +181,14 @@ class SimulatedBroker:
     def positions(self) -> dict[str, int]:
         """Return the whole shares held by symbol, foreign ones included."""
         return self.scheduler.call("broker.positions", POSITIONS, self._held)
+
+    def fills_since(self, start: datetime) -> list[Fill]:
+        """Return every execution after `start`, foreign orders' included, oldest first."""
+
+        def effect(fault: str) -> list[Fill]:
+            return self._answered(fault, [_fill(one) for one in self.book.fills if one.at > start])
+
+        return self.scheduler.call("broker.fills_since", READ, effect)
 
     # What a request does -------------------------------------------------------------------
 
@@ -495,6 +504,11 @@ class SimulatedBroker:
     def _say(self, update: Update) -> None:
         self.scheduler.note(f"broker {update.event} {update.order.client_order_id}")
         self.tell(update)
+
+
+def _fill(update: Update) -> Fill:
+    order, qty = update.order, update.qty or 0
+    return Fill(order.id, order.symbol, order.side == "buy", qty, qty * (update.price or 0))
 
 
 def _error(refusal: Refusal) -> RefusedError:

@@ -208,6 +208,8 @@ class Checks:
                 self.fail(f"{symbol}: {sells} sells filled, the item says {state.trades}")
             pnl += earned
             trades += sells
+        if summary.get("mismatches"):
+            self.fail(f"the summary says that fills disagree: {summary['mismatches']}")
         told = (summary.get("flat"), summary.get("trades"), summary.get("pnl_usd"))
         if self.sold_by_hand:
             told = (told[0], trades, pnl / DOLLAR)

@@ -32,7 +32,7 @@ from workbench.simulation.market import SimulatedMarket
 from workbench.simulation.scheduler import MINUTE, SECOND, Invocation, Scheduler, Violation
 from workbench.simulation.table import SimulatedStore, SimulatedSymbols
 
-OPERATIONS = frozenset({"outbox.checkup_in", "outbox.notify"})
+OPERATIONS = frozenset({"outbox.checkup_in", "outbox.notify", "outbox.tick_in"})
 
 TIMEOUT_S = {"tick": 50, "trade_update": 30, "checkup": 60, "liquidate": 55, "close_day": 120}
 """As template.yaml has them; a test compares."""
@@ -71,19 +71,29 @@ class SimulatedOutbox:
 
     scheduler: Scheduler
     deliver: Callable[[], None]
+    deliver_tick: Callable[[Mapping[str, Any]], None] = lambda _: None
     mails: list[tuple[str, str]] = field(default_factory=list)
 
     def checkup_in(self, delay_s: int, at: datetime) -> None:
         """Let the checkup run after a delay; a lost message raises nothing."""
+        self.scheduler.call(
+            "outbox.checkup_in", SEND, lambda fault: self._send(fault, delay_s, self.deliver)
+        )
 
-        def effect(fault: str) -> None:
-            if fault == "message_lost":
-                return
-            late = self.scheduler.plan.amount(10, 120) if fault == "message_late" else 0.0
-            for _ in range(2 if fault == "message_twice" else 1):
-                self.scheduler.after(delay_s + late, self.deliver)
+    def tick_in(self, delay_s: int, event: Mapping[str, Any]) -> None:
+        """Let a tick's event come after a delay; a lost message raises nothing."""
+        self.scheduler.call(
+            "outbox.tick_in",
+            SEND,
+            lambda fault: self._send(fault, delay_s, lambda: self.deliver_tick(event)),
+        )
 
-        self.scheduler.call("outbox.checkup_in", SEND, effect)
+    def _send(self, fault: str, delay_s: int, deliver: Callable[[], None]) -> None:
+        if fault == "message_lost":
+            return
+        late = self.scheduler.plan.amount(10, 120) if fault == "message_late" else 0.0
+        for _ in range(2 if fault == "message_twice" else 1):
+            self.scheduler.after(delay_s + late, deliver)
 
     def notify(self, subject: str, text: str) -> None:
         """Tell the owner."""
@@ -136,7 +146,7 @@ class Cloud:
     _nature: Random = field(init=False)
 
     def __post_init__(self) -> None:
-        self.outbox = SimulatedOutbox(self.scheduler, self._deliver_checkup)
+        self.outbox = SimulatedOutbox(self.scheduler, self._deliver_checkup, self._deliver_tick)
         self._nature = Random(f"cloud {self.scheduler.seed}")
 
     def deploy(self, *, newer: bool) -> None:
@@ -226,6 +236,12 @@ class Cloud:
 
         minute = self.scheduler.now // MINUTE
         self.invoke("checkup", str(minute), {"Records": [{"body": "{}"}]}, again)
+
+    def _deliver_tick(self, event: Mapping[str, Any]) -> None:
+        """Hand an armed tick over, a moment later than its delay; it is not delivered again."""
+        message = {"Records": [{"body": json.dumps(event)}]}
+        minute = (datetime.fromisoformat(event["scheduled_time"]) - self.scheduler.opens).seconds
+        self.invoke("tick", f"{minute // 60} armed", message)
 
     def _label(self, name: str) -> str:
         """Return a name for an invocation that no other has."""

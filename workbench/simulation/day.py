@@ -40,6 +40,10 @@ FULL_DAY_ONE_IN = 100
 """Of so many days one lasts the whole session; the others take 30 to 70 minutes."""
 
 
+ARMED_DAYS = 0.4
+"""On so many of the days there is a queue for ticks; with a clock of their own they arm it."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """What came of a day."""
@@ -67,6 +71,8 @@ class Day:
     cloud: Cloud
     checks: Checks
     nature: Random
+    offset: int = 0
+    """How long after the minute's begin Scheduler fires on this day; then ticks arm each other."""
 
     def run(self) -> tuple[int, Money]:
         """Let the day happen; return its trades and profit. Raises Violation."""
@@ -97,7 +103,7 @@ class Day:
     def _schedule_tick(self, minute: int) -> None:
         plan, scheduler = self.scheduler.plan, self.scheduler
         due = minute * MINUTE
-        starts = due + int(self.nature.random() * 2.5 * SECOND)
+        starts = due + self.offset + int(self.nature.random() * 2.5 * SECOND)
 
         def tick() -> None:
             self._scheduled("tick", due)
@@ -271,9 +277,12 @@ def day_of(seed: int, points: CrashPoints, script: Script | None, *, traced: boo
     }
     symbols = SimulatedSymbols(scheduler, rows)
     checks.entries = Entries(scheduler, session, symbols, items, prices, checks)
+    seconds = Random(f"seconds {seed}")
+    armed = seconds.random() < ARMED_DAYS
     settings = Settings(
         symbols_table="symbols",
         state_table="state",
+        tick_queue_url="ticks" if armed else "",
         default_lot=LOT,
         clock="broker" if nature.random() < 0.3 else "system",
         bar_wait_s=nature.choice((0.0, 4.0, 8.0)),
@@ -291,7 +300,8 @@ def day_of(seed: int, points: CrashPoints, script: Script | None, *, traced: boo
     made.append(
         Cloud(scheduler, settings, exchange, store, prices, symbols, SimulatedTiming(scheduler))
     )
-    return Day(scheduler, session, exchange, items, symbols, made[0], checks, nature)
+    offset = int(seconds.uniform(0, 57) * SECOND) if armed and settings.clock == "system" else 0
+    return Day(scheduler, session, exchange, items, symbols, made[0], checks, nature, offset)
 
 
 @cache

@@ -13,7 +13,7 @@ from types import CodeType
 import scalper.shell
 
 SHELL = Path(scalper.shell.__file__).parent
-ADAPTERS = frozenset({"broker.py", "relay.py", "runtime.py", "store.py"})
+ADAPTERS = frozenset({"broker.py", "client.py", "relay.py", "runtime.py", "store.py"})
 """What lies beyond the boundary: the simulator has its own."""
 
 FILES = tuple(

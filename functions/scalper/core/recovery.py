@@ -1,11 +1,21 @@
 """A symbol's state from what the broker has: for an empty table, and for a new session."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from itertools import pairwise
 
 from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.order import ClientOrderId, Order, OrderReport, Progress, Purpose, progress_of
+from scalper.core.pricing import Money
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A sell that is over and filled, at least in part."""
+
+    purpose: Purpose
+    pnl: Money
 
 
 def begin_session(state: SymbolState, day: date) -> SymbolState:
@@ -38,15 +48,41 @@ def rebuild(
     `reports` are confirmed answers; those that this system did not make are left out. A
     live order that does not fit what is held halts the symbol and is canceled when seen next.
     """
+    *_, (_, state) = _replayed(symbol, day, mode, reports, at)
+    if state.order is not None:
+        phase = Phase.BUY_SUBMITTED if state.order.is_buy else Phase.SELL_SUBMITTED
+    else:
+        phase = Phase.TO_SELL if state.qty else Phase.TO_BUY
+    return replace(state, phase=phase)
+
+
+def exits_of(
+    symbol: str, day: date, mode: str, reports: Iterable[OrderReport], at: datetime
+) -> list[Exit]:
+    """Return the trades that the broker's orders of `day` tell; they add up to `rebuild`'s P&L."""
+    steps = _replayed(symbol, day, mode, reports, at)
+    return [
+        Exit(purpose, after.pnl - before.pnl)
+        for (_, before), (purpose, after) in pairwise(steps)
+        if purpose is not None and after.trades > before.trades
+    ]
+
+
+def _replayed(
+    symbol: str, day: date, mode: str, reports: Iterable[OrderReport], at: datetime
+) -> Iterator[tuple[Purpose | None, SymbolState]]:
+    """Yield the state at the start and after each order, by its purpose, None where it is lost."""
     made: dict[int, tuple[ClientOrderId, OrderReport]] = {}
     for report in reports:
         name = ClientOrderId.parse(report.client_order_id)
         if name is not None and (name.mode, name.symbol, name.day) == (mode, symbol, day):
             made[name.generation] = (name, report)
     state = SymbolState(symbol=symbol, session=day, generation=max(made, default=0))
+    yield None, state
     for generation in range(1, state.generation + 1):
         if generation not in made:
             state = replace(state, settled=(*state.settled, 0))
+            yield None, state
             continue
         name, report = made[generation]
         if progress_of(report.status) is Progress.TERMINAL:
@@ -55,11 +91,7 @@ def rebuild(
             state = _take_up(state, name, report, at)
         else:
             state = _leave_aside(state, report)
-    if state.order is not None:
-        phase = Phase.BUY_SUBMITTED if state.order.is_buy else Phase.SELL_SUBMITTED
-    else:
-        phase = Phase.TO_SELL if state.qty else Phase.TO_BUY
-    return replace(state, phase=phase)
+        yield name.purpose, state
 
 
 def _fits(state: SymbolState, name: ClientOrderId, report: OrderReport) -> bool:

@@ -1,35 +1,28 @@
 """Alpaca's Trading API, by alpaca-py's REST client: orders, positions, account, clock, calendar.
 
-alpaca-py 0.44.0 has no time-outs and repeats every verb, POST included, on 429 and 504; its
-models need pandas and raise on words they do not know, after an order was placed. So this module
-takes its `RESTClient` alone, with time-outs, without repeats, and reads raw answers. Questions
-(GET) are repeated here; whatever has an effect is sent once.
+alpaca-py's models need pandas and raise on words they do not know, after an order was placed: so
+raw answers are read here, by `scalper.shell.client`.
 """
 
-import json
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from threading import Lock
 from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import quote
 
 from alpaca.common.exceptions import APIError
-from alpaca.common.rest import RESTClient
-from requests import RequestException, Response
-from requests.adapters import HTTPAdapter
+from requests import RequestException
 
 from scalper.core.order import PREFIX, ClientOrderId, Order, OrderReport
-from scalper.core.pricing import money, notional, price_text
+from scalper.core.pricing import Money, money, notional, price_text
 from scalper.core.session import Session, new_york_day
+from scalper.shell.client import TradingClient, ask
 from scalper.shell.errors import (
     BrokerDownError,
     BrokerError,
     RefusedError,
-    SettingsError,
     UnauthorizedError,
     UnknownOutcomeError,
 )
@@ -38,15 +31,14 @@ from scalper.shell.telemetry import count, logger
 
 T = TypeVar("T")
 
-CONNECT_TIMEOUT_S = 2.0
-READ_TIMEOUT_S = 5.0
-GET_ATTEMPTS = 3
-GET_BACKOFF_S = 0.25
 PAGE = 500
 """Orders in one answer, Alpaca's most."""
 
 MAX_PAGES = 40
-CONNECTIONS = 32
+FILLS_PAGE = 100
+"""Fills in one answer, Alpaca's most."""
+
+MAX_FILLS_PAGES = 400
 ACCOUNT_BLOCKS = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
 """Fields of the account, each of which alone means that no order is taken."""
 
@@ -60,6 +52,19 @@ class Clock:
 
     now: datetime
     is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One execution as the broker's book of the account's activities has it."""
+
+    order_id: str
+    """The broker's id of the order."""
+    symbol: str
+    is_buy: bool
+    qty: int
+    value: Money
+    """Quantity times price."""
 
 
 class Broker(Protocol):
@@ -108,64 +113,16 @@ class Broker(Protocol):
         """
         ...
 
-
-class BoundedClient(RESTClient):
-    """alpaca-py's client with time-outs and without repeats, answers read exactly.
-
-    It leans on private attributes (`_session`, `_retry`, `_one_request`): alpaca-py is pinned,
-    and tests show that each still does what it did.
-    """
-
-    def __init__(self, base_url: str, fetch_keys: Callable[[], BrokerKeys]) -> None:
-        keys = fetch_keys()
-        super().__init__(base_url, keys.key_id, keys.secret_key, raw_data=True)
-        self._fetch_keys = fetch_keys
-        self._renewing = Lock()
-        self._retry = 0
-        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=CONNECTIONS, max_retries=0)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
-        # Proxies and .netrc are looked up for each request otherwise.
-        self._session.trust_env = False
-
-    def _one_request(self, method: str, url: str, opts: dict[str, Any], retry: int) -> Any:
-        response = self._send(method, url, opts)
-        if response.status_code == 401 and self._renew_keys(opts["headers"]):
-            # A 401 had no effect, so that even a POST may be sent again with rotated keys.
-            response = self._send(method, url, {**opts, "headers": self._get_default_headers()})
-        if response.status_code >= 400:
-            raise _http_error(response.status_code, response.text)
-        if not response.text:
-            return None
-        # Not response.json(): a float would be an amount.
-        return json.loads(response.text, parse_float=Decimal)
-
-    def _send(self, method: str, url: str, opts: dict[str, Any]) -> Response:
-        return self._session.request(
-            method, url, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S), **opts
-        )
-
-    def _renew_keys(self, used: Mapping[str, str]) -> bool:
-        """Return whether there are other keys than those used; fetches them where none are known.
-
-        Of many requests refused at once the first fetches, and the others find its keys.
-        """
-        with self._renewing:
-            if self._get_auth_headers().items() <= used.items():
-                try:
-                    keys = self._fetch_keys()
-                except SettingsError as error:
-                    logger.error("settings", extra={"error": str(error)})
-                    return False
-                self._api_key, self._secret_key = keys.key_id, keys.secret_key
-            return not self._get_auth_headers().items() <= used.items()
+    def fills_since(self, start: datetime) -> list[Fill]:
+        """Return every execution after `start`, foreign orders' included, oldest first."""
+        ...
 
 
 class AlpacaBroker:
     """The broker on Alpaca's Trading API."""
 
     def __init__(self, settings: Settings, fetch_keys: Callable[[], BrokerKeys]) -> None:
-        self._client = BoundedClient(settings.trading_url, fetch_keys)
+        self._client = TradingClient(settings, fetch_keys)
 
     def clock(self) -> Clock:
         """Return the broker's time. Raises BrokerDownError."""
@@ -265,6 +222,45 @@ class AlpacaBroker:
         answer = ask(self._client, "/positions")
         return _parse(lambda: {one["symbol"]: int(Decimal(one["qty"])) for one in _list(answer)})
 
+    def fills_since(self, start: datetime) -> list[Fill]:
+        """Return every execution after `start`, foreign orders' included, oldest first.
+
+        They are the account's activities, a book apart from the orders'
+        (https://docs.alpaca.markets/reference/getaccountactivitiesbyactivitytype-1).
+        """
+        query = {
+            "after": start.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "direction": "asc",
+            "page_size": str(FILLS_PAGE),
+        }
+        found: dict[str, Fill] = {}
+        for _ in range(MAX_FILLS_PAGES):
+            answer = ask(self._client, "/account/activities/FILL", query)
+            page = _parse(partial(_fills, answer))
+            found |= page
+            if len(page) < FILLS_PAGE:
+                return list(found.values())
+            query["page_token"] = list(page)[-1]
+        raise BrokerDownError(f"more than {MAX_FILLS_PAGES * FILLS_PAGE} fills")
+
+    def account_config(self) -> Mapping[str, Any]:
+        """Return the account's settings, such as `no_shorting` and `suspend_trade`."""
+        answer = ask(self._client, "/account/configurations")
+        return _parse(lambda: _object(answer))
+
+    def set_no_shorting(self, *, no_shorting: bool) -> Mapping[str, Any]:
+        """Change whether the account may go short; return its settings after that.
+
+        Sent once. Raises RefusedError, or UnknownOutcomeError where no answer could be read.
+        """
+        try:
+            answer = self._client.patch("/account/configurations", {"no_shorting": no_shorting})
+            return _object(answer)
+        except RefusedError:
+            raise
+        except (BrokerError, RequestException, APIError, TypeError, ValueError) as error:
+            raise UnknownOutcomeError(f"no_shorting: {error}") from error
+
     def _order(self, path: str, query: Mapping[str, str]) -> OrderReport | None:
         """Return the order that a path names, None where the answer is 404."""
         try:
@@ -293,24 +289,6 @@ class AlpacaBroker:
             # unless a whole page lies within it.
             query["after"] = _parse(partial(_after, page[-1], exactly=len(found) == known))
         raise BrokerDownError(f"more than {MAX_PAGES * PAGE} orders")
-
-
-def ask(client: RESTClient, path: str, query: Mapping[str, Any] | None = None) -> Any:
-    """Return the answer to a question, asked up to `GET_ATTEMPTS` times.
-
-    Raises RefusedError for a parsed 4xx but 429, BrokerDownError where no attempt was answered.
-    """
-    for attempt in range(1, GET_ATTEMPTS + 1):
-        try:
-            return client.get(path, dict(query or {}))
-        except RefusedError as error:
-            if error.status != 429 or attempt == GET_ATTEMPTS:
-                raise
-        except (BrokerError, RequestException, APIError, ValueError) as error:
-            if attempt == GET_ATTEMPTS:
-                raise BrokerDownError(f"{path}: {error}") from error
-        time.sleep(GET_BACKOFF_S * 2 ** (attempt - 1))
-    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def report_of(document: Mapping[str, Any], *, confirmed: bool = False) -> OrderReport:
@@ -397,20 +375,6 @@ def in_its_place(report: OrderReport, by_id: Mapping[str, OrderReport]) -> Order
     )
 
 
-def _http_error(status: int, body: str) -> BrokerError:
-    """Return the error that an answer of 400 and above stands for."""
-    try:
-        parsed = json.loads(body)
-    except ValueError:
-        parsed = None
-    if status >= 500 or not isinstance(parsed, dict):
-        return UnknownOutcomeError(f"HTTP {status}")
-    code = parsed.get("code")
-    message = str(parsed.get("message", ""))[:200]
-    kind = UnauthorizedError if status == 401 else RefusedError
-    return kind(status, code if isinstance(code, int) else None, message)
-
-
 def _parse(read: Callable[[], T]) -> T:
     """Return what `read` makes of an answer; one that cannot be read is no answer."""
     try:
@@ -433,6 +397,28 @@ def _listed(document: Any) -> OrderReport | None:
         count("ForeignOrdersUnreadable")
         logger.warning("foreign order cannot be read", extra={"error": str(error)[:200]})
         return None
+
+
+def _fills(answer: object) -> dict[str, Fill]:
+    """Return a page of executions by their ids."""
+    return {_str(one["id"]): _fill(one) for one in _list(answer)}
+
+
+def _fill(document: Mapping[str, Any]) -> Fill:
+    qty = int(Decimal(document["qty"]))
+    return Fill(
+        order_id=_str(document["order_id"]),
+        symbol=_str(document["symbol"]),
+        is_buy=document["side"] == "buy",
+        qty=qty,
+        value=notional(qty, document["price"]),
+    )
+
+
+def _object(answer: object) -> Mapping[str, Any]:
+    if not isinstance(answer, dict):
+        raise TypeError(f"not an object: {type(answer).__name__}")
+    return answer
 
 
 def _list(answer: object) -> list[Any]:

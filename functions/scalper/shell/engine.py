@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Protocol, TypeGuard, TypeVar
+from typing import Any, Protocol, TypeGuard, TypeVar
 
 from scalper.core import machine
 from scalper.core.model import (
@@ -81,6 +81,10 @@ class Outbox(Protocol):
         """Let the checkup run after a delay."""
         ...
 
+    def tick_in(self, delay_s: int, event: Mapping[str, Any]) -> None:
+        """Let a tick's event come after a delay, where there is a queue for it."""
+        ...
+
     def notify(self, subject: str, text: str) -> None:
         """Tell the owner."""
         ...
@@ -99,6 +103,8 @@ class Engine:
     fan_out: FanOut
     timing: Timing = field(default_factory=SystemTiming)
     sessions: dict[date, Session | None] = field(default_factory=dict)
+    sent_at: float | None = None
+    """When the newest order was answered, by the monotonic clock."""
 
     def now(self) -> datetime:
         """Return the time that decisions go by, as CLOCK says."""
@@ -327,7 +333,9 @@ class Engine:
         """Send a command once and return what the broker answered, nothing where unknown."""
         match command:
             case SubmitOrder(order):
-                return self._submit(state, order, at)
+                answered = self._submit(state, order, at)
+                self.sent_at = self.timing.monotonic()
+                return answered
             case CancelOrder(client_order_id, broker_id):
                 try:
                     self.broker.cancel(broker_id)

@@ -9,6 +9,7 @@ ScalperError
 └── BrokerError
     ├── RefusedError       definite: the request had no effect
     │   └── UnauthorizedError  fetch the keys again once, then enter nothing
+    │       └── WrongAccountError  not the account that may be traded: do nothing at all
     ├── UnknownOutcomeError    it may have had its effect: ask before doing it again
     └── BrokerDownError    a question got no answer: try again later
 """
@@ -58,6 +59,13 @@ class RefusedError(BrokerError):
 
 class UnauthorizedError(RefusedError):
     """The keys are wrong, revoked or not for this account."""
+
+
+class WrongAccountError(UnauthorizedError):
+    """The keys open another account than the one that may be traded; nothing was sent to it."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(403, None, why)
 
 
 class UnknownOutcomeError(BrokerError):

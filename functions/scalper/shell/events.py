@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from scalper.shell.broker import parse_time
 from scalper.shell.errors import SettingsError
-from scalper.shell.passes import TickDue
+from scalper.shell.passes import MAX_LINKS, TickDue
 
 MAX_SHARDS = 1_000
 
@@ -33,8 +34,16 @@ def ticks_due(event: Mapping[str, Any], now: Callable[[], datetime]) -> list[Tic
     Raises SettingsError where the shard makes no sense.
     """
     if "Records" in event:
-        return [_tick_due(_body(record), now) for record in event["Records"]]
+        return [_armed(_body(record), now) for record in event["Records"]]
     return [_tick_due(event, now)]
+
+
+def _armed(body: Mapping[str, Any], now: Callable[[], datetime]) -> TickDue:
+    """Return the tick of a message; one that does not say which in its row it is is the first."""
+    link = body.get("link", 1)
+    if not isinstance(link, int) or not 1 <= link <= MAX_LINKS:
+        raise SettingsError(f"link {link!r} makes no sense")
+    return replace(_tick_due(body, now), link=link)
 
 
 def _body(record: Mapping[str, Any]) -> Mapping[str, Any]:

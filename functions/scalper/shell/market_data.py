@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from scalper.core.pricing import money
 from scalper.core.session import MINUTE, Session
 from scalper.core.signal import Bar
-from scalper.shell.broker import BoundedClient, ask, parse_time
+from scalper.shell.broker import parse_time
+from scalper.shell.client import BoundedClient, ask
 from scalper.shell.errors import BrokerDownError, RefusedError
 from scalper.shell.settings import BrokerKeys, Settings
 

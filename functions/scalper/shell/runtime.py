@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -141,18 +141,28 @@ class AwsOutbox:
 
     def checkup_in(self, delay_s: int, at: datetime) -> None:
         """Let the checkup run after a delay; the next tick makes up for a lost message."""
-        if not self._settings.checkup_queue_url:
-            return
         try:
-            self._queue = self._queue or boto3.client("sqs", config=AWS_CONFIG)
-            self._queue.send_message(
-                QueueUrl=self._settings.checkup_queue_url,
-                DelaySeconds=delay_s,
-                MessageBody=json.dumps({"armed_at": at.isoformat()}),
-            )
+            self._send(self._settings.checkup_queue_url, delay_s, {"armed_at": at.isoformat()})
         except (ClientError, BotoCoreError) as error:
             count("QueueErrors")
             logger.warning("checkup not armed", extra={"error": str(error)})
+
+    def tick_in(self, delay_s: int, event: Mapping[str, Any]) -> None:
+        """Let a tick's event come after a delay; the schedule makes up for a lost message."""
+        try:
+            self._send(self._settings.tick_queue_url, delay_s, event)
+        except (ClientError, BotoCoreError) as error:
+            count("QueueErrors")
+            logger.warning("tick not armed", extra={"error": str(error)})
+
+    def _send(self, queue_url: str, delay_s: int, body: Mapping[str, Any]) -> None:
+        """Send a message to a queue; without an address to nowhere."""
+        if not queue_url:
+            return
+        self._queue = self._queue or boto3.client("sqs", config=AWS_CONFIG)
+        self._queue.send_message(
+            QueueUrl=queue_url, DelaySeconds=delay_s, MessageBody=json.dumps(body)
+        )
 
     def notify(self, subject: str, text: str) -> None:
         """Tell the owner, where there is a topic."""

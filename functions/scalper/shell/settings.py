@@ -42,6 +42,7 @@ class Settings:
     webhook_secret_id: str = ""
     webhook_url: str = ""
     mode: str = "paper"
+    live_account_number: str = ""
     trading_url: str = TRADING_URLS["paper"]
     data_url: str = DATA_URL
     stream_url: str = STREAM_URLS["paper"]
@@ -67,6 +68,7 @@ class Settings:
             webhook_secret_id=environment.get("WEBHOOK_SECRET_ID", ""),
             webhook_url=environment.get("WEBHOOK_URL", ""),
             mode=mode,
+            live_account_number=environment.get("LIVE_ACCOUNT_NUMBER", "").strip(),
             trading_url=_url(environment, "ALPACA_TRADING_URL", TRADING_URLS[mode], "http"),
             data_url=_url(environment, "ALPACA_DATA_URL", DATA_URL, "http"),
             stream_url=_url(environment, "ALPACA_STREAM_URL", STREAM_URLS[mode], "ws"),

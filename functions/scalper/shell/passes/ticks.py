@@ -5,15 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
-
 from scalper.core.model import BarClosed, Phase, Reason, Rules, SymbolState
 from scalper.core.order import ClientOrderId, OrderReport
 from scalper.core.session import MINUTE, Session, floor_minute, new_york_day
 from scalper.core.signal import Bar
 from scalper.shell.broker import own_reports
 from scalper.shell.engine import Engine
-from scalper.shell.errors import BrokerError, StoreError, UnauthorizedError
+from scalper.shell.errors import BrokerError, StoreError, UnauthorizedError, WrongAccountError
 from scalper.shell.passes.entries import (
     Seen,
     may_enter,
@@ -21,6 +19,8 @@ from scalper.shell.passes.entries import (
     say_blocked_account,
     say_blocked_entry,
 )
+from scalper.shell.passes.measures import measure_bars, measure_tick
+from scalper.shell.passes.pace import REDRIVEN_AFTER, TickDue, claim, wait_for_turn
 from scalper.shell.passes.parts import (
     CHECKUP_DELAY_S,
     Answer,
@@ -40,20 +40,8 @@ from scalper.shell.telemetry import count, logger
 LATE_AFTER = timedelta(seconds=45)
 """A tick that starts later enters nothing."""
 
-REDRIVEN_AFTER = timedelta(minutes=2)
-"""A tick that starts later still was delivered again: it only reconciles, as of now."""
-
 SKEW_LIMIT = timedelta(seconds=2)
 BAR_POLL_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class TickDue:
-    """A tick's event: the minute that is over, and the part of the symbols to look after."""
-
-    minute: datetime
-    shard: int = 0
-    shard_count: int = 1
 
 
 def tick(engine: Engine, due: TickDue) -> Answer:
@@ -64,7 +52,12 @@ def tick(engine: Engine, due: TickDue) -> Answer:
         session = engine.session(new_york_day(at))
         if session is None or not session.open < at <= session.close:
             return {"status": "closed", "minute": at.isoformat()}
-        return _tick_in_session(engine, due, session, at)
+        turn = wait_for_turn(engine, due, session, at)
+        if turn.answer:
+            return {"status": turn.answer, "minute": at.isoformat()}
+        return _tick_in_session(engine, due, session, at, claimed=turn.claimed)
+    except WrongAccountError as error:
+        return {"status": "wrong_account", "error": error.message}
     except UnauthorizedError as error:
         return _broker_refuses_keys(engine, error)
     except (BrokerError, StoreError) as error:
@@ -84,8 +77,13 @@ class _Start:
     """Whether this is the minute's first tick; any other only reconciles."""
 
 
-def _tick_in_session(engine: Engine, due: TickDue, session: Session, at: datetime) -> Answer:
-    start = _read_start(engine, due, session, at)
+def _tick_in_session(
+    engine: Engine, due: TickDue, session: Session, at: datetime, *, claimed: bool
+) -> Answer:
+    began = engine.timing.monotonic()
+    start = _read_start(engine, due, session, at, is_claimed=claimed)
+    if due.link and not start.claimed:
+        return {"status": "repeated", "minute": at.isoformat()}
     if start.now - at > REDRIVEN_AFTER:
         return _tick_redriven(engine, start)
     states = start.states
@@ -97,6 +95,8 @@ def _tick_in_session(engine: Engine, due: TickDue, session: Session, at: datetim
     else:
         # The minute of the liquidation is the liquidation's own.
         states |= reconcile_all(engine, session, states, at)
+    if start.claimed:
+        measure_tick(engine, states, at, began, start.now)
     busy = [one for one in states.values() if is_busy(one.state)]
     if busy and at < session.close:
         engine.outbox.checkup_in(CHECKUP_DELAY_S, at)
@@ -124,14 +124,16 @@ def _recover(
 
 
 def _tick_redriven(engine: Engine, start: _Start) -> Answer:
-    """Only reconcile, as of now: the minute of the event may be of another day."""
+    """Delivered again: only reconcile, as of now; the event's minute may be of another day."""
     session = engine.session(new_york_day(start.now))
     if session is not None and session.open < start.now:
         reconcile_all(engine, session, start.states, start.now)
     return {"status": "too late", "symbols": len(start.states)}
 
 
-def _read_start(engine: Engine, due: TickDue, session: Session, at: datetime) -> _Start:
+def _read_start(
+    engine: Engine, due: TickDue, session: Session, at: datetime, *, is_claimed: bool
+) -> _Start:
     shard = (due.shard, due.shard_count)
     results: list[Any] = engine.fan_out(
         [
@@ -139,7 +141,7 @@ def _read_start(engine: Engine, due: TickDue, session: Session, at: datetime) ->
             lambda: read_rows(engine),
             lambda: engine.states(session, *shard),
             engine.store.account_halt,
-            lambda: engine.store.claim_minute(at, *shard),
+            lambda: is_claimed or claim(engine, due, session, at),
             lambda: read_account_block(engine),
         ]
     )
@@ -171,7 +173,6 @@ def _read_clock(engine: Engine, at: datetime) -> tuple[datetime, Reason | None]:
                 logger.error("clock skew", extra={"skew_s": skew.total_seconds()})
                 count("ClockSkew")
                 return now, Reason.CLOCK_SKEW
-        count("StartLag", (now - at).total_seconds(), MetricUnit.Seconds)
     return now, Reason.LATE_TICK if now - at > LATE_AFTER else None
 
 
@@ -230,6 +231,8 @@ def _decide(
             left_s = deadline - engine.timing.monotonic()
             engine.timing.sleep(min(BAR_POLL_S, max(left_s, 0.0)))
             _refresh(engine, session, start, at)
+    traded = [symbol for symbol, row in start.rows.items() if row.enabled]
+    measure_bars(engine, session, traded, at, start.now)
     return decided
 
 
