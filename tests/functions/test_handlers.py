@@ -328,6 +328,37 @@ class TestTradeUpdate:
 
     @pytest.mark.fault("bad-webhook")
     @pytest.mark.parametrize(
+        "lie", [{"id": "of-another-account"}, {"qty": "500", "filled_qty": "500"}], ids=str
+    )
+    def test_an_event_that_cannot_be_of_the_working_order_changes_nothing(
+        self, bought: World, lie: dict[str, str], records: Records
+    ):
+        message = json.loads(fill_message(bought))
+        message["data"]["order"] |= lie
+        before = boto3.client("dynamodb").scan(TableName="state")["Items"]
+        answer = trade_update.handler(url_event(json.dumps(message)), None)
+        assert (answer["statusCode"], answer["body"]) == (200, '{"status": "ignored"}')
+        assert boto3.client("dynamodb").scan(TableName="state")["Items"] == before
+        assert len(bought.orders()) == 1
+        assert records.messages() == ["event of another account"]
+
+    @pytest.mark.fault("bad-webhook")
+    def test_each_refusal_is_counted_and_said_in_one_short_line(
+        self, world: World, records: Records, capsys: pytest.CaptureFixture[str]
+    ):
+        bodies = ("x" * (MAX_BODY + 1), "{}")
+        for body in bodies:
+            trade_update.handler(url_event(body, {}), None)
+        trade_update.handler(url_event("5"), None)
+        lines = capsys.readouterr().out.splitlines()
+        sent = [json.loads(line) for line in lines if line.startswith('{"_aws"')]
+        assert [one["WebhookRefused"] for one in sent] == [[1.0]] * 3
+        said = records.of("webhook refused")
+        assert [one.__dict__["status"] for one in said] == [413, 401, 400]
+        assert max(len(one.__dict__["error"]) for one in said) < 80
+
+    @pytest.mark.fault("bad-webhook")
+    @pytest.mark.parametrize(
         ("event", "status"),
         [
             (url_event("x" * (MAX_BODY + 1), {}), 413),

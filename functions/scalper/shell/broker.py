@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from threading import Lock
 from typing import Any, Protocol, TypeVar, cast
@@ -138,7 +138,7 @@ class BoundedClient(RESTClient):
         if not response.text:
             return None
         # Not response.json(): a float would be an amount.
-        return json.loads(response.text, parse_float=Decimal)
+        return json.loads(response.text, parse_float=exact)
 
     def _send(self, method: str, url: str, opts: dict[str, Any]) -> Response:
         return self._session.request(
@@ -341,6 +341,17 @@ def report_of(document: Mapping[str, Any], *, confirmed: bool = False) -> OrderR
         )
     except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"not an order: {error!r}") from error
+
+
+def exact(text: str) -> Decimal:
+    """Return a JSON number with a point or an exponent; raises ValueError where that is too large.
+
+    Decimal itself raises ArithmeticError then, which no caller takes for an unreadable answer.
+    """
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(f"not a number: {text[:20]}") from error
 
 
 def parse_time(text: str) -> datetime:

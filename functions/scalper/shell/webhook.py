@@ -23,7 +23,7 @@ from standardwebhooks.webhooks import (
 
 from scalper.core.order import OrderReport
 from scalper.core.pricing import Money, money
-from scalper.shell.broker import parse_time, report_of
+from scalper.shell.broker import exact, parse_time, report_of
 from scalper.shell.errors import ScalperError, SettingsError, WebhookRefusedError
 from scalper.shell.telemetry import count, logger
 
@@ -108,7 +108,7 @@ def parse(body: bytes) -> Delivery | None:
     body goes into an error's text, which is logged.
     """
     try:
-        message = json.loads(body, parse_float=Decimal)
+        message = json.loads(body, parse_float=exact)
     except (ValueError, RecursionError) as error:
         raise WebhookRefusedError(400, f"not JSON: {type(error).__name__}") from error
     if not isinstance(message, dict):
