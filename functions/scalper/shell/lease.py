@@ -98,15 +98,18 @@ class Tenancy:
 
         The look lasts on while a holder is late with its renewal, or about to end.
         """
-        began = self._timing.monotonic()
+        began, is_known = self._timing.monotonic(), True
         watch_s = WATCH_S if watch_s is None else watch_s
         while time_left_s() > 0:
             waits = self._timing.monotonic() - began < watch_s
             try:
                 self._lease = self._table.present()
             except StoreDownError as error:
-                logger.warning("lease unknown", extra={"error": str(error)})
+                if is_known:
+                    logger.warning("lease unknown", extra={"error": str(error)})
+                is_known = False
             else:
+                is_known = True
                 if self._is_free():
                     return True
                 waits = waits or self._is_late() or self._is_ending()

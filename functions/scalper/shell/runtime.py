@@ -20,7 +20,7 @@ from scalper.shell.lease_table import DynamoLeaseTable
 from scalper.shell.market_data import AlpacaMarketData, Window
 from scalper.shell.relay import Relay, Rotating
 from scalper.shell.relay_run import Run, market_s
-from scalper.shell.settings import AWS_CONFIG, Settings, broker_keys, webhook_keys
+from scalper.shell.settings import AWS_CONFIG, BrokerKeys, Settings, broker_keys, webhook_keys
 from scalper.shell.store import DynamoStore
 from scalper.shell.symbols import DynamoSymbols
 from scalper.shell.telemetry import count, logger
@@ -114,15 +114,26 @@ sources = Sources(lambda: Settings.of(os.environ), _engine, webhook_keys)
 def current_relay() -> Run:
     """Return a run of the relay by this process's settings; raises SettingsError."""
     settings = current_settings()
+    return relay_of(settings, partial(broker_keys, settings), partial(webhook_keys, settings))
+
+
+def relay_of(
+    settings: Settings,
+    fetch_keys: Callable[[], BrokerKeys],
+    fetch_webhook_keys: Callable[[], Sequence[str]],
+) -> Run:
+    """Return a run of the relay under the lease; nothing is asked of anybody yet.
+
+    Raises SettingsError where there is nowhere to post to.
+    """
     if not settings.webhook_url:
         raise SettingsError("WEBHOOK_URL is not set: give the address of the webhook")
     outbox = AwsOutbox(settings)
-    fetch_keys = partial(broker_keys, settings)
     relay = Relay(
         stream_url=settings.stream_url,
         keys=Rotating(fetch_keys),
         webhook_url=settings.webhook_url,
-        webhook_key=Rotating(lambda: webhook_keys(settings)[0]),
+        webhook_key=Rotating(lambda: fetch_webhook_keys()[0]),
         reconcile=lambda: outbox.checkup_in(0, datetime.now(UTC)),
     )
     # It is asked only where the lease is free, and fetches its keys by then.
