@@ -33,7 +33,7 @@ EXPORT := $(UV) export --quiet --frozen --no-default-groups --no-emit-project --
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run bench mutants test check lint types imports template docs locks build lock clean
+.PHONY: help run bench mutants fuzz test check lint types imports template docs locks build lock clean
 
 help:
 	@echo 'make run      one whole trading day on this machine; its report goes to out/run/'
@@ -41,6 +41,7 @@ help:
 	@echo 'make test     the tests; ARGS="-k liquidation" to choose'
 	@echo 'make bench    how long a local day takes; docs/performance.md is made of what it writes'
 	@echo 'make mutants  plants mistakes, one at a time, and simulates days until one shows it'
+	@echo 'make fuzz     a million requests to the webhook, unsigned and signed nonsense; ten minutes'
 	@echo 'make check    lint, types, imports, template, docs, lock files'
 	@echo 'make build    what sam deploy uploads; ARCHITECTURE=x86_64 to run it on such a machine'
 	@echo 'make lock     uv.lock and functions/requirements.txt after a change of pyproject.toml'
@@ -55,6 +56,9 @@ bench: .venv/.run
 
 mutants: .venv/.run
 	$(BIN)/python bench/mutants.py
+
+fuzz: .venv/.dev
+	$(BIN)/python bench/webhook_fuzz.py
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -n auto $(ARGS)

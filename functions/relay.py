@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from scalper.shell import telemetry
-from scalper.shell.relay import relay_until
+from scalper.shell.relay_run import run
 from scalper.shell.runtime import current_relay, time_left
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
-    """Relay until shortly before the function's time is over."""
+    """Relay until shortly before the function's time is over, if nobody else does."""
     with telemetry.sent():
-        return relay_until(current_relay(), time_left(context))
+        return run(current_relay(), time_left(context))

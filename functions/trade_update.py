@@ -5,14 +5,14 @@ from typing import Any
 
 from scalper.shell import passes, telemetry, webhook
 from scalper.shell.errors import ScalperError, WebhookRefusedError
-from scalper.shell.runtime import current_engine, current_webhook_keys
+from scalper.shell.runtime import current_engine, current_webhook_keys, renewed_webhook_keys
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     """Answer a Function URL's request: 200 taken, 4xx refused, 503 to be sent again."""
     with telemetry.sent():
         try:
-            delivery = webhook.receive(event, current_webhook_keys)
+            delivery = webhook.receive(event, current_webhook_keys, renewed_webhook_keys)
             if delivery is None:
                 return webhook.answer(200, {"status": "ignored"})
             taken = passes.trade_update(current_engine(), delivery)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from scalper.core.pricing import Money, money
 from scalper.core.session import new_york_text
-from workbench import aws, local, measured
+from workbench import aws, local, measured, relay_command
 from workbench.bars import BarsError, Market, read_bars
 from workbench.exchange.server import serve
 from workbench.exchange.wire import parse_time
@@ -175,6 +175,9 @@ def run_aws(
         aws.serve(port)
     except OSError as error:
         _fail(f"--port {port}: {error.strerror}")
+
+
+app.command("relay")(relay_command.relay)
 
 
 @app.command()

@@ -46,8 +46,8 @@ EVENTS = (
         "2",
         "The stream is open but mute, or breaks again and again; it allows one connection.",
         "A stream that answers no ping is closed within a minute; each connect asks for a "
-        "checkup; waits grow, with jitter; a relay that finds the place taken ends.",
-        "The relay's heartbeat, and the lease that names the one relay, come with the stack.",
+        "checkup; waits grow, with jitter; one relay by a lease, which is gone before it ends; where "
+        "another connection has the place it waits; a heartbeat only while connected.",
     ),
     Fault(
         "3",
@@ -343,8 +343,9 @@ PLATFORM = (
     Fault(
         "dead-relay",
         "The relay is dead.",
-        "Trading is correct by asking alone; a relay is started every five minutes.",
-        "The lease, and the alarm within 90 s, come with the stack.",
+        "Trading is correct by asking alone; a start each minute sees its lease run out and takes "
+        "it over within a minute.",
+        "The alarm on the missing heartbeat is the stack's.",
     ),
 )
 

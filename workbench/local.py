@@ -59,7 +59,9 @@ PROGRESS_EVERY = 5
 
 START_WITHIN_S = 60.0
 SETTLE_WITHIN_S = 20.0
-LISTEN_WITHIN_S = 20.0
+LISTEN_WITHIN_S = 45.0
+"""The relay of a day that was killed may hold its lease for `LEASE_S` yet."""
+
 STOP_WITHIN_S = 10.0
 REQUEST_TIMEOUT_S = 30.0
 ORDERS_PAGE = 500

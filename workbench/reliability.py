@@ -14,6 +14,7 @@ RESULTS = {
     "simulation": "Simulated days",
     "mutants": "Mutants",
     "storms": "Storms",
+    "webhook_fuzz": "Webhook fuzz",
 }
 
 

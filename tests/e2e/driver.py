@@ -28,7 +28,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from scalper.shell import relay
+from scalper.shell import lease, relay
 from workbench import aws
 from workbench.bars import read_bars
 from workbench.local import LocalDay
@@ -99,6 +99,8 @@ def main(options: Mapping[str, Any]) -> None:
     """Play the day to its end, or to where it is killed."""
     # A webhook that fails is asked again after half a second and more; here there is no hurry.
     relay.POST_BACKOFF_S = 0.01
+    # A day that goes on after a kill waits for the end of its own lease.
+    lease.LEASE_S, lease.MARGIN_S, lease.RENEW_EVERY_S, lease.WATCH_S = 4.0, 1.0, 0.5, 4.0
     with Path(options["log"]).open("a", encoding="utf-8", buffering=1) as log:
         DrivenDay(
             options, exchange_url=options["exchange_url"], aws_url=options["aws_url"], log=log

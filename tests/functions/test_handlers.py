@@ -4,9 +4,12 @@ import ast
 import importlib
 import json
 import logging
+import math
+import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,10 @@ import trade_update
 from scalper.core.session import MINUTE, Session, floor_minute, new_york_day
 from scalper.shell import client, runtime
 from scalper.shell.errors import BrokerDownError, ScalperError, SettingsError, StoreDownError
+from scalper.shell.lease import Lease
+from scalper.shell.lease_table import DynamoLeaseTable
 from scalper.shell.passes import MAX_LINKS, parts
+from scalper.shell.settings import Settings
 from scalper.shell.store import DynamoStore
 from scalper.shell.webhook import MAX_BODY, sign
 from tests.shell.conftest import Records, make_state_table, make_symbols_table
@@ -377,6 +383,37 @@ class TestTradeUpdate:
 
     @pytest.mark.fault("bad-webhook")
     @pytest.mark.parametrize(
+        "lie", [{"id": "of-another-account"}, {"qty": "500", "filled_qty": "500"}], ids=str
+    )
+    def test_an_event_that_cannot_be_of_the_working_order_changes_nothing(
+        self, bought: World, lie: dict[str, str], records: Records
+    ):
+        message = json.loads(fill_message(bought))
+        message["data"]["order"] |= lie
+        before = boto3.client("dynamodb").scan(TableName="state")["Items"]
+        answer = trade_update.handler(url_event(json.dumps(message)), None)
+        assert (answer["statusCode"], answer["body"]) == (200, '{"status": "ignored"}')
+        assert boto3.client("dynamodb").scan(TableName="state")["Items"] == before
+        assert len(bought.orders()) == 1
+        assert records.messages() == ["event of another account"]
+
+    @pytest.mark.fault("bad-webhook")
+    def test_each_refusal_is_counted_and_said_in_one_short_line(
+        self, world: World, records: Records, capsys: pytest.CaptureFixture[str]
+    ):
+        bodies = ("x" * (MAX_BODY + 1), "{}")
+        for body in bodies:
+            trade_update.handler(url_event(body, {}), None)
+        trade_update.handler(url_event("5"), None)
+        lines = capsys.readouterr().out.splitlines()
+        sent = [json.loads(line) for line in lines if line.startswith('{"_aws"')]
+        assert [one["WebhookRefused"] for one in sent] == [[1.0]] * 3
+        said = records.of("webhook refused")
+        assert [one.__dict__["status"] for one in said] == [413, 401, 400]
+        assert max(len(one.__dict__["error"]) for one in said) < 80
+
+    @pytest.mark.fault("bad-webhook")
+    @pytest.mark.parametrize(
         ("event", "status"),
         [
             (url_event("x" * (MAX_BODY + 1), {}), 413),
@@ -512,26 +549,70 @@ class TestTheEndOfTheDay:
 
 class TestRelay:
     class Context:
-        """A context whose time is over a moment from now."""
+        """A context whose time is over a moment after the relay began to listen."""
 
-        def __init__(self, looks: int) -> None:
-            self.looks = looks
+        def __init__(self, world: World) -> None:
+            self.stream = world.exchange.running.exchange.stream
+            self.until = math.inf
 
         def get_remaining_time_in_millis(self) -> int:
-            self.looks -= 1
-            return 60_000 if self.looks > 0 else 0
+            if self.stream.listening and self.until == math.inf:
+                self.until = time.monotonic() + 0.1
+            return 60_000 if time.monotonic() < self.until else 0
 
-    def test_it_relays_until_its_time_is_over_and_asks_for_a_checkup(
-        self, world: World, environment: pytest.MonkeyPatch
-    ):
+    @pytest.fixture
+    def hooked(self, world: World, environment: pytest.MonkeyPatch) -> World:
         environment.setenv("WEBHOOK_URL", "http://127.0.0.1:9/")
         environment.setattr("scalper.shell.relay.LISTEN_SLICE_S", 0.01)
-        answer = relay.handler({}, self.Context(looks=3))
+        environment.setattr("scalper.shell.lease.POLL_S", 0.01)
+        environment.setattr("scalper.shell.lease.WATCH_S", 0.05)
+        world.advance(at(1))
+        return world
+
+    def test_it_relays_until_its_time_is_over_and_asks_for_a_checkup(self, hooked: World):
+        answer = relay.handler({}, self.Context(hooked))
         assert answer == {"status": "ok", "posted": 0}
         counts = boto3.client("sqs").get_queue_attributes(
-            QueueUrl=world.queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+            QueueUrl=hooked.queue_url, AttributeNames=["ApproximateNumberOfMessages"]
         )["Attributes"]
         assert counts == {"ApproximateNumberOfMessages": "1"}
+
+    def test_the_lease_is_given_back_at_the_end_and_each_tenancy_has_a_higher_number(
+        self, hooked: World, records: Records
+    ):
+        for _ in range(3):
+            relay.handler({}, self.Context(hooked))
+        tokens = [record.__dict__["token"] for record in records.of("lease taken")]
+        assert tokens == sorted(set(tokens))
+        assert len(tokens) == len(records.of("lease given back")) == 3
+        assert records.messages() == []
+
+    def test_a_heartbeat_is_sent_while_it_is_connected_not_at_its_end(
+        self, hooked: World, capsys: pytest.CaptureFixture[str]
+    ):
+        relay.handler({}, self.Context(hooked))
+        lines = capsys.readouterr().out.splitlines()
+        sent = [json.loads(line) for line in lines if line.startswith('{"_aws"')]
+        assert [one["RelayHeartbeat"] for one in sent if "RelayHeartbeat" in one] == [[1.0]]
+
+    def test_a_start_that_finds_the_lease_held_ends_and_leaves_it(self, hooked: World):
+        now = datetime.now(UTC)
+        lease = Lease("another", 7, now + timedelta(seconds=18), now + timedelta(minutes=10))
+        table = DynamoLeaseTable(Settings.of(os.environ))
+        held = table.put(lease)
+        assert relay.handler({}, self.Context(hooked)) == {"status": "held", "posted": 0}
+        assert table.present() == held
+
+    def test_outside_market_hours_it_ends_and_takes_no_lease(self, hooked: World):
+        hooked.advance(at(392))
+        assert relay.handler({}, self.Context(hooked)) == {"status": "closed", "posted": 0}
+        assert DynamoLeaseTable(Settings.of(os.environ)).present() is None
+
+    def test_the_key_of_the_webhook_is_fetched_before_the_lease(self, hooked: World):
+        boto3.client("secretsmanager").put_secret_value(SecretId="webhook", SecretString="{}")
+        with pytest.raises(SettingsError, match="the webhook key is not set"):
+            relay.handler({}, self.Context(hooked))
+        assert DynamoLeaseTable(Settings.of(os.environ)).present() is None
 
     def test_without_a_webhook_it_says_what_to_set(self, world: World):
         with pytest.raises(SettingsError, match="WEBHOOK_URL is not set"):

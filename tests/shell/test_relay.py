@@ -15,13 +15,13 @@ from websockets.http11 import Response
 from websockets.sync.server import ServerConnection, serve
 
 from scalper.shell import relay as relay_module
-from scalper.shell.errors import UnauthorizedError
-from scalper.shell.relay import Relay, relay_until
+from scalper.shell.errors import SettingsError, UnauthorizedError, WebhookRefusedError
+from scalper.shell.relay import Relay, Rotating, relay_until
 from scalper.shell.settings import BrokerKeys
 from scalper.shell.webhook import MAX_BODY, receive
 from tests.shell.conftest import Records
 from tests.shell.scripted import HANG, RESET, Request, Scripted
-from tests.shell.test_webhook import KEY, update
+from tests.shell.test_webhook import FOREIGN, KEY, update
 from tests.workbench.exchange.conftest import KEY as KEY_ID
 from tests.workbench.exchange.conftest import SECRET, Client, asking, at
 
@@ -69,9 +69,9 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def relay(stream_url: str, webhook: Scripted, secret: str = SECRET, **changes: Any) -> Relay:
     given: dict[str, Any] = {
         "stream_url": stream_url,
-        "keys": BrokerKeys(KEY_ID, secret),
+        "keys": Rotating(lambda: BrokerKeys(KEY_ID, secret)),
         "webhook_url": webhook.url + "/",
-        "webhook_key": KEY,
+        "webhook_key": Rotating(lambda: KEY),
         "reconcile": lambda: None,
     }
     return Relay(**given | changes)
@@ -100,7 +100,7 @@ class TestAgainstTheExchange:
         client.order(client_order_id="mine").raise_for_status()
         client.advance(at(1)).raise_for_status()
         wait_until(lambda: any('"fill"' in one.body for one in server.requests))
-        assert running.stop() == {"status": "ok", "posted": len(server.requests)}
+        assert running.stop() == len(server.requests)
         fill = next(
             message
             for message in map(delivered, server.requests)
@@ -113,14 +113,25 @@ class TestAgainstTheExchange:
         with pytest.raises(UnauthorizedError):
             relay_until(relay(client.running.stream_url, server, "wrong"), Time())
 
-    def test_a_second_relay_ends_quietly(self, client: Client, server: Scripted, records: Records):
+    @pytest.mark.fault("2")
+    def test_a_second_relay_waits_for_the_place_and_gets_it(
+        self, client: Client, server: Scripted, records: Records
+    ):
         server.answer((200, {}))
+        stream = client.running.exchange.stream
         first = Running(relay(client.running.stream_url, server), Time())
-        wait_until(lambda: client.running.exchange.stream.listening == 1)
-        second = relay_until(relay(client.running.stream_url, server), Time())
-        assert second == {"status": "taken", "posted": 0}
-        assert records.messages() == []
+        wait_until(lambda: stream.listening == 1)
+        reconciled: list[int] = []
+        second = Running(
+            relay(client.running.stream_url, server, reconcile=lambda: reconciled.append(1)), Time()
+        )
+        wait_until(lambda: records.messages() == ["another connection has the place"])
+        assert reconciled == []
         first.stop()
+        wait_until(lambda: reconciled == [1])
+        second.stop()
+        # It asked more than once, and said so once.
+        assert records.messages() == ["another connection has the place"]
 
     @pytest.mark.fault("dead-relay")
     def test_after_the_first_has_ended_the_next_takes_over(self, client: Client, server: Scripted):
@@ -128,7 +139,7 @@ class TestAgainstTheExchange:
         for _ in range(2):
             running = Running(relay(client.running.stream_url, server), Time())
             wait_until(lambda: client.running.exchange.stream.listening == 1)
-            assert running.stop() == {"status": "ok", "posted": 0}
+            assert running.stop() == 0
             wait_until(lambda: client.running.exchange.stream.listening == 0)
 
 
@@ -192,7 +203,7 @@ class TestStreams:
         with stream(talk) as url:
             running = Running(relay(url, server, reconcile=lambda: reconciled.append(1)), Time())
             wait_until(lambda: len(server.requests) == 3)
-            assert running.stop() == {"status": "ok", "posted": 3}
+            assert running.stop() == 3
         assert len(reconciled) == 3
         assert records.messages() == ["stream lost", "stream lost"]
 
@@ -286,7 +297,7 @@ class TestStreams:
         with stream(talk) as url:
             running = Running(relay(url, server), Time())
             wait_until(lambda: len(server.requests) == 1)
-            assert running.stop() == {"status": "ok", "posted": 1}
+            assert running.stop() == 1
         assert records.messages() == ["message over 64 KiB"] * 2
 
     def test_a_stream_that_refuses_the_handshake_is_tried_again(
@@ -296,21 +307,83 @@ class TestStreams:
         with stream(quiet, HTTPStatus.SERVICE_UNAVAILABLE) as url:
             running = Running(relay(url, server), left)
             wait_until(lambda: len(records.messages()) >= 2)
-            assert running.stop() == {"status": "ok", "posted": 0}
+            assert running.stop() == 0
         assert set(records.messages()) == {"stream lost"}
 
     @pytest.mark.fault("2")
-    def test_too_many_connections_end_it_quietly(self, server: Scripted, records: Records):
+    def test_a_place_that_is_taken_is_asked_for_ever_more_slowly_up_to_a_bound(
+        self, server: Scripted, records: Records, monkeypatch: pytest.MonkeyPatch
+    ):
+        waited: list[int] = []
+        wait = relay_module._wait
+
+        def noted(failures: int, left: Callable[[], float]) -> int:
+            waited.append(failures)
+            return wait(failures, left)
+
+        monkeypatch.setattr(relay_module, "_wait", noted)
+        monkeypatch.setattr(relay_module, "CROWDED_LINE_S", 0.0)
         with stream(quiet, HTTPStatus.TOO_MANY_REQUESTS) as url:
-            assert relay_until(relay(url, server), Time()) == {"status": "taken", "posted": 0}
-        assert records.messages() == []
+            running = Running(relay(url, server), Time())
+            wait_until(lambda: len(waited) >= 7)
+            assert running.stop() == 0
+        assert waited[:7] == [0, 1, 2, 3, 4, 4, 4]
+        assert relay_module.wait_s(relay_module.CROWDED_FAILURES) <= 8.0
+        assert set(records.messages()) == {"another connection has the place"}
+
+    def test_the_heartbeat_beats_while_it_is_connected_and_only_then(
+        self, server: Scripted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ):
+        monkeypatch.setattr(relay_module, "HEARTBEAT_S", 0.05)
+        running = Running(relay("ws://127.0.0.1:9/stream", server), Time())
+        threading.Event().wait(0.3)
+        running.stop()
+        assert "RelayHeartbeat" not in capsys.readouterr().out
+        with stream(quiet) as url:
+            running = Running(relay(url, server), Time())
+            threading.Event().wait(0.5)
+            running.stop()
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        beats = [line["RelayHeartbeat"] for line in lines if "RelayHeartbeat" in line]
+        assert len(beats) >= 3
+        assert all(beat == [1.0] for beat in beats)
+
+    def test_a_line_that_is_cut_ends_the_relay_though_a_post_hangs(self, server: Scripted):
+        server.answer(HANG)
+        closed = threading.Event()
+
+        def talk(socket: ServerConnection) -> None:
+            socket.send(MESSAGE)
+            quiet(socket)
+            closed.set()
+
+        with stream(talk) as url:
+            one = relay(url, server)
+            left = Time()
+            running = Running(one, left)
+            wait_until(lambda: len(server.requests) == 1)
+            began = time.monotonic()
+            one.line.cut()
+            assert closed.wait(WITHIN_S)
+            assert time.monotonic() - began < 1.0
+            server.released.set()
+            assert running.stop() == 0
+        assert len(server.requests) == 1
+
+    def test_a_line_that_is_cut_connects_no_more(self, server: Scripted):
+        reconciled: list[int] = []
+        with stream(quiet) as url:
+            one = relay(url, server, reconcile=lambda: reconciled.append(1))
+            one.line.cut()
+            assert relay_until(one, Time()) == 0
+        assert reconciled == []
 
     def test_nobody_there_is_tried_again_until_the_time_is_over(
         self, server: Scripted, records: Records
     ):
         running = Running(relay("ws://127.0.0.1:9/stream", server), Time())
         wait_until(lambda: len(records.messages()) >= 2)
-        assert running.stop() == {"status": "ok", "posted": 0}
+        assert running.stop() == 0
 
     def test_a_stream_that_does_not_answer_is_given_up_within_bounds(
         self, server: Scripted, records: Records, monkeypatch: pytest.MonkeyPatch
@@ -320,7 +393,7 @@ class TestStreams:
         with stream(quiet) as url:
             running = Running(relay(url, server), Time())
             wait_until(lambda: len(records.messages()) >= 2)
-            assert running.stop() == {"status": "ok", "posted": 0}
+            assert running.stop() == 0
 
     def test_a_stream_that_leaves_trade_updates_out_is_not_listened_to(
         self, server: Scripted, records: Records, monkeypatch: pytest.MonkeyPatch
@@ -345,6 +418,73 @@ class TestStreams:
         assert SECRET not in records.text()
 
 
+class TestKeys:
+    def test_keys_that_were_rotated_are_fetched_again_where_the_stream_refuses_them(
+        self, server: Scripted
+    ):
+        secrets = iter(["wrong", SECRET])
+        reconciled: list[int] = []
+        with asking() as client:
+            one = relay(
+                client.running.stream_url,
+                server,
+                keys=Rotating(lambda: BrokerKeys(KEY_ID, next(secrets))),
+                reconcile=lambda: reconciled.append(1),
+            )
+            running = Running(one, Time())
+            wait_until(lambda: reconciled == [1])
+            assert running.stop() == 0
+
+    def test_a_handshake_that_is_unauthorized_fetches_them_too(self, server: Scripted):
+        fetched: list[int] = []
+
+        def fetch() -> BrokerKeys:
+            fetched.append(1)
+            return BrokerKeys(KEY_ID, SECRET)
+
+        with (
+            stream(quiet, HTTPStatus.UNAUTHORIZED) as url,
+            pytest.raises(UnauthorizedError),
+        ):
+            relay_until(relay(url, server, keys=Rotating(fetch)), Time())
+        assert fetched == [1, 1]
+
+    @pytest.mark.fault("rotated-secret")
+    def test_a_webhook_that_refuses_the_signature_gets_another_by_the_key_as_it_is_now(
+        self, server: Scripted
+    ):
+        server.answer((401, {}), (200, {}))
+        keys = iter([FOREIGN, KEY])
+
+        def talk(socket: ServerConnection) -> None:
+            socket.send(MESSAGE)
+            quiet(socket)
+
+        with stream(talk) as url:
+            one = relay(url, server, webhook_key=Rotating(lambda: next(keys)))
+            running = Running(one, Time())
+            wait_until(lambda: len(server.requests) == 2)
+            assert running.stop() == 1
+        with pytest.raises(WebhookRefusedError):
+            delivered(server.requests[0])
+        delivered(server.requests[1])
+
+    def test_a_secret_that_cannot_be_read_leaves_the_keys_as_they_were(self, records: Records):
+        answers = iter(["first"])
+
+        def fetch() -> str:
+            try:
+                return next(answers)
+            except StopIteration:
+                raise SettingsError("the secret cannot be read") from None
+
+        secret = Rotating(fetch)
+        assert secret.value == secret.value == "first"
+        assert not secret.renew()
+        assert secret.value == "first"
+        assert records.messages() == ["settings"]
+
+
 class TestPosts:
     def posted(self, server: Scripted, *answers: Any) -> Any:
         server.answer(*answers)
@@ -363,7 +503,7 @@ class TestPosts:
 
     @pytest.mark.parametrize("answer", [(500, ""), (503, {}), (429, {}), RESET])
     def test_a_post_without_an_answer_is_repeated(self, server: Scripted, answer: Any):
-        assert self.posted(server, answer, answer, (200, {}))["posted"] == 1
+        assert self.posted(server, answer, answer, (200, {})) == 1
         assert len(server.requests) == 3
         for request in server.requests:
             delivered(request)
@@ -374,15 +514,22 @@ class TestPosts:
         self, server: Scripted, answer: Any, records: Records
     ):
         server.answer(answer)
-        assert self.posted(server, answer, answer, answer)["posted"] == 0
+        assert self.posted(server, answer, answer, answer) == 0
         assert len(server.requests) == 3
         assert records.messages() == ["webhook did not answer"] * 3
 
-    @pytest.mark.parametrize("status", [400, 401, 413, 404])
+    def test_a_signature_that_stays_refused_is_said_after_as_many_attempts(
+        self, server: Scripted, records: Records
+    ):
+        assert self.posted(server, (401, {}), (401, {}), (401, {})) == 0
+        assert len(server.requests) == 3
+        assert records.messages()[-1] == "webhook refused"
+
+    @pytest.mark.parametrize("status", [400, 413, 404])
     def test_a_refused_post_is_not_repeated_and_is_said(
         self, server: Scripted, status: int, records: Records
     ):
-        assert self.posted(server, (status, {}))["posted"] == 0
+        assert self.posted(server, (status, {})) == 0
         assert len(server.requests) == 1
         assert records.messages() == ["webhook refused"]
 
@@ -392,7 +539,7 @@ class TestTime:
         left = Time()
         left.over.set()
         answer = relay_until(relay("ws://127.0.0.1:9/stream", server), left)
-        assert answer == {"status": "ok", "posted": 0}
+        assert answer == 0
 
     def test_it_ends_in_time_though_the_webhook_hangs(
         self, server: Scripted, monkeypatch: pytest.MonkeyPatch

@@ -246,3 +246,26 @@ class TestWebhookKeys:
         monkeypatch.setattr(runtime, "KEYS_KEPT_S", 0.001)
         assert runtime.current_webhook_keys() == ("dHdv", "b25l")
         runtime._webhook_keys.cache_clear()
+
+    @pytest.mark.fault("rotated-secret", "webhook-flood")
+    def test_bad_signatures_fetch_them_again_but_not_each_time(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        fetched: list[int] = []
+
+        def fetch(_: object) -> tuple[str, ...]:
+            fetched.append(1)
+            return (f"key {len(fetched)}",)
+
+        monkeypatch.setattr(runtime, "KEYS_KEPT_S", 10**9)
+        monkeypatch.setattr(runtime, "_renewed_at", [-float("inf")])
+        monkeypatch.setattr(runtime, "sources", runtime.Sources(settings, runtime._engine, fetch))
+        runtime._webhook_keys.cache_clear()
+        assert runtime.current_webhook_keys() == ("key 1",)
+        assert runtime.renewed_webhook_keys() == ("key 2",)
+        assert [runtime.renewed_webhook_keys() for _ in range(1_000)] == [()] * 1_000
+        assert runtime.current_webhook_keys() == ("key 2",)
+        assert len(fetched) == 2
+        monkeypatch.setattr(runtime, "KEYS_RENEWED_S", 0)
+        assert runtime.renewed_webhook_keys() == ("key 3",)
+        runtime._webhook_keys.cache_clear()

@@ -267,11 +267,76 @@ class TestRefused:
             json.dumps(update(order=document(filled_qty="NaN"))),
             json.dumps(update(order=document(qty=float("inf")))),
             "[" * 30_000,
+            '{"stream": 1e99999999999999999999}',
+            json.dumps(update(price="0")),
+            json.dumps(update(price="-5")),
+            json.dumps(update(timestamp="1999-12-31T00:00:00Z")),
+            json.dumps(update(timestamp="0001-01-01T00:00:00+23:59")),
+            json.dumps(update(order=document(updated_at="9999-12-31T23:59:59Z"))),
+            json.dumps(update(order=document(filled_qty="1e999999999"))),
+            json.dumps(update(order=document(qty="-20"))),
+            json.dumps(update(order=document(filled_qty="21", filled_avg_price="1"))),
+            json.dumps(update(order=document(filled_qty="1", filled_avg_price="-1"))),
         ],
     )
     def test_a_signed_body_that_makes_no_sense_is_malformed(self, body: str):
         assert refused(request(body)) == 400
 
+    def test_a_request_that_is_no_post_is_malformed_after_the_signature(self):
+        for method in ("GET", "PUT", "HEAD", ""):
+            context = {"http": {"method": method}}
+            assert refused(request(BODY, requestContext=context)) == 400
+            assert refused(request(BODY, {}, requestContext=context)) == 401
+
+    @pytest.mark.parametrize("headers", [[], "x", 5, {"webhook-id": None}])
+    def test_headers_that_are_none_are_unauthorized(self, headers: Any):
+        assert refused(request(BODY, {}) | {"headers": headers}) == 401
+
+    @pytest.mark.parametrize("body", ["scalper-body", '{"stream": "scalper-body', "[1e"])
+    def test_no_refusal_tells_of_the_body(self, body: str):
+        for event in (
+            request(body),
+            request(json.dumps(update(timestamp=body))),
+            request(json.dumps(update(price=body))),
+            request(json.dumps(update(order=document(client_order_id=[body])))),
+        ):
+            with pytest.raises(WebhookRefusedError) as error:
+                take(event)
+            assert body not in str(error.value)
+            assert len(str(error.value)) < 80
+
+
+class TestRenewedKeys:
+    def test_a_key_put_there_a_moment_ago_is_fetched_where_the_known_ones_do_not_fit(self):
+        fetched: list[int] = []
+
+        def renew() -> tuple[str, ...]:
+            fetched.append(1)
+            return (KEY, OLD)
+
+        assert receive(request(BODY), lambda: (OLD,), renew) is not None
+        assert fetched == [1]
+        # Known ones are not fetched again.
+        assert receive(request(BODY, sign(BODY, OLD)), lambda: (OLD,), renew) is not None
+        assert fetched == [1]
+
+    def test_keys_that_do_not_fit_either_are_unauthorized(self):
+        with pytest.raises(WebhookRefusedError) as error:
+            receive(request(BODY, sign(BODY, FOREIGN)), lambda: (OLD,), lambda: (KEY, OLD))
+        assert error.value.status == 401
+
+    def test_what_has_no_signature_fetches_nothing(self):
+        def never() -> tuple[str, ...]:
+            raise AssertionError("the keys were fetched")
+
+        for name in ("webhook-id", "webhook-timestamp", "webhook-signature"):
+            headers = sign(BODY, FOREIGN)
+            del headers[name]
+            with pytest.raises(WebhookRefusedError):
+                receive(request(BODY, headers), lambda: (KEY,), never)
+
+
+class TestKeysThatAreNone:
     @pytest.mark.parametrize("key", ["", "whsec_", "whsec_!", "whsec_é", "a"])
     def test_a_key_that_is_none_is_a_setting_to_correct(self, key: str):
         with pytest.raises(SettingsError, match='must be "whsec_" and base64 text'):

@@ -13,8 +13,13 @@ from types import CodeType
 import scalper.shell
 
 SHELL = Path(scalper.shell.__file__).parent
-ADAPTERS = frozenset({"broker.py", "client.py", "relay.py", "runtime.py", "store.py"})
-"""What lies beyond the boundary: the simulator has its own."""
+ADAPTERS = frozenset(
+    {
+        *("broker.py", "client.py", "lease_table.py", "relay.py", "relay_run.py", "runtime.py"),
+        "store.py",
+    }
+)
+"""What lies beyond the boundary: the simulator has its own, and none of the relay."""
 
 FILES = tuple(
     name

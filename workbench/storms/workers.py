@@ -22,13 +22,16 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NoReturn
 
-from scalper.shell import relay
+from scalper.shell import lease, relay
 from scalper.shell.errors import ScalperError
 from workbench.invocations import Context
 from workbench.storms.weather import BEFORE, Doom, Weather
 
 HASTE = 0.02
 """Waits inside an invocation (backoffs, polls) are so much shorter: nobody else is in a hurry."""
+
+LEASE_HASTE = 0.1
+"""The relay's lease is so much shorter; its renewals are requests that meet the weather too."""
 
 INVOCATION_WITHIN_S = 60.0
 """Lambda would end an invocation by then too (template.yaml's Timeout)."""
@@ -247,3 +250,6 @@ def _make_haste() -> None:
     setattr(time, "sleep", hurried)  # noqa: B010 - the types have it as it was
     waits = tuple(wait * HASTE for wait in relay.BACKOFF_S)
     setattr(relay, "BACKOFF_S", waits)  # noqa: B010
+    # A day lasts a quarter of a minute: a lease of usual length would be out for most of it.
+    for name in ("LEASE_S", "RENEW_EVERY_S", "RETRY_EVERY_S", "MARGIN_S", "WATCH_S"):
+        setattr(lease, name, getattr(lease, name) * LEASE_HASTE)

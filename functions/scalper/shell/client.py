@@ -8,7 +8,7 @@ whatever has an effect is sent once.
 import json
 import time
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from threading import Lock
 from typing import Any
 
@@ -68,7 +68,7 @@ class BoundedClient(RESTClient):
         if not response.text:
             return None
         # Not response.json(): a float would be an amount.
-        return json.loads(response.text, parse_float=Decimal)
+        return json.loads(response.text, parse_float=exact)
 
     def _send(self, method: str, url: str, opts: dict[str, Any]) -> Response:
         return self._session.request(
@@ -192,3 +192,14 @@ def _http_error(status: int, body: str) -> BrokerError:
     message = str(parsed.get("message", ""))[:200]
     kind = UnauthorizedError if status == 401 else RefusedError
     return kind(status, code if isinstance(code, int) else None, message)
+
+
+def exact(text: str) -> Decimal:
+    """Return a JSON number with a point or an exponent; raises ValueError where that is too large.
+
+    Decimal itself raises ArithmeticError then, which no caller takes for an unreadable answer.
+    """
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(f"not a number: {text[:20]}") from error

@@ -3,24 +3,31 @@
 Alpaca allows one trade_updates connection for an account and answers more with HTTP 429; it
 replays nothing after a reconnect, so each connect asks for a checkup. Paper sends binary frames.
 (https://docs.alpaca.markets/docs/websocket-streaming)
+
+A post carries no token of the lease: what a stale relay still says is joined as a repeat is.
 """
 
 import json
+import math
 import random
+import socket as sockets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
 import requests
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from scalper.shell.errors import BrokerDownError, UnauthorizedError
+from scalper.shell.errors import BrokerDownError, SettingsError, UnauthorizedError
 from scalper.shell.settings import BrokerKeys
-from scalper.shell.telemetry import count, logger
+from scalper.shell.telemetry import count, flush, logger
 from scalper.shell.webhook import MAX_BODY, sign
+
+T = TypeVar("T")
 
 OPEN_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 5.0
@@ -34,7 +41,16 @@ PING_INTERVAL_S = 20.0
 PING_TIMEOUT_S = 20.0
 """A socket that is open but mute answers no ping within this, and is closed."""
 
+HEARTBEAT_S = 30.0
+"""How often a relay that is connected says so by a metric."""
+
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+CROWDED_FAILURES = 4
+"""While another connection has the place the waits grow no further than so many failures take."""
+
+CROWDED_LINE_S = 60.0
+"""How often a log line says that another connection has the place."""
+
 POST_ATTEMPTS = 3
 POST_TIMEOUT_S = (2.0, 30.0)
 POST_BACKOFF_S = 0.5
@@ -42,60 +58,142 @@ MIN_POST_TIMEOUT_S = 1.0
 """What a post may still take when the relay's time is over."""
 
 
+class Rotating(Generic[T]):
+    """A secret that is fetched when it is first asked for, and again when it is refused."""
+
+    def __init__(self, fetch: Callable[[], T]) -> None:
+        self._fetch = fetch
+        self._known: list[T] = []
+
+    @property
+    def value(self) -> T:
+        """Return the secret as it was last fetched; raises SettingsError."""
+        if not self._known:
+            self._known.append(self._fetch())
+        return self._known[0]
+
+    def renew(self) -> bool:
+        """Fetch it again; return whether it is another one now."""
+        before = self.value
+        try:
+            self._known[0] = self._fetch()
+        except SettingsError as error:
+            logger.error("settings", extra={"error": str(error)})
+        return self._known[0] != before
+
+
+class Line:
+    """The connection that is open, as far as somebody else may have to cut it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._socket: ClientConnection | None = None
+        self.is_cut = False
+
+    @contextmanager
+    def over(self, socket: ClientConnection) -> Iterator[None]:
+        """Let `cut` end this connection while the block lasts; raises OSError once it was cut."""
+        with self._lock:
+            self._socket = socket
+            if self.is_cut:
+                raise ConnectionAbortedError("the relay may not be connected any more")
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._socket = None
+
+    def cut(self) -> None:
+        """End the connection, and each that comes after it, without a word and at once."""
+        with self._lock:
+            self.is_cut = True
+            if self._socket is not None:
+                with suppress(OSError):
+                    self._socket.socket.shutdown(sockets.SHUT_RDWR)
+
+
 @dataclass(frozen=True, slots=True)
 class Relay:
     """Where to listen and where to post."""
 
     stream_url: str
-    keys: BrokerKeys
+    keys: Rotating[BrokerKeys]
     webhook_url: str
-    webhook_key: str
+    webhook_key: Rotating[str]
     reconcile: Callable[[], None]
     """Asks for a checkup: what happened while nobody listened is not replayed."""
+    line: Line = field(default_factory=Line)
+
+    def prepare(self) -> None:
+        """Fetch the secrets, before anything is done that they are needed for.
+
+        Raises SettingsError saying what to put where.
+        """
+        _ = self.keys.value, self.webhook_key.value
 
 
-def relay_until(relay: Relay, time_left_s: Callable[[], float]) -> dict[str, Any]:
+def relay_until(relay: Relay, time_left_s: Callable[[], float]) -> int:
     """Relay while there is time left; return how many messages were posted.
 
-    Returns early where another connection holds the account's one place. Raises
-    UnauthorizedError where the broker refuses the keys.
+    While another connection has the account's one place it is asked for again and again. Raises
+    UnauthorizedError where the broker refuses keys that were fetched anew.
     """
-    posted = 0
-    failures = 0
+    posted = failures = 0
+    complained = -math.inf
     with requests.Session() as session:
         session.trust_env = False
         while time_left_s() > 0:
             began = time.monotonic()
             try:
-                with _connected(relay) as socket:
+                with _connected(relay, time_left_s) as socket:
                     relay.reconcile()
                     count("RelayConnects")
                     for taken in _listen(relay, socket, session, time_left_s):
                         posted += taken
             except InvalidStatus as error:
                 if error.response.status_code == 429:
-                    logger.info("another relay holds the connection")
-                    return {"status": "taken", "posted": posted}
-                failures = _back_off(failures, error, time_left_s)
+                    if began - complained >= CROWDED_LINE_S:
+                        logger.warning("another connection has the place")
+                        complained = began
+                    failures = _wait(min(failures, CROWDED_FAILURES), time_left_s)
+                elif error.response.status_code == 401:
+                    _renew_keys(relay)
+                else:
+                    failures = _back_off(failures, error, time_left_s)
+            except UnauthorizedError:
+                _renew_keys(relay)
             except (OSError, WebSocketException, InvalidHandshake, BrokerDownError) as error:
+                if relay.line.is_cut:
+                    break
                 if time.monotonic() - began > STABLE_AFTER_S:
                     failures = 0
                 failures = _back_off(failures, error, time_left_s)
-    return {"status": "ok", "posted": posted}
+    return posted
+
+
+def _renew_keys(relay: Relay) -> None:
+    """Fetch the keys that were refused again; raises UnauthorizedError where they are the same."""
+    if not relay.keys.renew():
+        raise UnauthorizedError(401, None, "the stream refuses the keys")
+    logger.info("keys fetched again")
 
 
 @contextmanager
-def _connected(relay: Relay) -> Iterator[ClientConnection]:
+def _connected(relay: Relay, time_left_s: Callable[[], float]) -> Iterator[ClientConnection]:
     """Give a connection that is authenticated and listens to trade_updates."""
-    with connect(
-        relay.stream_url,
-        open_timeout=OPEN_TIMEOUT_S,
-        close_timeout=1,
-        ping_interval=PING_INTERVAL_S,
-        ping_timeout=PING_TIMEOUT_S,
-        proxy=None,
-    ) as socket:
-        keys = {"key_id": relay.keys.key_id, "secret_key": relay.keys.secret_key}
+    with (
+        connect(
+            relay.stream_url,
+            # It cannot be cut before it is open.
+            open_timeout=min(OPEN_TIMEOUT_S, max(time_left_s(), LISTEN_SLICE_S)),
+            close_timeout=1,
+            ping_interval=PING_INTERVAL_S,
+            ping_timeout=PING_TIMEOUT_S,
+            proxy=None,
+        ) as socket,
+        relay.line.over(socket),
+    ):
+        keys = {"key_id": relay.keys.value.key_id, "secret_key": relay.keys.value.secret_key}
         _send(socket, {"action": "authenticate", "data": keys})
         if _answer(socket, "authorization").get("status") != "authorized":
             raise UnauthorizedError(401, None, "the stream refuses the keys")
@@ -112,7 +210,12 @@ def _listen(
     time_left_s: Callable[[], float],
 ) -> Iterator[int]:
     """Post each message of trade_updates on until the time is over; gives 1 for each one taken."""
+    beat = -math.inf
     while time_left_s() > 0:
+        if time.monotonic() - beat >= HEARTBEAT_S:
+            beat = time.monotonic()
+            count("RelayHeartbeat")
+            flush()
         try:
             frame = socket.recv(timeout=LISTEN_SLICE_S)
         except TimeoutError:
@@ -131,27 +234,34 @@ def _post(
 ) -> int:
     """Post one message, again where no answer came: the webhook takes repeats without harm."""
     for attempt in range(1, POST_ATTEMPTS + 1):
+        if relay.line.is_cut:
+            break
         connect_s, answer_s = POST_TIMEOUT_S
         answer_s = min(answer_s, max(time_left_s(), MIN_POST_TIMEOUT_S))
+        is_last = attempt == POST_ATTEMPTS or time_left_s() <= 0
         try:
             response = session.post(
                 relay.webhook_url,
                 data=body.encode(),
-                headers=sign(body, relay.webhook_key),
+                headers=sign(body, relay.webhook_key.value),
                 timeout=(connect_s, answer_s),
             )
         except requests.RequestException as error:
             failure = str(error)
         else:
-            # 429: no execution environment was free; the function has not run.
-            if response.status_code < 500 and response.status_code != 429:
-                if response.status_code != 200:
-                    logger.error("webhook refused", extra={"status": response.status_code})
-                    count("RelayRefused")
-                return int(response.status_code == 200)
-            failure = f"HTTP {response.status_code}"
+            status = response.status_code
+            if status == 200:
+                return 1
+            # 429: no execution environment was free. 401: a key may be in the middle of a rotation.
+            if status < 500 and status != 429 and (is_last or status != 401):
+                logger.error("webhook refused", extra={"status": status})
+                count("RelayRefused")
+                return 0
+            if status == 401:
+                relay.webhook_key.renew()
+            failure = f"HTTP {status}"
         logger.warning("webhook did not answer", extra={"attempt": attempt, "error": failure})
-        if attempt == POST_ATTEMPTS or time_left_s() <= 0:
+        if is_last:
             break
         time.sleep(POST_BACKOFF_S * attempt)
     # Polling finds what the message said.
@@ -168,6 +278,11 @@ def _back_off(failures: int, error: Exception, time_left_s: Callable[[], float])
     """Wait, longer after each failure; return the new count."""
     logger.warning("stream lost", extra={"error": f"{type(error).__name__}: {error}"})
     count("RelayLosses")
+    return _wait(failures, time_left_s)
+
+
+def _wait(failures: int, time_left_s: Callable[[], float]) -> int:
+    """Wait, longer after each failure, not past the end; return the new count."""
     deadline = time.monotonic() + wait_s(failures)
     while time.monotonic() < deadline and time_left_s() > 0:
         time.sleep(0.1)

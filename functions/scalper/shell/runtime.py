@@ -16,9 +16,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from scalper.shell.broker import AlpacaBroker
 from scalper.shell.engine import Engine
 from scalper.shell.errors import SettingsError
+from scalper.shell.lease_table import DynamoLeaseTable
 from scalper.shell.market_data import AlpacaMarketData, Window
-from scalper.shell.relay import Relay
-from scalper.shell.settings import AWS_CONFIG, Settings, broker_keys, webhook_keys
+from scalper.shell.relay import Relay, Rotating
+from scalper.shell.relay_run import Run, market_s
+from scalper.shell.settings import AWS_CONFIG, BrokerKeys, Settings, broker_keys, webhook_keys
 from scalper.shell.store import DynamoStore
 from scalper.shell.symbols import DynamoSymbols
 from scalper.shell.telemetry import count, logger
@@ -26,6 +28,9 @@ from scalper.shell.telemetry import count, logger
 T = TypeVar("T")
 
 KEYS_KEPT_S = 60
+KEYS_RENEWED_S = 10
+"""How often at most a signature that does not fit has the webhook's keys fetched again."""
+
 RESERVE_S = 5.0
 DEFAULT_RELAY_S = 840.0
 """How long a relay runs whose context tells no deadline."""
@@ -81,6 +86,23 @@ def current_webhook_keys() -> tuple[str, ...]:
     return _webhook_keys(current_settings(), int(time.monotonic() // KEYS_KEPT_S))
 
 
+def renewed_webhook_keys() -> tuple[str, ...]:
+    """Return the keys as the secret has them now, () where it was asked within `KEYS_RENEWED_S`.
+
+    A signature may be by a key that was put there a moment ago; whoever sends bad ones all the time
+    must not make each of them a request.
+    """
+    now = time.monotonic()
+    if now - _renewed_at[0] < KEYS_RENEWED_S:
+        return ()
+    _renewed_at[0] = now
+    _webhook_keys.cache_clear()
+    return current_webhook_keys()
+
+
+_renewed_at = [-float("inf")]
+
+
 @lru_cache(maxsize=1)
 def _webhook_keys(settings: Settings, _period: int) -> tuple[str, ...]:
     return sources.webhook_keys(settings)
@@ -89,19 +111,34 @@ def _webhook_keys(settings: Settings, _period: int) -> tuple[str, ...]:
 sources = Sources(lambda: Settings.of(os.environ), _engine, webhook_keys)
 
 
-def current_relay() -> Relay:
-    """Return the relay of this process's settings; raises SettingsError."""
+def current_relay() -> Run:
+    """Return a run of the relay by this process's settings; raises SettingsError."""
     settings = current_settings()
+    return relay_of(settings, partial(broker_keys, settings), partial(webhook_keys, settings))
+
+
+def relay_of(
+    settings: Settings,
+    fetch_keys: Callable[[], BrokerKeys],
+    fetch_webhook_keys: Callable[[], Sequence[str]],
+) -> Run:
+    """Return a run of the relay under the lease; nothing is asked of anybody yet.
+
+    Raises SettingsError where there is nowhere to post to.
+    """
     if not settings.webhook_url:
         raise SettingsError("WEBHOOK_URL is not set: give the address of the webhook")
     outbox = AwsOutbox(settings)
-    return Relay(
+    relay = Relay(
         stream_url=settings.stream_url,
-        keys=broker_keys(settings),
+        keys=Rotating(fetch_keys),
         webhook_url=settings.webhook_url,
-        webhook_key=webhook_keys(settings)[0],
+        webhook_key=Rotating(lambda: fetch_webhook_keys()[0]),
         reconcile=lambda: outbox.checkup_in(0, datetime.now(UTC)),
     )
+    # It is asked only where the lease is free, and fetches its keys by then.
+    broker = cache(lambda: AlpacaBroker(settings, fetch_keys))
+    return Run(relay, partial(market_s, broker, settings.clock), DynamoLeaseTable(settings))
 
 
 def time_left(context: object) -> Callable[[], float]:

@@ -2,7 +2,8 @@
 
 One table, keys `pk` and `sk`: "state#<mode>" holds an item for each symbol, its sort key led by a
 hash, so that shard k of n is one range and one Query whatever n is; "minute#..." a claim for each
-tick; "control#..." the account's halt; "day#..." a record for each session.
+tick; "control#..." the account's halt and the relay's lease (`lease_table`); "day#..." a record for
+each session.
 """
 
 import zlib
@@ -97,7 +98,7 @@ def write_once(put: Callable[[], None], nonce_there: Callable[[], str | None], n
     return True
 
 
-class _Item(Model):
+class Item(Model):
     """Every item of the table; which attributes it has depends on its partition."""
 
     pk = UnicodeAttribute(hash_key=True)
@@ -112,27 +113,34 @@ class _Item(Model):
     expires_at = NumberAttribute(null=True)
 
 
+def items_of(
+    table: str, *, connect_s: float = 2, read_s: float = 5, retries: int = 3
+) -> type[Item]:
+    """Return the model of a table's items, with the bounds of a request to it in seconds."""
+    meta = type(
+        "Meta",
+        (),
+        {
+            "table_name": table,
+            "connect_timeout_seconds": connect_s,
+            "read_timeout_seconds": read_s,
+            "max_retry_attempts": retries,
+            "max_pool_connections": 32,
+        },
+    )
+    return type("StateTableItem", (Item,), {"Meta": meta})
+
+
 class DynamoStore:
     """The store on DynamoDB, by PynamoDB."""
 
     def __init__(self, settings: Settings) -> None:
         self._mode = settings.mode
-        meta = type(
-            "Meta",
-            (),
-            {
-                "table_name": settings.state_table,
-                "connect_timeout_seconds": 2,
-                "read_timeout_seconds": 5,
-                "max_retry_attempts": 3,
-                "max_pool_connections": 32,
-            },
-        )
-        self._items: type[_Item] = type("StateTableItem", (_Item,), {"Meta": meta})
+        self._items = items_of(settings.state_table)
 
     def load(self, symbol: str) -> Stored | None:
         """Return the symbol's state by a consistent read, None where there is no item."""
-        with _errors():
+        with store_errors():
             try:
                 item = self._items.get(self._states, _sort_key(symbol), consistent_read=True)
             except DoesNotExist:
@@ -148,7 +156,7 @@ class DynamoStore:
         # A sort key is the hash, "#" and the symbol; "~" sorts after all of them.
         high = f"{_HASHES * (shard + 1) // shard_count - 1:08x}~"
         stored: dict[str, Stored] = {}
-        with _errors():
+        with store_errors():
             items = self._items.query(
                 self._states,
                 self._items.sk.between(low, high),
@@ -187,8 +195,8 @@ class DynamoStore:
         if before.version is not None:
             item.version = before.version
         is_new = self._items.pk.does_not_exist() if before.version is None else None
-        with _errors():
-            if not self._write_once(item, is_new):
+        with store_errors():
+            if not save_once(item, is_new):
                 raise ConflictError(f"{state.symbol}: written by somebody else")
         version = 1 if before.version is None else before.version + 1
         return Stored(state, version, max(before.schema, SCHEMA), before.unknown)
@@ -202,12 +210,12 @@ class DynamoStore:
             nonce=uuid4().hex,
             expires_at=expires,
         )
-        with _errors():
-            return self._write_once(item, None)
+        with store_errors():
+            return save_once(item, None)
 
     def account_halt(self) -> str:
         """Return why the account enters nothing, "" where it may."""
-        with _errors():
+        with store_errors():
             try:
                 item = self._items.get(f"control#{self._mode}", "halt", consistent_read=True)
             except DoesNotExist:
@@ -226,30 +234,47 @@ class DynamoStore:
     def _states(self) -> str:
         return f"state#{self._mode}"
 
-    def _write_once(self, item: _Item, condition: Condition | None) -> bool:
-        def put() -> None:
-            try:
-                item.save(condition)
-            except PutError as error:
-                if error.cause_response_code != "ConditionalCheckFailedException":
-                    raise
-                raise ConditionFailedError(str(error)) from error
-
-        def nonce_there() -> str | None:
-            try:
-                found = self._items.get(item.pk, item.sk, consistent_read=True)
-            except DoesNotExist:
-                return None
-            return str(found.nonce)
-
-        return write_once(put, nonce_there, item.nonce or "")
-
     def _put(self, pk: str, sk: str, document: str, kept: timedelta | None = None) -> None:
         """Write an item that the last writer may win: no decision hangs on its version."""
         expires = None if kept is None else int((datetime.now(UTC) + kept).timestamp())
         item = self._items(pk, sk, document=document, expires_at=expires)
-        with _errors():
+        with store_errors():
             item.save(add_version_condition=False)
+
+
+def save_once(item: Item, condition: Condition | None = None) -> bool:
+    """Return whether an item was written over the version that it carries, or had been unnoticed.
+
+    Without a version it is written only where there is none; `item.nonce` is this write's own.
+    """
+
+    def put() -> None:
+        try:
+            item.save(condition)
+        except PutError as error:
+            if not _is_refused(error):
+                raise
+            raise ConditionFailedError(str(error)) from error
+
+    def nonce_there() -> str | None:
+        try:
+            found = item.get(item.pk, item.sk, consistent_read=True)
+        except DoesNotExist:
+            return None
+        return str(found.nonce)
+
+    return write_once(put, nonce_there, item.nonce or "")
+
+
+def _is_refused(error: PutError) -> bool:
+    """Whether the table says that the condition does not hold.
+
+    Not PynamoDB's `cause_response_code`: where the connection broke it raises AttributeError.
+    """
+    cause = error.cause
+    if not isinstance(cause, ClientError):
+        return False
+    return cause.response.get("Error", {}).get("Code") == "ConditionalCheckFailedException"
 
 
 def in_shard(symbol: str, shard: int, shard_count: int) -> bool:
@@ -266,7 +291,7 @@ class _UnreadableError(StoreDownError):
     """The item is there and makes no sense: its symbol stops, and nothing replaces it."""
 
 
-def _stored(item: _Item) -> Stored:
+def _stored(item: Item) -> Stored:
     try:
         state, unknown = decode(item.document or "")
         if item.version is None or item.sk != _sort_key(state.symbol):
@@ -277,8 +302,8 @@ def _stored(item: _Item) -> Stored:
 
 
 @contextmanager
-def _errors() -> Iterator[None]:
-    """Turn what the SDK raises into the store's errors."""
+def store_errors() -> Iterator[None]:
+    """Turn what PynamoDB raises into the store's errors."""
     try:
         yield
     except AttributeDeserializationError as error:

@@ -110,6 +110,11 @@ def sent() -> Iterator[None]:
     try:
         yield
     finally:
-        with _metrics_lock:
-            if metrics.provider.metric_set:
-                metrics.flush_metrics()
+        flush()
+
+
+def flush() -> None:
+    """Send the metrics so far, in the middle of an invocation that takes long."""
+    with _metrics_lock:
+        if metrics.provider.metric_set:
+            metrics.flush_metrics()

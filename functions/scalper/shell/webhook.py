@@ -24,11 +24,17 @@ from standardwebhooks.webhooks import (
 from scalper.core.order import OrderReport
 from scalper.core.pricing import Money, money
 from scalper.shell.broker import parse_time, report_of
+from scalper.shell.client import exact
 from scalper.shell.errors import ScalperError, SettingsError, WebhookRefusedError
 from scalper.shell.telemetry import count, logger
 
 MAX_BODY = 64 * 1024
+MAX_QTY = 10**12
+"""Shares; beyond it a quantity is a broken input."""
+
+YEARS = range(2000, 2100)
 STREAM = "trade_updates"
+SIGNED_BY = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +58,28 @@ def sign(body: str, key: str) -> dict[str, str]:
     }
 
 
-def receive(event: Mapping[str, Any], fetch_keys: Callable[[], Sequence[str]]) -> Delivery | None:
+def receive(
+    event: Mapping[str, Any],
+    fetch_keys: Callable[[], Sequence[str]],
+    renew_keys: Callable[[], Sequence[str]] = tuple,
+) -> Delivery | None:
     """Return what a Function URL event delivers; None for a message of another stream.
 
-    The keys are fetched only for what is small enough. Raises WebhookRefusedError with the HTTP
-    status: 413 over 64 KiB, 401 without a good signature, 400 or 415 for what is signed but makes
-    no sense.
+    The keys are fetched only for what is small enough; `renew_keys` gives them as they are now, or
+    none, where none of those known fits. Raises WebhookRefusedError with the HTTP status: 413 over
+    64 KiB, 401 without a good signature, 400 or 415 for what is signed but makes no sense.
     """
-    headers = {str(k).lower(): str(v) for k, v in (event.get("headers") or {}).items()}
+    headers = _headers(event)
     body = _body(event)
-    verify(body, headers, fetch_keys())
+    try:
+        verify(body, headers, fetch_keys())
+    except WebhookRefusedError:
+        renewed = renew_keys() if all(headers.get(name) for name in SIGNED_BY) else ()
+        if not renewed:
+            raise
+        verify(body, headers, renewed)
+    if _method(event) != "POST":
+        raise WebhookRefusedError(400, "not a POST")
     kind = headers.get("content-type", "application/json").split(";")[0].strip().lower()
     if kind != "application/json":
         raise WebhookRefusedError(415, "the content type is not application/json")
@@ -87,10 +105,11 @@ def verify(body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> None
 def parse(body: bytes) -> Delivery | None:
     """Return what a signed body says; None where it is a message of another stream.
 
-    Unknown fields and events do no harm: each message is a snapshot of its order.
+    Unknown fields and events do no harm: each message is a snapshot of its order. Nothing of the
+    body goes into an error's text, which is logged.
     """
     try:
-        message = json.loads(body, parse_float=Decimal)
+        message = json.loads(body, parse_float=exact)
     except (ValueError, RecursionError) as error:
         raise WebhookRefusedError(400, f"not JSON: {type(error).__name__}") from error
     if not isinstance(message, dict):
@@ -101,16 +120,42 @@ def parse(body: bytes) -> Delivery | None:
     if not isinstance(data, dict) or not isinstance(data.get("order"), dict):
         raise WebhookRefusedError(400, "no data.order")
     try:
+        _check_whole(data["order"])
         report = report_of(data["order"])
         price = data.get("price")
         stamp = data.get("timestamp")
-        return Delivery(
+        delivery = Delivery(
             report,
             None if price is None else money(price),
             parse_time(stamp) if stamp else report.updated_at,
         )
+        _check_sense(delivery)
     except (ValueError, TypeError, ArithmeticError) as error:
-        raise WebhookRefusedError(400, f"not a trade update: {error}") from error
+        raise WebhookRefusedError(400, f"not a trade update: {type(error).__name__}") from error
+    return delivery
+
+
+def _check_whole(order: Mapping[str, Any]) -> None:
+    """Raise ValueError where a quantity is out of bounds, before it is made a whole number.
+
+    A hundred characters could stand for a number of a billion digits.
+    """
+    for name in ("qty", "filled_qty"):
+        value = order.get(name)
+        if value and not 0 <= Decimal(value) <= MAX_QTY:
+            raise ValueError(f"{name} is out of bounds")
+
+
+def _check_sense(delivery: Delivery) -> None:
+    """Raise ValueError where a price or a time is none that an order can have."""
+    report = delivery.report
+    if delivery.price is not None and delivery.price <= 0:
+        raise ValueError("a price that is not above 0")
+    if report.filled_value < 0 or report.filled_qty > report.qty > 0:
+        raise ValueError("more filled than ordered, or for less than nothing")
+    for at in (delivery.at, report.updated_at, report.submitted_at):
+        if at is not None and at.year not in YEARS:
+            raise ValueError("a time that no order has")
 
 
 def answer(status: int, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,7 +169,7 @@ def answer(status: int, body: Mapping[str, Any]) -> dict[str, Any]:
 
 def refuse(error: WebhookRefusedError) -> dict[str, Any]:
     """Count and answer a delivery that is not taken."""
-    count("WebhookUnauthorized" if error.status == 401 else "WebhookMalformed")
+    count("WebhookRefused")
     logger.warning("webhook refused", extra={"status": error.status, "error": str(error)})
     return answer(error.status, {"status": "refused"})
 
@@ -134,6 +179,21 @@ def unable(error: ScalperError) -> dict[str, Any]:
     count("WebhookErrors")
     logger.error("webhook failed", extra={"error": str(error)})
     return answer(503, {"status": "failed"})
+
+
+def _headers(event: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers by their names in lower case."""
+    headers = event.get("headers")
+    if not isinstance(headers, Mapping):
+        return {}
+    return {str(name).lower(): str(value) for name, value in headers.items()}
+
+
+def _method(event: Mapping[str, Any]) -> str:
+    """Return the request's method; one that is not told is what is asked for."""
+    context = event.get("requestContext")
+    http = context.get("http") if isinstance(context, Mapping) else None
+    return str(http.get("method", "POST")) if isinstance(http, Mapping) else "POST"
 
 
 def _body(event: Mapping[str, Any]) -> bytes:

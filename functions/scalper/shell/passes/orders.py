@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from scalper.core.model import CheckupDue, OrderSeen, Phase, Reason
-from scalper.core.order import ClientOrderId, Progress
+from scalper.core.order import ClientOrderId, Order, OrderReport, Progress
 from scalper.core.session import new_york_day
 from scalper.shell.engine import Engine
 from scalper.shell.passes.parts import (
@@ -19,7 +19,7 @@ from scalper.shell.passes.parts import (
 )
 from scalper.shell.store import Stored
 from scalper.shell.symbols import SymbolRules
-from scalper.shell.telemetry import logger
+from scalper.shell.telemetry import count, logger
 from scalper.shell.webhook import Delivery
 
 
@@ -42,6 +42,13 @@ def trade_update(engine: Engine, delivery: Delivery) -> Answer:
     stored = engine.store.load(name.symbol)
     if not _made(stored, name) and engine.broker.find(report.client_order_id) is None:
         logger.warning("unknown order", extra={"client_order_id": report.client_order_id})
+        return {"status": "ignored"}
+    if stored is not None and not _fits(stored.state.order, report):
+        count("WebhookForeign")
+        logger.error(
+            "event of another account",
+            extra={"symbol": name.symbol, "client_order_id": report.client_order_id},
+        )
         return {"status": "ignored"}
     if stored is None:
         stored = engine.recover([name.symbol], session, at).get(name.symbol)
@@ -99,6 +106,17 @@ def _rows_for(engine: Engine, states: Mapping[str, Stored]) -> Mapping[str, Symb
     if any(order and order.is_buy and order.progress is Progress.INTENT for order in orders):
         return read_rows(engine)
     return {}
+
+
+def _fits(order: Order | None, report: OrderReport) -> bool:
+    """Whether an event can be of the working order, if it has its client id.
+
+    Two accounts may give the same client ids, a broker's own id is given once. Where an order was
+    replaced it has two, and what filled is counted on top of what had before.
+    """
+    if order is None or order.client_order_id != report.client_order_id or order.successor:
+        return True
+    return order.broker_id in ("", report.broker_id) and report.filled_qty <= order.qty
 
 
 def _made(stored: Stored | None, name: ClientOrderId) -> bool:
