@@ -115,9 +115,9 @@ class Code:
         names = caller.names()
         for one in self.functions:
             known = one.module == caller.module or one.name in self.imports[caller.module]
-            if one.name in attributes or (one.name in names and not one.owner and known):
-                yield one
-            elif one.name == "__init__" and one.owner in names:
+            by_name = one.name in names and not one.owner and known
+            made = one.name == "__init__" and one.owner in names
+            if one.name in attributes or by_name or made:
                 yield one
 
     def effects(self, module: str) -> set[tuple[str, str]]:
