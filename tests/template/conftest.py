@@ -41,8 +41,7 @@ def expanded(template: Template) -> Template:
 def read_nested() -> dict[str, Template]:
     """Return the templates of infrastructure/ by their names."""
     paths = sorted((ROOT / "infrastructure").glob("*.yaml"))
-    found = {path.stem: yaml_parse(path.read_text()) for path in paths}
-    return {name: one for name, one in found.items() if "Resources" in one}
+    return {path.stem: yaml_parse(path.read_text()) for path in paths}
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from samtranslator.yaml_helper import yaml_parse
 
 from tests.template.conftest import ROOT, Template
 from tests.template.effects import Code
@@ -115,3 +116,9 @@ def test_the_rights_are_compared_with_code_that_asks_for_something() -> None:
         "sns:Publish",
         "sqs:SendMessage",
     }
+
+
+def test_checkov_reads_every_template() -> None:
+    config = yaml_parse((ROOT / ".checkov.yaml").read_text())
+    templates = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("infrastructure/*.yaml")}
+    assert set(config["file"]) == templates | {"template.yaml"}
