@@ -343,7 +343,7 @@ PLATFORM = (
     Fault(
         "dead-relay",
         "The relay is dead.",
-        "Trading is correct by asking alone; a relay is started every five minutes.",
+        "Trading is correct by asking alone; a relay is started each minute.",
         "The lease, and the alarm within 90 s, come with the stack.",
     ),
 )

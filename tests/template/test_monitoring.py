@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from scalper.shell import telemetry
+from tests.shell.fakes import CLOSE, Desk
 from tests.template.conftest import ROOT, Template, read_nested
 from tests.template.metrics import emitted
 from tests.template.parts import FUNCTIONS, of_type, references
@@ -26,6 +27,11 @@ ADVISORY = {
 }
 TOLD_BY_THEMSELVES = {"heartbeat-missing", "not-flat", "close-not-verified"}
 NEW_YORK = ZoneInfo("America/New_York")
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
 
 
 def alarms(nested: dict[str, Template]) -> dict[str, dict[str, Any]]:
@@ -70,10 +76,16 @@ def test_a_metric_that_an_alarm_or_the_dashboard_names_is_emitted(metric: str) -
     assert metric in EMITTED
 
 
-def test_units_are_those_that_thresholds_and_titles_are_given_in() -> None:
+def test_units_are_those_that_thresholds_and_titles_are_given_in(
+    nested: dict[str, Template],
+) -> None:
     units = {"StartLag": "Seconds", "BarAge": "Seconds", "TickMs": "Milliseconds"}
-    for name, unit in EMITTED.items():
-        assert unit == units.get(name, "Count"), name
+    present = {name: unit for name, unit in EMITTED.items() if name in units}
+    assert present
+    assert present.items() <= units.items()
+    # An alarm that names a unit sees nothing of the metric in any other.
+    for alarm in alarms(nested).values():
+        assert "Unit" not in json.dumps(alarm)
 
 
 def test_own_metrics_have_the_stack_s_name_as_their_one_dimension(
@@ -333,6 +345,15 @@ def test_a_close_without_a_word_is_a_fault_and_one_word_is_enough(
             assert f"{breaching[0]:%H:%M}" == last
             assert breaching[-1] - breaching[0] == timedelta(minutes=len(breaching) - 1)
     assert alarm["EvaluationPeriods"] > alarm["DatapointsToAlarm"]
+
+
+def test_on_a_holiday_too_the_close_is_verified(desk: Desk) -> None:
+    """Without a word from close_day the alarm on its silence would be raised on each holiday."""
+    desk.broker.sessions.clear()
+    with telemetry.sent():
+        desk.close_day(CLOSE + timedelta(minutes=5))
+        counted = set(telemetry.metrics.provider.metric_set)
+    assert "NotFlat" in counted
 
 
 def test_the_relay_is_missed_only_while_bars_come_in(nested: dict[str, Template]) -> None:

@@ -1,7 +1,10 @@
 """The stack keeps the contract: names, times, rights."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from datetime import date, datetime, timedelta
 
 import pytest
@@ -88,7 +91,6 @@ def test_outputs_are_those_of_the_contract(template: Template) -> None:
     assert set(template["Outputs"]) == OUTPUTS
 
 
-@pytest.mark.fault("webhook-flood")
 def test_the_six_functions_are_those_of_the_contract(expanded: Template) -> None:
     handlers = {
         name: function["Properties"]["Handler"]
@@ -287,6 +289,25 @@ def test_a_version_is_published_anew_for_other_parameters(
     assert sum(longest[name] + 1 for name in described) <= 256
 
 
+def test_loading_the_webhook_opens_nothing_that_a_snapshot_would_keep() -> None:
+    """A connection or a client with its keys, taken into the snapshot, is dead or stale later."""
+    script = (
+        "import socket, boto3\n"
+        "def refuse(*_, **__): raise SystemExit('opened while loading')\n"
+        "boto3.client = boto3.session.Session.client = socket.socket.connect = refuse\n"
+        "import trade_update\n"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "functions")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (loaded.returncode, loaded.stderr) == (0, "")
+
+
+@pytest.mark.fault("webhook-flood")
 def test_the_webhook_is_bounded_only_where_the_account_can_spare_it(expanded: Template) -> None:
     reserved = {
         name: function["Properties"]["ReservedConcurrentExecutions"]
