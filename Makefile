@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
+CHECKOV_VERSION := 3.3.30
 ARCHITECTURE ?= arm64
 
 # An interpreter or an environment that the caller has active must not be taken for .venv.
@@ -33,7 +34,8 @@ EXPORT := $(UV) export --quiet --frozen --no-default-groups --no-emit-project --
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run bench mutants fuzz test check lint types imports template docs locks build lock clean
+.PHONY: help run bench mutants fuzz test check lint types imports template security docs locks build \
+	lock clean
 
 help:
 	@echo 'make run      one whole trading day on this machine; its report goes to out/run/'
@@ -42,7 +44,7 @@ help:
 	@echo 'make bench    how long a local day takes; docs/performance.md is made of what it writes'
 	@echo 'make mutants  plants mistakes, one at a time, and simulates days until one shows it'
 	@echo 'make fuzz     a million requests to the webhook, unsigned and signed nonsense; ten minutes'
-	@echo 'make check    lint, types, imports, template, docs, lock files'
+	@echo 'make check    lint, types, imports, template, security, docs, lock files'
 	@echo 'make build    what sam deploy uploads; ARCHITECTURE=x86_64 to run it on such a machine'
 	@echo 'make lock     uv.lock and functions/requirements.txt after a change of pyproject.toml'
 	@echo 'make clean    remove everything made here, .venv included'
@@ -63,7 +65,7 @@ fuzz: .venv/.dev
 test: .venv/.dev
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
-check: lint types imports template docs locks
+check: lint types imports template security docs locks
 
 lint: .venv/.dev
 	$(BIN)/ruff check
@@ -78,6 +80,17 @@ imports: .venv/.dev
 template: .venv/.dev
 	$(BIN)/cfn-lint template.yaml infrastructure/*.yaml
 
+# Bandit's tests that are left out, and why. What ships:
+#   B311  random numbers that are no secret: how long the relay waits before it connects again
+# The workbench too, which runs on a person's machine alone:
+#   B101  assertions of what a simulated day must hold; nobody strips them
+#   B106  the "secret" of the AWS on loopback, which opens nothing
+#   B404, B603, B607  it starts its own programs, without a shell, and git by the PATH
+security: .venv/.dev .venv/.checkov
+	$(BIN)/bandit --quiet --recursive functions --skip B311
+	$(BIN)/bandit --quiet --recursive workbench bench --skip B311,B101,B106,B404,B603,B607
+	.venv/checkov/bin/checkov --config-file .checkov.yaml
+
 docs: .venv/.dev
 	$(BIN)/python -m workbench.docs --check
 
@@ -89,6 +102,8 @@ locks: .venv/.dev
 lock: $(UV)
 	$(UV) lock
 	$(EXPORT) > functions/requirements.txt
+	echo checkov==$(CHECKOV_VERSION) | $(UV) pip compile --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --no-header - --output-file .ci/checkov.txt
 
 build: .venv/.dev
 	$(BIN)/sam validate --lint
@@ -119,3 +134,9 @@ $(UV):
 .venv/.dev: pyproject.toml uv.lock | $(UV)
 	$(UV) sync --quiet --frozen --all-extras --python $(BIN)/python
 	@touch $@ .venv/.run
+
+# checkov asks for an old boto3, which the project cannot share: it has an environment of its own.
+.venv/.checkov: .ci/checkov.txt | $(UV)
+	$(UV) venv --quiet --clear --python $(BIN)/python .venv/checkov
+	$(UV) pip install --quiet --python .venv/checkov/bin/python --require-hashes -r .ci/checkov.txt
+	@touch $@

@@ -46,8 +46,8 @@ EVENTS = (
         "2",
         "The stream is open but mute, or breaks again and again; it allows one connection.",
         "A stream that answers no ping is closed within a minute; each connect asks for a "
-        "checkup; waits grow, with jitter; one relay by a lease, which is gone before it ends; where "
-        "another connection has the place it waits; a heartbeat only while connected.",
+        "checkup; waits grow, with jitter; one relay by a lease, which is gone before it ends; "
+        "where another connection has the place it waits; a heartbeat only while connected.",
     ),
     Fault(
         "3",
@@ -321,8 +321,7 @@ PLATFORM = (
         "webhook-flood",
         "The webhook is flooded.",
         "It is a function of its own: ticks and checkups run on and find every fill. What is too "
-        "large or unsigned is refused first.",
-        "The bound on its concurrency comes with the stack.",
+        "large or unsigned is refused first. Its concurrency is bounded where the account has the room.",
     ),
     Fault(
         "dead-socket",
@@ -344,8 +343,7 @@ PLATFORM = (
         "dead-relay",
         "The relay is dead.",
         "Trading is correct by asking alone; a start each minute sees its lease run out and takes "
-        "it over within a minute.",
-        "The alarm on the missing heartbeat is the stack's.",
+        "it over within a minute; a missing heartbeat raises an alarm.",
     ),
 )
 

@@ -19,6 +19,15 @@ class NoManagedPolicies:
         return {}
 
 
+def expand(template: Template, code: str = "functions.zip") -> Template:
+    """Return what CloudFormation makes of a SAM template whose code was uploaded as `code`."""
+    uploaded = deepcopy(template)
+    uploaded["Globals"]["Function"]["CodeUri"] = f"s3://bucket/{code}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        return transform(uploaded, {}, NoManagedPolicies())
+
+
 @pytest.fixture(scope="session")
 def template() -> Template:
     return yaml_parse((ROOT / "template.yaml").read_text())
@@ -26,13 +35,15 @@ def template() -> Template:
 
 @pytest.fixture(scope="session")
 def expanded(template: Template) -> Template:
-    uploaded = deepcopy(template)
-    uploaded["Globals"]["Function"]["CodeUri"] = "s3://bucket/functions.zip"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        return transform(uploaded, {}, NoManagedPolicies())
+    return expand(template)
+
+
+def read_nested() -> dict[str, Template]:
+    """Return the templates of infrastructure/ by their names."""
+    paths = sorted((ROOT / "infrastructure").glob("*.yaml"))
+    return {path.stem: yaml_parse(path.read_text()) for path in paths}
 
 
 @pytest.fixture(scope="session")
-def monitoring() -> Template:
-    return yaml_parse((ROOT / "infrastructure/monitoring.yaml").read_text())
+def nested() -> dict[str, Template]:
+    return read_nested()

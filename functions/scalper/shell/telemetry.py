@@ -5,6 +5,7 @@ dimensions of metrics: CloudWatch bills each dimension set.
 """
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -16,8 +17,12 @@ from scalper.core.model import Event, Reason, Step, SymbolState
 from scalper.core.order import REFUSED, TERMINAL_STATUSES, Order
 from scalper.core.pricing import price_text
 
-logger = Logger(service="scalper", utc=True, location=None)
-metrics = Metrics(namespace="scalper", service="scalper")
+NAMESPACE = "scalper"
+SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "scalper")
+"""The one dimension of every metric: in AWS the stack's name, so that two stacks do not mix."""
+
+logger = Logger(service=SERVICE, utc=True, location=None)
+metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
 _metrics_lock = Lock()
 
 ALARMING = frozenset(
