@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 from workbench.aws import TEMPLATE, load_template
 from workbench.schedules import schedules_of
 
-PRICES_OF = "us-east-1, on-demand, as AWS listed them in November 2026"
+PRICES_OF = "us-east-1, on demand, noted on 2026-11-23"
+PRICE_LIST = "https://aws.amazon.com/pricing/"
 MILLION = 1_000_000
 GB = 1_000_000_000
 
@@ -48,6 +49,12 @@ ONE_CPU_MB = 1769
 
 BAR_WAIT_S = 2.0
 """How long a tick waits for its minute's bars: they come 1 to 3 s after the minute."""
+
+RUNS_A_TICK = 2
+"""Scheduler promises the minute, not the second: a run that comes late finds its minute done.
+
+It reads what a tick reads, and arms the coming minute, as the run that had the minute did.
+"""
 
 PLATFORM_LOG_BYTES = 300
 """START, END and REPORT of an invocation."""
@@ -148,7 +155,9 @@ def month_of(day: Mapping[str, Any], declared: Standing) -> list[Line]:
     `day` is a document of `bench/costs.py`: what was asked of AWS in a session, by kind.
     """
     bill = {name: price for name, (price, _) in PRICES.items()}
+    ticks = day["invocations"].get("tick", 0)
     runs = {name: count * SESSIONS for name, count in day["invocations"].items()}
+    late_runs = (RUNS_A_TICK - 1) * ticks * SESSIONS
     relay_runs = declared.schedule_runs.get("relay", 0) * SESSIONS
     held_s = RELAY_HOURS * 3600 * SESSIONS
     looked_s = relay_runs * RELAY_LOOK_S
@@ -157,9 +166,9 @@ def month_of(day: Mapping[str, Any], declared: Standing) -> list[Line]:
     )
     relay_gb_s = (held_s + looked_s) * declared.memory_mb["relay"] / 1024
     writes = day["write_units"] * SESSIONS + held_s / RELAY_RENEW_S
-    reads = day["read_units"] * SESSIONS + looked_s / RELAY_POLL_S
-    invocations = sum(runs.values()) + relay_runs
-    messages = day["messages"] * SESSIONS * REQUESTS_A_MESSAGE
+    reads = day["read_units"] * RUNS_A_TICK * SESSIONS + looked_s / RELAY_POLL_S
+    invocations = sum(runs.values()) + relay_runs + late_runs
+    messages = (day["messages"] + RUNS_A_TICK * ticks) * SESSIONS * REQUESTS_A_MESSAGE
     polls = declared.polled_queues * POLLS_A_MINUTE * MINUTES_A_MONTH
     logs = day["log_bytes"] * SESSIONS + invocations * PLATFORM_LOG_BYTES
     scheduled = sum(declared.schedule_runs.values()) * SESSIONS
@@ -221,8 +230,10 @@ def _billed_s(name: str, day: Mapping[str, Any], declared: Standing) -> float:
     Measured is a whole processor: all of it is taken for work, of which Lambda does less a second.
     """
     slower = max(1.0, ONE_CPU_MB / declared.memory_mb[name])
-    waits = BAR_WAIT_S * day["invocations"][name] if name == "tick" else 0.0
-    return float(day["seconds"][name]) * slower + waits
+    if name != "tick":
+        return float(day["seconds"][name]) * slower
+    waits = BAR_WAIT_S * int(day["invocations"][name])
+    return float(day["seconds"][name]) * RUNS_A_TICK * slower + waits
 
 
 def _runs_of_a_weekday(template: Mapping[str, Any]) -> dict[str, int]:

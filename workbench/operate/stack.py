@@ -163,6 +163,7 @@ def settings_of(stack: Stack) -> Settings:
             "WEBHOOK_SECRET_ID": stack.outputs.get("WebhookSecret", ""),
             "WEBHOOK_URL": stack.outputs.get("WebhookUrl", ""),
             "TRADING_MODE": stack.parameters.get("TradingMode", ""),
+            "LIVE_ACCOUNT_NUMBER": stack.parameters.get("LiveAccountNumber", ""),
             "ALPACA_TRADING_URL": stack.parameters.get("AlpacaTradingUrl", ""),
             "ALPACA_DATA_URL": stack.parameters.get("AlpacaDataUrl", ""),
             "ALPACA_STREAM_URL": stack.parameters.get("AlpacaStreamUrl", ""),

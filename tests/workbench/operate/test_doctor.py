@@ -221,9 +221,9 @@ def test_live_needs_the_account_that_the_keys_open(stand: Deployed) -> None:
     stand.parameters(TradingMode="live", LiveAccountNumber=number)
     assert not_ok(stand.examined()) == []
     stand.parameters(LiveAccountNumber="123456789")
-    [(level, check, text)] = not_ok(stand.examined())
-    assert (level, check) == ("FAIL", "mode")
-    assert "LiveAccountNumber is 123456789 and the keys open PA0SCALPER00" in text
+    [line] = of(stand.examined(), "mode")
+    assert line.level is Level.FAIL
+    assert "LiveAccountNumber is 123456789 and the keys open PA0SCALPER00" in line.text
 
 
 def test_shorting_is_a_fail_where_money_is_at_stake_and_set_on_request(stand: Deployed) -> None:
@@ -539,8 +539,8 @@ def test_local_keys_are_checked_without_a_stack(stand: Deployed) -> None:
         *("keys", "mode", "account", "no_shorting", "data feed", "clock"),
     ]
     live = {"TRADING_MODE": "live", "LIVE_ACCOUNT_NUMBER": "other"}
-    [(level, check, _)] = not_ok(doctor.examine(Subject.of_environment({**keys, **where, **live})))
-    assert (level, check) == ("FAIL", "mode")
+    [line] = of(doctor.examine(Subject.of_environment({**keys, **where, **live})), "mode")
+    assert line.level is Level.FAIL
 
 
 def test_local_keys_that_are_missing_are_named(stand: Deployed) -> None:
