@@ -1,9 +1,11 @@
 """Counts what a day asks of AWS: docs/costs.md makes a month's bill of it.
 
-`make costs` plays the local day, whose handlers are the real ones, with 10, 100 and
-1,000 symbols of synthetic bars, and writes bench/results/costs.json. Of a day with many symbols
-two stretches are played: some ticks within the session, which stand for all of its ticks, and the
-end of the day. DynamoDB's units are worked out from the sizes of the items; moto counts none.
+`make costs` plays the local day, whose handlers are the real ones, with 10, 100 and 1,000 symbols
+of synthetic bars, and writes bench/results/costs.json. Of 1,000 symbols stretches are played: some
+ticks of the morning, noon and afternoon, which stand for all of the session's, and the end of the
+day. A stretch begins with nothing held, and so enters more than the day does: of 100 symbols both
+are played, to show by how much. DynamoDB's units are worked out from the sizes of the items; moto
+counts none.
 """
 
 import json
@@ -34,13 +36,13 @@ SEED = 7
 BLOCK = 90
 """Symbols of one synthetic market; more are several markets beside each other."""
 
-STRETCH = 30
-"""Ticks that are played of a session with many symbols."""
+STRETCHES = tuple(timedelta(minutes=minutes) for minutes in (60, 180, 300))
+"""After the open: where ticks are played of a session with many symbols."""
 
-WHOLE_UP_TO = 10
-"""So many symbols at most are played for a whole day."""
+WARM, COUNTED = 10, 10
+"""Ticks of a stretch that are played first, for it begins with nothing held; and that count."""
 
-FIRST, SESSION, END = "first tick", "session", "end"
+FIRST, WARMING, SESSION, END = "first tick", "warming up", "session", "end"
 
 
 @dataclass(slots=True)
@@ -109,8 +111,11 @@ class EnoughError(Exception):
 class CountedDay(local.LocalDay):
     """A local day that counts, and that ends after a stretch."""
 
-    def __init__(self, market: Market, tally: Tally, last: datetime, **options: Any) -> None:
+    def __init__(
+        self, market: Market, tally: Tally, last: datetime, *, warm: int, **options: Any
+    ) -> None:
         super().__init__(market, **options)
+        self._warm = warm
         self._session = market.days[0].session
         self._tally = tally
         self._last = last
@@ -123,9 +128,16 @@ class CountedDay(local.LocalDay):
             if minute >= self._session.liquidate_at:
                 tally.phase = END
             elif minute > self._session.open:
-                tally.phase = SESSION if tally.phase else FIRST
+                tally.phase = self._phase()
                 tally.ticks += tally.phase == SESSION
         super()._play(minute, *arguments)
+
+    def _phase(self) -> str:
+        """Return the phase of the tick that follows."""
+        if not self._tally.phase:
+            return FIRST
+        self._warm -= 1
+        return WARMING if self._warm >= 0 else SESSION
 
     def _call(self, name: str, event: Mapping[str, Any]) -> dict[str, Any]:
         with self._timed(name):
@@ -173,30 +185,33 @@ def market_of(symbols: int) -> Market:
     )
 
 
-def counted(symbols: int) -> dict[str, Any]:
-    """Play, and return what a whole session asks of AWS."""
+def counted(symbols: int, *, whole: bool) -> dict[str, Any]:
+    """Play the whole day or stretches of it; return what a whole session asks of AWS."""
     market = market_of(symbols)
     session = market.days[0].session
-    tally = Tally()
     end = session.close + local.LEAD
-    if symbols <= WHOLE_UP_TO:
-        play(market, tally, session.open - 2 * local.LEAD, end)
-        last_tally = tally
+    if whole:
+        tallies = [play(market, session.open - 2 * local.LEAD, end)]
+        ending = tallies[0]
     else:
-        start = session.open + timedelta(hours=1)
-        play(market, tally, start, start + STRETCH * MINUTE)
-        last_tally = Tally()
-        play(market, last_tally, session.liquidate_at - 5 * MINUTE, end)
+        length = (WARM + COUNTED) * MINUTE
+        starts = [session.open + after for after in STRETCHES]
+        tallies = [play(market, start, start + length, warm=WARM) for start in starts]
+        ending = play(market, session.liquidate_at - 5 * MINUTE, end)
     ticks = int((session.liquidate_at - session.open) / MINUTE) - 2
-    first, within = tally.counts[FIRST], tally.counts[SESSION]
-    ending = last_tally.counts[END]
+    played = sum(tally.ticks for tally in tallies)
+
+    def within(kind: str) -> float:
+        return sum(tally.counts[SESSION].get(kind, 0) for tally in tallies)
+
+    first, last = tallies[0].counts[FIRST], ending.counts[END]
     total = {
-        kind: first.get(kind, 0) + within.get(kind, 0) * ticks / tally.ticks + ending.get(kind, 0)
-        for kind in {*first, *within, *ending}
+        kind: first.get(kind, 0) + within(kind) * ticks / played + last.get(kind, 0)
+        for kind in {*first, *last, *(kind for tally in tallies for kind in tally.counts[SESSION])}
     }
     return {
         "symbols": symbols,
-        "ticks_played": tally.ticks,
+        "ticks_played": played,
         "write_units": round(total["write_units"]),
         "read_units": round(total["read_units"]),
         "messages": round(total["messages"]),
@@ -204,7 +219,7 @@ def counted(symbols: int) -> dict[str, Any]:
         "log_bytes": round(total["log_bytes"]),
         "invocations": _by_function(total, "runs ", 0),
         "seconds": _by_function(total, "seconds ", 3),
-        "metrics_sent": sorted(tally.metrics | last_tally.metrics),
+        "metrics_sent": sorted(set[str]().union(*(one.metrics for one in (*tallies, ending)))),
     }
 
 
@@ -213,8 +228,12 @@ def _by_function(total: Mapping[str, float], prefix: str, digits: int) -> dict[s
     return {name: round(n, digits) if digits else round(n) for name, n in sorted(found.items())}
 
 
-def play(market: Market, tally: Tally, start: datetime, last: datetime) -> None:
-    """Play the market from `start` to `last`, over servers of its own, and count."""
+def play(market: Market, start: datetime, last: datetime, warm: int = 0) -> Tally:
+    """Play the market from `start` to `last`, over servers of its own; return what was counted.
+
+    The first tick is a phase of its own, and so are the `warm` ticks after it.
+    """
+    tally = Tally()
 
     class Told(WithoutMetrics):
         def write(self, text: str) -> int:
@@ -241,27 +260,34 @@ def play(market: Market, tally: Tally, start: datetime, last: datetime) -> None:
         cloud = stack.enter_context(local.started(["aws", "--port", "0"]))
         stack.enter_context(patch.object(local, "WithoutMetrics", Told))
         stack.enter_context(patch.object(BaseClient, "_make_api_call", call))
-        day = CountedDay(market, tally, last, exchange_url=exchange, aws_url=cloud, log=Log(tally))
+        day = CountedDay(
+            market, tally, last, warm=warm, exchange_url=exchange, aws_url=cloud, log=Log(tally)
+        )
         with suppress(EnoughError):
             day.run()
+    return tally
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Count days of each size, print the bills, write what was counted."""
     commit = measured.commit()
-    declared = costs.standing()
-    days = []
-    for symbols in map(int, arguments or ["10", "100", "1000"]):
-        began = time.monotonic()
-        days.append(counted(symbols))
-        bill = costs.month_of(days[-1], declared)
-        taken = time.monotonic() - began
-        print(f"{symbols} symbols, {taken:.0f} s: {sum(line.dollars for line in bill):.2f} a month")
-        for line in bill:
-            print(f"    {line.what:<26}{line.dollars:8.2f}")
-    measured.write(RESULTS, "make costs", commit, days=days)
+    days = [_told(10, whole=True), _told(100, whole=True), _told(1000, whole=False)]
+    check = _told(100, whole=False)
+    measured.write(RESULTS, "make costs", commit, days=days, stretches=check)
     return 0
 
 
+def _told(symbols: int, *, whole: bool) -> dict[str, Any]:
+    """Count, and print the bill."""
+    began = time.monotonic()
+    day = counted(symbols, whole=whole)
+    bill = costs.month_of(day, costs.standing())
+    what = f"{symbols} symbols{'' if whole else ', by stretches'}, {time.monotonic() - began:.0f} s"
+    print(f"{what}: {sum(line.dollars for line in bill):.2f} a month", flush=True)
+    for line in bill:
+        print(f"    {line.what:<26}{line.dollars:8.2f}", flush=True)
+    return day
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
