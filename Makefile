@@ -34,14 +34,15 @@ EXPORT := $(UV) export --quiet --frozen --no-default-groups --no-emit-project --
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run bench mutants fuzz test check lint types imports template security docs locks build \
-	lock clean
+.PHONY: help run bench costs mutants fuzz test check lint types imports template security docs \
+	locks build lock clean
 
 help:
 	@echo 'make run      one whole trading day on this machine; its report goes to out/run/'
 	@echo '              BARS="a.csv b.parquet" LOT=2000 SEED=7 OUT=folder, each optional'
 	@echo 'make test     the tests; ARGS="-k liquidation" to choose'
 	@echo 'make bench    how long a local day takes; docs/performance.md is made of what it writes'
+	@echo 'make costs    counts what days of 10, 100 and 1,000 symbols ask of AWS, for docs/costs.md'
 	@echo 'make mutants  plants mistakes, one at a time, and simulates days until one shows it'
 	@echo 'make fuzz     a million requests to the webhook, unsigned and signed nonsense; ten minutes'
 	@echo 'make check    lint, types, imports, template, security, docs, lock files'
@@ -55,6 +56,9 @@ run: .venv/.run
 
 bench: .venv/.run
 	$(BIN)/python bench/local_day.py
+
+costs: .venv/.run
+	$(BIN)/python bench/costs.py
 
 mutants: .venv/.run
 	$(BIN)/python bench/mutants.py

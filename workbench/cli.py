@@ -21,6 +21,7 @@ from workbench.bars import BarsError, Market, read_bars
 from workbench.exchange.server import serve
 from workbench.exchange.wire import parse_time
 from workbench.loopback import end_with_stdin
+from workbench.operate import commands as operate
 from workbench.report import report_page
 from workbench.results import Trade, summary_of, trades_of, write_results
 from workbench.synthetic import synthetic_market
@@ -272,6 +273,9 @@ def _tell_of_storm(ended: Any) -> None:
     """Say on standard error what a day came to, as soon as it is over."""
     what = "; ".join(ended.violations) or "flat and reconciled"
     typer.echo(f"seed {ended.seed}: {ended.seconds:g} s, {ended.trades} trades, {what}", err=True)
+
+
+operate.add_to(app)
 
 
 def main() -> None:

@@ -22,6 +22,8 @@ from scalper.core.pricing import DOLLAR
 from scalper.core.transitions import TRANSITIONS
 from scalper.shell.settings import Settings
 from scalper.shell.symbols import _ATTRIBUTES, MAX_LOT, MAX_SYMBOLS
+from workbench.costs_page import PAGE as COSTS
+from workbench.costs_page import costs_page
 from workbench.markdown import NOTE, code, page, provenance, recorded, table
 from workbench.reliability import PAGE, reliability
 
@@ -181,6 +183,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/settings.md": settings,
     "docs/performance.md": performance,
     PAGE: lambda: reliability(ROOT),
+    COSTS: lambda: costs_page(ROOT),
 }
 
 

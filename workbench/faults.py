@@ -321,7 +321,8 @@ PLATFORM = (
         "webhook-flood",
         "The webhook is flooded.",
         "It is a function of its own: ticks and checkups run on and find every fill. What is too "
-        "large or unsigned is refused first. Its concurrency is bounded where the account has the room.",
+        "large or unsigned is refused first; its concurrency is bounded where the account has "
+        "the room.",
     ),
     Fault(
         "dead-socket",

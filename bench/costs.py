@@ -1,0 +1,293 @@
+"""Counts what a day asks of AWS: docs/costs.md makes a month's bill of it.
+
+`make costs` plays the local day, whose handlers are the real ones, with 10, 100 and 1,000 symbols
+of synthetic bars, and writes bench/results/costs.json. Of 1,000 symbols stretches are played: some
+ticks of the morning, noon and afternoon, which stand for all of the session's, and the end of the
+day. A stretch begins with nothing held, and so enters more than the day does: of 100 symbols both
+are played, to show by how much. DynamoDB's units are worked out from the sizes of the items; moto
+counts none.
+"""
+
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from io import TextIOBase
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from botocore.client import BaseClient
+
+from scalper.core.session import MINUTE, Session
+from scalper.core.signal import Bar
+from workbench import costs, local, measured
+from workbench.bars import Market, MarketDay, write_bars
+from workbench.invocations import WithoutMetrics
+from workbench.synthetic import MAX_SYMBOLS, synthetic_market
+
+RESULTS = Path(__file__).parent / "results" / "costs.json"
+SEED = 7
+BLOCK = 90
+"""Symbols of one synthetic market; more are several markets beside each other."""
+
+STRETCHES = tuple(timedelta(minutes=minutes) for minutes in (60, 180, 300))
+"""After the open: where ticks are played of a session with many symbols."""
+
+WARM, COUNTED = 10, 10
+"""Ticks of a stretch that are played first, for it begins with nothing held; and that count."""
+
+FIRST, WARMING, SESSION, END = "first tick", "warming up", "session", "end"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was asked of AWS, by phase of the day and kind."""
+
+    counts: dict[str, dict[str, float]] = field(default_factory=dict)
+    metrics: set[str] = field(default_factory=set)
+    ticks: int = 0
+    phase: str = ""
+    sizes: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, kind: str, amount: float = 1) -> None:
+        """Count, unless nothing is played yet."""
+        with self.lock:
+            if self.phase:
+                counts = self.counts.setdefault(self.phase, {})
+                counts[kind] = counts.get(kind, 0) + amount
+
+    def request(self, service: str, operation: str, asked: Mapping[str, Any], answer: Any) -> None:
+        """Count what one request of the SDK's is billed for."""
+        if service == "sqs" and operation == "SendMessage":
+            self.add("messages")
+        elif service == "secretsmanager" and operation == "GetSecretValue":
+            self.add("secret_requests")
+        elif service == "dynamodb":
+            self._table_request(operation, asked, answer)
+
+    def _table_request(self, operation: str, asked: Mapping[str, Any], answer: Any) -> None:
+        table = str(asked["TableName"])
+        if operation == "PutItem":
+            size = costs.item_size(asked["Item"])
+            self.sizes[_key(table, asked["Item"])] = size
+            self.add("write_units", costs.write_units(size))
+        elif operation == "GetItem":
+            item = answer.get("Item") if answer else None
+            self.add("read_units", costs.read_units(self._size(table, item) if item else 0))
+        elif operation in ("Query", "Scan"):
+            size = sum(self._size(table, item) for item in (answer or {}).get("Items", ()))
+            self.add("read_units", costs.read_units(size))
+        elif operation not in ("DescribeTable", "CreateTable", "UpdateTimeToLive"):
+            raise ValueError(f"{operation}: nobody has said what it costs")
+
+    def _size(self, table: str, item: Mapping[str, Any]) -> int:
+        """Return an item's whole size: a projection is billed for all that was read."""
+        return self.sizes.get(_key(table, item)) or costs.item_size(item)
+
+    def told(self, text: str) -> None:
+        """Count the log, and note the metrics in it."""
+        self.add("log_bytes", len(text.encode()))
+        if text.startswith('{"_aws"'):
+            for directive in json.loads(text)["_aws"]["CloudWatchMetrics"]:
+                self.metrics |= {metric["Name"] for metric in directive["Metrics"]}
+
+
+def _key(table: str, item: Mapping[str, Any]) -> tuple[str, str, str]:
+    names = ("pk", "sk") if "pk" in item else ("symbol", "symbol")
+    return (table, *(str(item[name]["S"]) for name in names))  # type: ignore[return-value]
+
+
+class EnoughError(Exception):
+    """The stretch is over."""
+
+
+class CountedDay(local.LocalDay):
+    """A local day that counts, and that ends after a stretch."""
+
+    def __init__(
+        self, market: Market, tally: Tally, last: datetime, *, warm: int, **options: Any
+    ) -> None:
+        super().__init__(market, **options)
+        self._warm = warm
+        self._session = market.days[0].session
+        self._tally = tally
+        self._last = last
+
+    def _play(self, minute: datetime, *arguments: Any) -> None:
+        if minute > self._last:
+            raise EnoughError
+        if self._now <= minute:
+            tally = self._tally
+            if minute >= self._session.liquidate_at:
+                tally.phase = END
+            elif minute > self._session.open:
+                tally.phase = self._phase()
+                tally.ticks += tally.phase == SESSION
+        super()._play(minute, *arguments)
+
+    def _phase(self) -> str:
+        """Return the phase of the tick that follows."""
+        if not self._tally.phase:
+            return FIRST
+        self._warm -= 1
+        return WARMING if self._warm >= 0 else SESSION
+
+    def _call(self, name: str, event: Mapping[str, Any]) -> dict[str, Any]:
+        with self._timed(name):
+            return super()._call(name, event)
+
+    def _take_up(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        with self._timed("trade_update.handler"):
+            return super()._take_up(event)
+
+    @contextmanager
+    def _timed(self, handler: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        name = handler.split(".")[0]
+        self._tally.add(f"runs {name}")
+        self._tally.add(f"seconds {name}", time.monotonic() - began)
+
+
+class Log(TextIOBase):
+    """The functions' log, counted and thrown away."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def write(self, text: str) -> int:
+        """Count the text."""
+        self._tally.told(text)
+        return len(text)
+
+
+def market_of(symbols: int) -> Market:
+    """Return a synthetic session of so many symbols, several markets beside each other."""
+    assert BLOCK <= MAX_SYMBOLS
+    bars: dict[str, tuple[Bar, ...]] = {}
+    session: Session | None = None
+    for block in range(-(-symbols // BLOCK)):
+        count = min(BLOCK, symbols - block * BLOCK)
+        [day] = synthetic_market(SEED + block, count).days
+        session = day.session
+        bars |= {f"{symbol}B{block:02d}": its for symbol, its in day.bars.items()}
+    if session is None:
+        raise ValueError("a market without a symbol")
+    return Market(
+        (MarketDay(session, bars),), synthetic=True, source=f"{symbols} synthetic symbols"
+    )
+
+
+def counted(symbols: int, *, whole: bool) -> dict[str, Any]:
+    """Play the whole day or stretches of it; return what a whole session asks of AWS."""
+    market = market_of(symbols)
+    session = market.days[0].session
+    end = session.close + local.LEAD
+    if whole:
+        tallies = [play(market, session.open - 2 * local.LEAD, end)]
+        ending = tallies[0]
+    else:
+        length = (WARM + COUNTED) * MINUTE
+        starts = [session.open + after for after in STRETCHES]
+        tallies = [play(market, start, start + length, warm=WARM) for start in starts]
+        ending = play(market, session.liquidate_at - 5 * MINUTE, end)
+    ticks = int((session.liquidate_at - session.open) / MINUTE) - 2
+    played = sum(tally.ticks for tally in tallies)
+
+    def within(kind: str) -> float:
+        return sum(tally.counts[SESSION].get(kind, 0) for tally in tallies)
+
+    first, last = tallies[0].counts[FIRST], ending.counts[END]
+    total = {
+        kind: first.get(kind, 0) + within(kind) * ticks / played + last.get(kind, 0)
+        for kind in {*first, *last, *(kind for tally in tallies for kind in tally.counts[SESSION])}
+    }
+    return {
+        "symbols": symbols,
+        "ticks_played": played,
+        "write_units": round(total["write_units"]),
+        "read_units": round(total["read_units"]),
+        "messages": round(total["messages"]),
+        "secret_requests": round(total["secret_requests"]),
+        "log_bytes": round(total["log_bytes"]),
+        "invocations": _by_function(total, "runs ", 0),
+        "seconds": _by_function(total, "seconds ", 3),
+        "metrics_sent": sorted(set[str]().union(*(one.metrics for one in (*tallies, ending)))),
+    }
+
+
+def _by_function(total: Mapping[str, float], prefix: str, digits: int) -> dict[str, float]:
+    found = {name.removeprefix(prefix): n for name, n in total.items() if name.startswith(prefix)}
+    return {name: round(n, digits) if digits else round(n) for name, n in sorted(found.items())}
+
+
+def play(market: Market, start: datetime, last: datetime, warm: int = 0) -> Tally:
+    """Play the market from `start` to `last`, over servers of its own; return what was counted.
+
+    The first tick is a phase of its own, and so are the `warm` ticks after it.
+    """
+    tally = Tally()
+
+    class Told(WithoutMetrics):
+        def write(self, text: str) -> int:
+            if text.startswith('{"_aws"'):
+                tally.told(text)
+            return super().write(text)
+
+    real = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def call(client: Any, operation: str, asked: Any) -> Any:
+        answer = None
+        try:
+            answer = real(client, operation, asked)
+        finally:
+            # A write whose condition fails is billed as well.
+            tally.request(client.meta.service_model.service_name, operation, asked, answer)
+        return answer
+
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        write_bars(market, folder / "bars.csv")
+        options = ["--bars", str(folder / "bars.csv"), "--start", start.isoformat()]
+        exchange = stack.enter_context(local.started(["exchange", "--port", "0", *options]))
+        cloud = stack.enter_context(local.started(["aws", "--port", "0"]))
+        stack.enter_context(patch.object(local, "WithoutMetrics", Told))
+        stack.enter_context(patch.object(BaseClient, "_make_api_call", call))
+        day = CountedDay(
+            market, tally, last, warm=warm, exchange_url=exchange, aws_url=cloud, log=Log(tally)
+        )
+        with suppress(EnoughError):
+            day.run()
+    return tally
+
+
+def main() -> int:
+    """Count days of each size, print the bills, write what was counted."""
+    commit = measured.commit()
+    days = [_told(10, whole=True), _told(100, whole=True), _told(1000, whole=False)]
+    check = _told(100, whole=False)
+    measured.write(RESULTS, "make costs", commit, days=days, stretches=check)
+    return 0
+
+
+def _told(symbols: int, *, whole: bool) -> dict[str, Any]:
+    """Count, and print the bill."""
+    began = time.monotonic()
+    day = counted(symbols, whole=whole)
+    bill = costs.month_of(day, costs.standing())
+    what = f"{symbols} symbols{'' if whole else ', by stretches'}, {time.monotonic() - began:.0f} s"
+    print(f"{what}: {sum(line.dollars for line in bill):.2f} a month", flush=True)
+    for line in bill:
+        print(f"    {line.what:<26}{line.dollars:8.2f}", flush=True)
+    return day
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""What the tests of the commands for a deployed stack share."""
+
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from scalper.shell import broker
+from tests.shell.scripted import Scripted, scripted
+from tests.workbench.operate.build import REGION, Deployed, deployed
+
+
+@pytest.fixture(autouse=True)
+def _no_account_of_anybodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setattr(broker, "GET_BACKOFF_S", 0.0)
+
+
+@pytest.fixture
+def webhook() -> Iterator[Scripted]:
+    """Return a webhook that refuses what comes, until a test says otherwise."""
+    with scripted() as server:
+        server.answer((401, {"status": "refused"}))
+        yield server
+
+
+@pytest.fixture
+def stand(webhook: Scripted) -> Iterator[Deployed]:
+    """Return a stack that has nothing amiss."""
+    with mock_aws(), deployed(webhook.url + "/") as made:
+        yield made

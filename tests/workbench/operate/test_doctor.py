@@ -1,0 +1,568 @@
+"""Each line of the doctor's: OK where all is well, and what it says of what is not."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from scalper.core.model import Phase, Reason, SymbolState
+from scalper.core.order import ClientOrderId, Order, Progress, Purpose
+from scalper.core.pricing import DOLLAR
+from tests.shell.scripted import Scripted
+from tests.workbench.exchange.conftest import CLOSE, FRIDAY, KEY, OPEN, SECRET
+from tests.workbench.operate.build import WEBHOOK_KEY, Deployed, not_ok, of
+from workbench.exchange.book import Ticket
+from workbench.operate import doctor
+from workbench.operate.findings import Level
+from workbench.operate.stack import Resource
+from workbench.operate.subject import Subject
+
+NOON = OPEN + timedelta(hours=2, minutes=30)
+CHECKS = {
+    *("stack", "outputs", "broker secret", "webhook secret", "keys", "mode", "account"),
+    *("no_shorting", "data feed", "clock", "symbols", "schedules", "queues", "heartbeat"),
+    *("webhook", "dead letters", "mail", "alarms", "halts", "positions", "open orders"),
+    *("left over", "relay"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.operate.book_checks.SETTLE_S", 0.0)
+
+
+def test_a_stack_that_has_nothing_amiss_is_ok_in_every_line(stand: Deployed) -> None:
+    findings = stand.examined()
+    assert not_ok(findings) == []
+    assert {one.check for one in findings} == CHECKS
+    assert all(one.text and not one.todo for one in findings)
+
+
+# --- one thing amiss, one line -------------------------------------------------------------------
+
+
+def disable_a_schedule(stand: Deployed) -> None:
+    boto3.client("scheduler").update_schedule(
+        Name="schedule-0",
+        State="DISABLED",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        ScheduleExpression="cron(0 16 ? * MON-FRI *)",
+        Target={"Arn": "arn:aws:lambda:x", "RoleArn": "arn:aws:iam::123456789012:role/x"},
+    )
+
+
+def lose_a_resource(kind: str) -> Callable[[Deployed], None]:
+    def lose(stand: Deployed) -> None:
+        name = next(iter(stand.stack.of_type(kind)))
+        rest = {one: told for one, told in stand.stack.resources.items() if one != name}
+        stand.change(resources=rest)
+
+    return lose
+
+
+def disable_the_mapping(stand: Deployed) -> None:
+    [uuid] = stand.stack.of_type("AWS::Lambda::EventSourceMapping").values()
+    boto3.client("lambda").update_event_source_mapping(UUID=uuid, Enabled=False)
+
+
+def give_up_a_message(stand: Deployed) -> None:
+    boto3.client("sqs").send_message(QueueUrl=stand.queues["DeadLetterQueue"], MessageBody="{}")
+
+
+def another_mail(stand: Deployed) -> None:
+    client = boto3.client("sns")
+    topic = client.create_topic(Name="other")["TopicArn"]
+    rest = {**stand.stack.resources, "NotifyTopic": Resource("AWS::SNS::Topic", topic)}
+    stand.change(resources=rest)
+
+
+def raise_the_alarm(stand: Deployed) -> None:
+    boto3.client("cloudwatch").set_alarm_state(
+        AlarmName="scalper-heartbeat", StateValue="ALARM", StateReason="a test"
+    )
+
+
+def silence_the_alarm(stand: Deployed) -> None:
+    boto3.client("cloudwatch").disable_alarm_actions(AlarmNames=["scalper-heartbeat"])
+
+
+def account(**changes: Any) -> Callable[[Deployed], None]:
+    def change(stand: Deployed) -> None:
+        for name, value in changes.items():
+            setattr(stand.exchange.exchange.venue.book, name, value)
+
+    return change
+
+
+def put(secret: str, value: object) -> Callable[[Deployed], None]:
+    return lambda stand: stand.secret(secret, value)
+
+
+def with_row(symbol: str, **attributes: Any) -> Callable[[Deployed], None]:
+    return lambda stand: stand.row(symbol, **attributes)
+
+
+def empty_the_table(stand: Deployed) -> None:
+    boto3.client("dynamodb").delete_item(TableName="symbols", Key={"symbol": {"S": "AAA"}})
+
+
+@pytest.mark.parametrize(
+    ("breaks", "level", "check", "says"),
+    [
+        (lambda s: s.change(status="ROLLBACK_COMPLETE"), "FAIL", "stack", "ROLLBACK_COMPLETE"),
+        (lambda s: s.change(status="UPDATE_ROLLBACK_COMPLETE"), "WARN", "stack", "the last deploy"),
+        (lambda s: s.change(status="UPDATE_IN_PROGRESS"), "WARN", "stack", "UPDATE_IN_PROGRESS"),
+        (lambda s: s.outputs(DashboardUrl=""), "FAIL", "outputs", "missing: DashboardUrl"),
+        (put("webhook", {"current": "whsec_!"}), "FAIL", "webhook secret", "current is not base64"),
+        (
+            put("webhook", {"current": WEBHOOK_KEY, "previous": "whsec_AAAA"}),
+            *("FAIL", "webhook secret", "previous has 3 bytes"),
+        ),
+        (put("webhook", {"current": ""}), "FAIL", "webhook secret", "is not set"),
+        (put("webhook", "not JSON"), "FAIL", "webhook secret", "is not JSON"),
+        (account(no_shorting=False), "WARN", "no_shorting", "not set"),
+        (account(suspend_trade=True), "FAIL", "account", "trade_suspended_by_user"),
+        (empty_the_table, "WARN", "symbols", "the table is empty"),
+        (with_row("BBB", lot={"N": "-1"}), "FAIL", "symbols", "refused: BBB: lot '-1'"),
+        (with_row("BBB", stop={"N": "1"}), "FAIL", "symbols", "BBB: unknown attribute 'stop'"),
+        (with_row("bbb"), "FAIL", "symbols", "refused: symbol 'bbb'"),
+        (with_row("ZZZZ"), "FAIL", "symbols", "ZZZZ: the broker does not know it"),
+        (disable_a_schedule, "FAIL", "schedules", "disabled: Schedule0"),
+        (lose_a_resource("AWS::Scheduler::Schedule"), "FAIL", "schedules", " of "),
+        (disable_the_mapping, "FAIL", "queues", "CheckupFunctionDue (Disabled)"),
+        (lose_a_resource("AWS::Lambda::EventSourceMapping"), "FAIL", "queues", "no queue reaches"),
+        (give_up_a_message, "FAIL", "dead letters", "1 given up in dead"),
+        (lambda s: s.parameters(NotifyEmail=""), "WARN", "mail", "NotifyEmail is empty"),
+        (another_mail, "FAIL", "mail", "no subscription"),
+        (raise_the_alarm, "FAIL", "alarms", "on: scalper-heartbeat"),
+        (silence_the_alarm, "WARN", "alarms", "switched off: scalper-heartbeat"),
+        (lambda s: s.store.halt_account("a test"), "WARN", "halts", "is halted: a test"),
+    ],
+)
+def test_one_thing_amiss_is_one_line_with_what_to_do(
+    breaks: Callable[[Deployed], None], level: str, check: str, says: str, stand: Deployed
+) -> None:
+    breaks(stand)
+    findings = stand.examined()
+    [(found_level, found_check, text)] = not_ok(findings)
+    assert (found_level, found_check) == (level, check)
+    assert says in text
+    [todo] = [one.todo for one in findings if one.level is not Level.OK]
+    assert todo
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(200, "takes what nobody signed"), (403, "lets nobody in"), (502, "it answers 502")],
+)
+def test_a_webhook_that_does_not_refuse_is_told(
+    status: int, says: str, stand: Deployed, webhook: Scripted
+) -> None:
+    webhook.answer((status, {}))
+    [(level, check, text)] = not_ok(stand.examined())
+    assert (level, check) == ("FAIL", "webhook")
+    assert says in text
+
+
+@pytest.mark.parametrize(
+    ("off_s", "level"), [(0.9, "OK"), (1.5, "WARN"), (2.5, "FAIL"), (-9, "FAIL")]
+)
+def test_a_clock_that_is_off_is_told(off_s: float, level: str, stand: Deployed) -> None:
+    [line] = of(stand.examined(off=timedelta(seconds=off_s)), "clock")
+    assert line.level == level
+    assert "differ by" in line.text
+
+
+def test_a_mail_that_waits_for_its_confirmation_is_told(stand: Deployed, monkeypatch) -> None:
+    told = boto3.client("sns").list_subscriptions_by_topic(TopicArn=stand.topic)
+    [subscription] = told["Subscriptions"]
+    from moto.sns.models import SNSBackend
+
+    waiting = {**subscription, "SubscriptionArn": "PendingConfirmation"}
+    real = SNSBackend.list_subscriptions_by_topic
+
+    def pending(self: SNSBackend, *arguments: Any, **named: Any) -> Any:
+        subscriptions, token = real(self, *arguments, **named)
+        for one in subscriptions:
+            one.arn = waiting["SubscriptionArn"]
+        return subscriptions, token
+
+    monkeypatch.setattr(SNSBackend, "list_subscriptions_by_topic", pending)
+    [line] = of(stand.examined(), "mail")
+    assert (line.level, line.text) == ("FAIL", "not confirmed: me@example.com")
+
+
+# --- keys, mode and account ----------------------------------------------------------------------
+
+
+def test_keys_that_are_not_filled_in_fail_once_and_leave_the_rest_to_go_on(stand: Deployed) -> None:
+    stand.secret("broker", {"key_id": "", "secret_key": ""})
+    lines = not_ok(stand.examined())
+    assert [check for level, check, _ in lines if level == "FAIL"] == ["broker secret"]
+    unchecked = {check for level, check, _ in lines if level == "WARN"}
+    assert unchecked >= {"keys", "no_shorting", "data feed", "clock", "positions", "open orders"}
+    assert not unchecked & {"schedules", "webhook", "dead letters", "mail", "alarms", "halts"}
+
+
+def test_keys_that_the_broker_refuses_are_told(stand: Deployed) -> None:
+    stand.secret("broker", {"key_id": KEY, "secret_key": "wrong"})
+    findings = stand.examined()
+    [line] = of(findings, "keys")
+    assert (line.level, line.text) == ("FAIL", "the broker refuses the keys (401)")
+    assert of(findings, "schedules")[0].level is Level.OK
+
+
+def test_live_needs_the_account_that_the_keys_open(stand: Deployed) -> None:
+    number = "PA0SCALPER00"
+    stand.parameters(TradingMode="live", LiveAccountNumber=number)
+    assert not_ok(stand.examined()) == []
+    stand.parameters(LiveAccountNumber="123456789")
+    [line] = of(stand.examined(), "mode")
+    assert line.level is Level.FAIL
+    assert "LiveAccountNumber is 123456789 and the keys open PA0SCALPER00" in line.text
+
+
+def test_shorting_is_a_fail_where_money_is_at_stake_and_set_on_request(stand: Deployed) -> None:
+    account(no_shorting=False)(stand)
+    stand.parameters(TradingMode="live", LiveAccountNumber="PA0SCALPER00")
+    [(level, check, _)] = not_ok(stand.examined())
+    assert (level, check) == ("FAIL", "no_shorting")
+    Subject.of_stack(stand.stack).forbid_shorting()
+    assert stand.exchange.exchange.venue.book.no_shorting is True
+    assert not_ok(stand.examined()) == []
+
+
+def test_a_feed_without_a_subscription_is_told(stand: Deployed, webhook: Scripted) -> None:
+    message = {"message": "subscription does not permit querying recent SIP data"}
+    webhook.answer((403, message))
+    stand.parameters(AlpacaDataUrl=webhook.url, DataFeed="sip")
+    [line] = of(stand.examined(), "data feed")
+    assert line.level is Level.FAIL
+    assert "may not read sip: subscription does not permit" in line.text
+    [request] = [one for one in webhook.requests if one.path == "/v2/stocks/bars/latest"]
+    assert request.query["feed"] == "sip"
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"status": "inactive"}, "its status is inactive"),
+        ({"tradable": False}, "does not let it be traded"),
+        ({"class": "crypto"}, "of class crypto"),
+    ],
+)
+@pytest.mark.parametrize("many", [False, True])
+def test_an_asset_that_cannot_be_traded_is_told(
+    changed: dict[str, object], says: str, many: bool, stand: Deployed, monkeypatch
+) -> None:
+    from workbench.exchange import render
+
+    if many:
+        monkeypatch.setattr("workbench.operate.broker_checks.ASKED_SINGLY", 0)
+    real = render.asset
+    monkeypatch.setattr(render, "asset", lambda symbol: {**real(symbol), **changed})
+    [(level, check, text)] = not_ok(stand.examined())
+    assert (level, check) == ("FAIL", "symbols")
+    assert says in text
+
+
+def test_many_symbols_are_asked_for_at_once(stand: Deployed, monkeypatch) -> None:
+    monkeypatch.setattr("workbench.operate.broker_checks.ASKED_SINGLY", 1)
+    for symbol in ("BBB", "ZZZZ"):
+        stand.row(symbol, enabled={"BOOL": symbol != "BBB"})
+    [(_, _, text)] = not_ok(stand.examined())
+    assert text == "ZZZZ: the broker does not know it, or it is not active"
+    asked = stand.exchange.exchange.gate.requests
+    assert asked["GET /v2/assets"] == 1
+    assert asked["GET /v2/assets/{symbol}"] == 0
+
+
+# --- is it alive ---------------------------------------------------------------------------------
+
+
+def claim(stand: Deployed, minutes: int) -> None:
+    assert stand.store.claim_minute(OPEN + timedelta(minutes=minutes), 0, 1)
+
+
+def heartbeat(stand: Deployed) -> tuple[str, str]:
+    [line] = of(stand.examined(), "heartbeat")
+    return line.level, line.text
+
+
+def test_in_a_session_the_last_tick_is_minutes_old_at_most(stand: Deployed) -> None:
+    stand.advance(OPEN + timedelta(minutes=3))
+    assert heartbeat(stand) == ("OK", "no session is on: no tick is due")
+    stand.advance(OPEN + timedelta(minutes=30))
+    level, text = heartbeat(stand)
+    assert (level, text.split(",")[0]) == ("FAIL", "no tick today")
+    claim(stand, 10)
+    assert heartbeat(stand)[0] == "FAIL"
+    claim(stand, 27)
+    assert heartbeat(stand) == ("OK", "the last tick of 2013-10-04 was that of 13:57 UTC")
+
+
+def test_after_the_close_a_session_without_ticks_is_a_warning(stand: Deployed) -> None:
+    stand.advance(CLOSE + timedelta(hours=2))
+    assert heartbeat(stand)[0] == "WARN"
+    claim(stand, 389)
+    assert heartbeat(stand)[0] == "OK"
+
+
+def test_on_a_day_without_a_session_no_tick_is_due(stand: Deployed) -> None:
+    stand.advance(CLOSE + timedelta(days=1))
+    assert heartbeat(stand) == ("OK", "no session is on: no tick is due")
+
+
+def lease(stand: Deployed, *, ends_in_s: float) -> None:
+    until = stand.exchange.exchange.venue.now + timedelta(seconds=ends_in_s)
+    held = {"holder": "run-1", "token": 7, "until": until.isoformat()}
+    item = {"pk": {"S": "control#paper"}, "sk": {"S": "relay"}}
+    document = {"document": {"S": json.dumps({**held, "ends_at": until.isoformat()})}}
+    boto3.client("dynamodb").put_item(TableName="state", Item={**item, **document})
+
+
+def relay(stand: Deployed) -> tuple[str, str]:
+    [line] = of(stand.examined(), "relay")
+    return line.level, line.text
+
+
+def test_in_a_session_somebody_holds_the_stream(stand: Deployed) -> None:
+    assert relay(stand) == ("OK", "no session is on: no relay is due")
+    stand.advance(NOON)
+    assert relay(stand) == ("FAIL", "nobody has held the stream yet")
+    lease(stand, ends_in_s=10)
+    assert relay(stand) == ("OK", "the stream is held by run-1, tenancy 7")
+    lease(stand, ends_in_s=-20)
+    assert relay(stand) == ("WARN", "the lease ran out 20 s ago")
+    lease(stand, ends_in_s=-61)
+    assert relay(stand) == ("FAIL", "nobody holds the stream; the last was run-1")
+    stand.advance(CLOSE)
+    assert relay(stand) == ("OK", "no session is on: no relay is due")
+
+
+# --- the books -----------------------------------------------------------------------------------
+
+
+def order(generation: int = 1, purpose: Purpose = Purpose.TARGET, **changes: Any) -> Order:
+    name = ClientOrderId("paper", "AAA", FRIDAY, generation, purpose)
+    made = Order(
+        client_order_id=str(name), purpose=purpose, qty=10, limit=99 * DOLLAR, submitted_at=NOON
+    )
+    return replace(made, **changes)
+
+
+def at_the_broker(
+    stand: Deployed, client_order_id: str, symbol: str = "AAA", **changes: Any
+) -> str:
+    """Submit an order that does not fill; return the broker's id."""
+    asked: dict[str, Any] = {"side": "buy", "qty": 10, "limit": DOLLAR, **changes}
+    ticket = Ticket(symbol=symbol, client_order_id=client_order_id, **asked)
+    return stand.exchange.exchange.venue.submit(ticket).id
+
+
+def hold(stand: Deployed, qty: int, symbol: str = "AAA") -> None:
+    """Let somebody buy at market."""
+    at_the_broker(stand, f"by-hand-{symbol}", symbol, qty=qty, limit=None)
+    stand.advance(stand.exchange.exchange.venue.now + timedelta(minutes=10))
+
+
+@pytest.fixture
+def noon(stand: Deployed) -> Deployed:
+    """Return the stack at noon, its tick just done."""
+    stand.advance(NOON - timedelta(minutes=10))
+    claim(stand, 150)
+    return stand
+
+
+def holding(qty: int, **changes: Any) -> SymbolState:
+    state = SymbolState(symbol="AAA", session=FRIDAY, phase=Phase.TO_SELL, qty=qty, cost=DOLLAR)
+    return replace(state, **changes)
+
+
+def books(stand: Deployed) -> list[tuple[str, str, str]]:
+    return [one for one in not_ok(stand.examined()) if one[1] not in ("heartbeat", "relay")]
+
+
+def test_what_was_bought_here_is_what_the_broker_holds(noon: Deployed) -> None:
+    hold(noon, 10)
+    noon.remember(holding(10))
+    assert books(noon) == []
+    [line] = of(noon.examined(), "positions")
+    assert line.text == "1 of ours, as the table says"
+
+
+def test_fewer_shares_than_were_bought_here_are_a_fail(noon: Deployed) -> None:
+    noon.remember(holding(10))
+    assert books(noon) == [("FAIL", "positions", "AAA: 10 bought here, and the broker holds 0")]
+
+
+def test_more_shares_than_were_bought_here_are_somebody_elses(noon: Deployed) -> None:
+    hold(noon, 15)
+    noon.remember(holding(10))
+    assert books(noon) == [("WARN", "positions", "AAA: 10 bought here, and the broker holds 15")]
+
+
+def test_foreign_shares_block_a_symbol_of_the_table_and_no_other(stand: Deployed) -> None:
+    stand.advance(OPEN + timedelta(minutes=20))
+    hold(stand, 5, "BBB")
+    assert books(stand) == []
+    [line] = of(stand.examined(), "positions")
+    assert line.text == "as the table says; somebody else's are left alone: BBB"
+    stand.row("BBB")
+    assert books(stand) == [("WARN", "positions", "held by somebody else: BBB")]
+
+
+def test_fills_of_a_working_order_count(noon: Deployed) -> None:
+    hold(noon, 6)
+    broker_id = at_the_broker(noon, order().client_order_id, side="sell", qty=6, limit=99 * DOLLAR)
+    sell = order(filled_qty=4, progress=Progress.LIVE, broker_id=broker_id)
+    noon.remember(holding(10, phase=Phase.SELL_SUBMITTED, order=sell, generation=1))
+    assert books(noon) == []
+
+
+def test_an_open_order_of_ours_that_the_table_does_not_know_is_a_fail(noon: Deployed) -> None:
+    name = order(2, Purpose.ENTRY).client_order_id
+    at_the_broker(noon, name)
+    assert books(noon) == [("FAIL", "open orders", f"of ours, and not in the table: {name}")]
+    noon.remember(SymbolState(symbol="AAA", session=FRIDAY, abandoned=(name,)))
+    assert books(noon) == []
+
+
+def test_an_order_that_is_not_open_any_more_is_a_warning(noon: Deployed) -> None:
+    gone = order(1, Purpose.ENTRY, progress=Progress.LIVE, broker_id="gone")
+    state = SymbolState(symbol="AAA", session=FRIDAY, phase=Phase.BUY_SUBMITTED, order=gone)
+    noon.remember(replace(state, generation=1))
+    says = "in the table, and not open at the broker: AAA"
+    assert books(noon) == [("WARN", "open orders", says)]
+
+
+def test_somebody_elses_order_matters_on_our_symbols_alone(noon: Deployed) -> None:
+    at_the_broker(noon, "by-hand", "BBB")
+    assert books(noon) == []
+    at_the_broker(noon, "by-hand-too", "AAA")
+    assert books(noon) == [("WARN", "open orders", "somebody else's on AAA")]
+
+
+def test_a_difference_that_passes_is_not_told(noon: Deployed, monkeypatch) -> None:
+    noon.remember(holding(10))
+    looks = []
+
+    def settle(_: float) -> None:
+        looks.append("waited")
+        hold(noon, 10)
+
+    monkeypatch.setattr("workbench.operate.book_checks.time.sleep", settle)
+    assert books(noon) == []
+    assert looks == ["waited"]
+
+
+def test_a_symbol_that_is_halted_is_told(stand: Deployed) -> None:
+    stand.remember(SymbolState(symbol="AAA", session=FRIDAY, halt=Reason.LATE_ORDER))
+    says = "AAA is halted for the day: late_order"
+    assert not_ok(stand.examined()) == [("WARN", "halts", says)]
+
+
+def test_what_is_left_of_an_earlier_session_is_a_fail(stand: Deployed) -> None:
+    stand.remember(holding(10, session=FRIDAY - timedelta(days=1)))
+    lines = [one for one in not_ok(stand.examined()) if one[1] == "left over"]
+    assert lines == [("FAIL", "left over", "not flat since an earlier session: AAA")]
+
+
+def test_a_state_that_cannot_be_read_is_told(stand: Deployed) -> None:
+    stand.remember(SymbolState(symbol="AAA", session=FRIDAY))
+    table = boto3.client("dynamodb")
+    [item] = table.scan(TableName="state")["Items"]
+    table.put_item(TableName="state", Item={**item, "document": {"S": "{}"}})
+    says = "cannot be read: AAA"
+    assert not_ok(stand.examined()) == [("FAIL", "state table", says)]
+
+
+# --- what is in the way of a check ---------------------------------------------------------------
+
+
+def test_a_table_that_is_gone_fails_its_own_lines_and_no_other(stand: Deployed) -> None:
+    stand.lose_table("state")
+    findings = stand.examined()
+    failed = {one.check for one in findings if one.level is Level.FAIL}
+    assert failed == {"heartbeat", "relay", "halts", "positions"}
+    assert all("esource" in one.text for one in findings if one.level is Level.FAIL)
+    unchecked = {one.check for one in findings if one.level is Level.WARN}
+    assert unchecked == {"open orders", "left over"}
+    assert len({one.check for one in findings}) == len(CHECKS)
+
+
+@pytest.mark.parametrize(
+    "answer", [(500, "<html>"), (200, "[]"), (200, "{}"), (200, "null"), "reset"]
+)
+def test_a_broker_that_answers_nonsense_fails_its_own_lines_alone(
+    answer: Any, stand: Deployed, webhook: Scripted
+) -> None:
+    def by_path(request: Any) -> Any:
+        return (401, {}) if request.path == "/" else answer
+
+    webhook.answer(by_path)
+    stand.parameters(AlpacaTradingUrl=webhook.url, AlpacaDataUrl=webhook.url)
+    findings = stand.examined()
+    assert {one.check for one in findings} >= CHECKS - {"mode", "account"}
+    for check in ("keys", "no_shorting", "clock"):
+        assert [one.level for one in of(findings, check)] == [Level.FAIL], check
+    for check in ("schedules", "webhook", "dead letters", "mail", "alarms", "halts"):
+        assert [one.level for one in of(findings, check)] == [Level.OK], check
+
+
+def test_rights_that_are_lacking_are_a_line_that_names_them(stand: Deployed, monkeypatch) -> None:
+    from botocore.exceptions import ClientError
+
+    def denied(self: object, *_: object, **__: object) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetSchedule")
+
+    monkeypatch.setattr("moto.scheduler.models.EventBridgeSchedulerBackend.get_schedule", denied)
+    [(level, check, text)] = not_ok(stand.examined())
+    assert (level, check) == ("FAIL", "schedules")
+    assert text == "AWS denies GetSchedule: these credentials lack the right to it"
+
+
+# --- local keys ----------------------------------------------------------------------------------
+
+
+def test_local_keys_are_checked_without_a_stack(stand: Deployed) -> None:
+    url = stand.exchange.url
+    keys = {"APCA_API_KEY_ID": KEY, "APCA_API_SECRET_KEY": SECRET}
+    where = {"ALPACA_TRADING_URL": url, "ALPACA_DATA_URL": url, "CLOCK": "broker"}
+    findings = doctor.examine(Subject.of_environment({**keys, **where}))
+    assert not_ok(findings) == []
+    assert [one.check for one in findings] == [
+        *("keys", "mode", "account", "no_shorting", "data feed", "clock"),
+    ]
+    live = {"TRADING_MODE": "live", "LIVE_ACCOUNT_NUMBER": "other"}
+    [line] = of(doctor.examine(Subject.of_environment({**keys, **where, **live})), "mode")
+    assert line.level is Level.FAIL
+
+
+def test_local_keys_that_are_missing_are_named(stand: Deployed) -> None:
+    findings = doctor.examine(Subject.of_environment({"APCA_API_KEY_ID": "x"}))
+    [failed] = [one for one in findings if one.level is Level.FAIL]
+    assert failed.text == (
+        "the broker keys are not set: set APCA_API_KEY_ID and APCA_API_SECRET_KEY"
+    )
+
+
+# --- secrets -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("secret_key", [SECRET, "very-wrong-secret"])
+def test_no_secret_is_ever_shown(secret_key: str, stand: Deployed, capsys) -> None:
+    stand.secret("broker", {"key_id": KEY, "secret_key": secret_key})
+    subject = Subject.of_stack(stand.stack)
+    findings = doctor.examine(subject)
+    shown = (
+        json.dumps(doctor.document(subject, findings))
+        + repr(findings)
+        + "".join(capsys.readouterr())
+    )
+    for secret in (KEY, secret_key, WEBHOOK_KEY, WEBHOOK_KEY.removeprefix("whsec_")):
+        assert secret not in shown

@@ -1,0 +1,1 @@
+"""Looking after a deployed stack from a person's machine: doctor, status, halt and resume."""

@@ -1,0 +1,210 @@
+"""A deployed stack: its name, outputs, parameters and resources, and the settings they make.
+
+What CloudFormation tells comes through the protocol `Stacks`, so that the checks do not care who
+tells it. Everything that AWS raises becomes one line for people here, in `aws_line`.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import boto3
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConfigParseError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+
+from scalper.shell.settings import AWS_CONFIG, Settings
+from workbench.aws import load_template
+
+ROOT = Path(__file__).parents[2]
+SAMCONFIG = ROOT / "samconfig.toml"
+
+_NOT_SIGNED_IN = "sign in (aws configure, or aws sso login), or name a profile by AWS_PROFILE"
+_STALE = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidClientTokenId",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError"})
+
+
+class OperateError(Exception):
+    """What was asked for cannot be done; one line that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource of a stack: its CloudFormation type and its physical id."""
+
+    type: str
+    physical_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What CloudFormation tells of a stack."""
+
+    name: str
+    status: str
+    region: str
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    resources: Mapping[str, Resource] = field(default_factory=dict)
+    """By logical id, those of the nested stacks not among them."""
+
+    def of_type(self, kind: str) -> dict[str, str]:
+        """Return the physical ids of a type's resources, by logical id."""
+        return {name: one.physical_id for name, one in self.resources.items() if one.type == kind}
+
+
+class Stacks(Protocol):
+    """Where stacks are looked up."""
+
+    def find(self, name: str) -> Stack:
+        """Return the stack of that name; raises OperateError where there is none."""
+        ...
+
+
+class CloudFormationStacks:
+    """Stacks of the account and region that the SDK's own settings lead to."""
+
+    def find(self, name: str) -> Stack:
+        """Return the stack; raises OperateError with one line for whatever is in the way."""
+        try:
+            client = boto3.client("cloudformation", config=AWS_CONFIG)
+            [told] = client.describe_stacks(StackName=name)["Stacks"]
+            pages = client.get_paginator("list_stack_resources").paginate(StackName=name)
+            resources = {
+                one["LogicalResourceId"]: Resource(
+                    one["ResourceType"], one.get("PhysicalResourceId", "")
+                )
+                for page in pages
+                for one in page["StackResourceSummaries"]
+            }
+        except ClientError as error:
+            if _code(error) == "ValidationError" and "does not exist" in _message(error):
+                raise OperateError(
+                    f"no stack {name} in this account in {_region()}: sam deploy makes it; "
+                    "--stack and --region name another one"
+                ) from error
+            raise OperateError(f"the stack {name}: {aws_line(error)}") from error
+        except BotoCoreError as error:
+            raise OperateError(aws_line(error)) from error
+        return Stack(
+            name=name,
+            status=told["StackStatus"],
+            region=client.meta.region_name,
+            outputs={one["OutputKey"]: one["OutputValue"] for one in told.get("Outputs", [])},
+            parameters={
+                one["ParameterKey"]: one.get("ParameterValue", "")
+                for one in told.get("Parameters", [])
+            },
+            resources=resources,
+        )
+
+
+def use_region(region: str) -> None:
+    """Let every AWS client of this process go to a region; "" leaves it to the SDK's settings."""
+    if region:
+        os.environ["AWS_DEFAULT_REGION"] = os.environ["AWS_REGION"] = region
+        boto3.setup_default_session(region_name=region)
+
+
+def stack_name(environment: str, path: Path = SAMCONFIG) -> tuple[str, str]:
+    """Return the stack's name and region as an environment of samconfig.toml gives them.
+
+    The region is "" where it gives none. Raises OperateError where there is no such environment.
+    """
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OperateError(
+            f"{path.name} cannot be read: {error}; name the stack: --stack"
+        ) from error
+    sections = settings.get(environment, {})
+    found = sections.get("global", {}).get("parameters", {})
+    deploy = sections.get("deploy", {}).get("parameters", {})
+    name = found.get("stack_name") or deploy.get("stack_name")
+    if not isinstance(name, str) or not name:
+        known = sorted(one for one, value in settings.items() if isinstance(value, dict))
+        raise OperateError(
+            f"--config-env {environment}: {path.name} names no stack there; it knows "
+            f"{', '.join(known)}"
+        )
+    return name, str(found.get("region") or deploy.get("region") or "")
+
+
+def settings_of(stack: Stack) -> Settings:
+    """Return the settings that the stack's functions run with.
+
+    Raises SettingsError where an output is missing or a parameter makes no sense.
+    """
+    return Settings.of(
+        {
+            "SYMBOLS_TABLE": stack.outputs.get("SymbolsTable", ""),
+            "STATE_TABLE": stack.outputs.get("StateTable", ""),
+            "BROKER_SECRET_ID": stack.outputs.get("BrokerSecret", ""),
+            "WEBHOOK_SECRET_ID": stack.outputs.get("WebhookSecret", ""),
+            "WEBHOOK_URL": stack.outputs.get("WebhookUrl", ""),
+            "TRADING_MODE": stack.parameters.get("TradingMode", ""),
+            "LIVE_ACCOUNT_NUMBER": stack.parameters.get("LiveAccountNumber", ""),
+            "ALPACA_TRADING_URL": stack.parameters.get("AlpacaTradingUrl", ""),
+            "ALPACA_DATA_URL": stack.parameters.get("AlpacaDataUrl", ""),
+            "ALPACA_STREAM_URL": stack.parameters.get("AlpacaStreamUrl", ""),
+            "DATA_FEED": stack.parameters.get("DataFeed", ""),
+            "DEFAULT_LOT": stack.parameters.get("DefaultLot", ""),
+            "CLOCK": stack.parameters.get("Clock", ""),
+        }
+    )
+
+
+def expected_outputs() -> frozenset[str]:
+    """Return the outputs that template.yaml declares."""
+    return frozenset(load_template()["Outputs"])
+
+
+def aws_line(error: BotoCoreError | ClientError) -> str:
+    """Return what to tell people of an error of the SDK's."""
+    if isinstance(error, NoRegionError):
+        return "no region: name it by --region or AWS_DEFAULT_REGION"
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return f"no AWS credentials: {_NOT_SIGNED_IN}"
+    if isinstance(error, SSOError | TokenRetrievalError):
+        return f"the AWS session is over: {_NOT_SIGNED_IN}"
+    if isinstance(error, ProfileNotFound | ConfigParseError):
+        return f"the AWS settings of this machine: {error}"
+    if isinstance(error, ClientError):
+        if _code(error) in _STALE:
+            return f"AWS refuses the credentials ({_code(error)}): {_NOT_SIGNED_IN}"
+        if _code(error) in _DENIED:
+            return f"AWS denies {error.operation_name}: these credentials lack the right to it"
+        return f"AWS answers {_code(error)} to {error.operation_name}: {_message(error)}"
+    return f"AWS does not answer: {error}"
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _message(error: ClientError) -> str:
+    return " ".join(str(error.response.get("Error", {}).get("Message", "")).split())
+
+
+def _region() -> Any:
+    return boto3.session.Session().region_name

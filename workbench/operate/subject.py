@@ -1,0 +1,151 @@
+"""What the doctor looks at: a deployed stack or local keys, each question asked once."""
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+import boto3
+
+from scalper.core.model import SymbolState
+from scalper.core.order import OrderReport
+from scalper.core.session import Session, new_york_day
+from scalper.shell.broker import AlpacaBroker, BoundedClient, ask
+from scalper.shell.errors import SettingsError
+from scalper.shell.settings import AWS_CONFIG, BrokerKeys, Settings, broker_keys
+from scalper.shell.store import DynamoStore
+from scalper.shell.symbols import DynamoSymbols, SymbolRules
+from workbench.operate.findings import Asked
+from workbench.operate.stack import Stack, settings_of
+
+KEY_VARIABLES = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
+"""Alpaca's own names for the keys of the command line."""
+
+MADE_UP = "-"
+"""Stands for the tables where there are none: no check of local keys reads them."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Subject:
+    """A stack, or None for local keys, and what the broker and the tables say of it."""
+
+    def __init__(
+        self,
+        stack: Stack | None,
+        settings: Settings,
+        fetch_keys: Callable[[], BrokerKeys],
+        *,
+        live_account: str = "",
+        now: Callable[[], datetime] = _now,
+    ) -> None:
+        self.stack = stack
+        self.settings = settings
+        self.live_account = live_account
+        self.now = now
+        self.keys = Asked("broker keys", fetch_keys)
+        self._trading = Asked("broker keys", lambda: BoundedClient(settings.trading_url, self.keys))
+        self.broker = Asked("broker keys", lambda: AlpacaBroker(settings, self.keys))
+        self.account = Asked("account", lambda: _object(self.question("/account")))
+        self.configurations = Asked(
+            "account settings", lambda: _object(self.question("/account/configurations"))
+        )
+        self.session: Asked[Session | None] = Asked(
+            "calendar", lambda: self.broker().session(self.trading_day())
+        )
+        self.positions: Asked[dict[str, int]] = Asked(
+            "positions", lambda: self.broker().positions()
+        )
+        self.open_orders: Asked[list[OrderReport]] = Asked(
+            "open orders", lambda: self.broker().open_orders()
+        )
+        self.rows: Asked[tuple[dict[str, SymbolRules], tuple[str, ...]]] = Asked(
+            "symbols table", lambda: DynamoSymbols(settings).read()
+        )
+        self.states: Asked[dict[str, SymbolState]] = Asked("state table", self._states)
+        self.store = DynamoStore(settings)
+
+    @classmethod
+    def of_stack(cls, stack: Stack, now: Callable[[], datetime] = _now) -> "Subject":
+        """Return the subject of a deployed stack; raises SettingsError where it lacks an output."""
+        settings = settings_of(stack)
+        return cls(
+            stack,
+            settings,
+            lambda: broker_keys(settings),
+            live_account=stack.parameters.get("LiveAccountNumber", ""),
+            now=now,
+        )
+
+    @classmethod
+    def of_environment(cls, environment: Mapping[str, str]) -> "Subject":
+        """Return the subject of the keys in an environment; raises SettingsError."""
+        tables = {"SYMBOLS_TABLE": MADE_UP, "STATE_TABLE": MADE_UP}
+        settings = Settings.of({**environment, **tables})
+        return cls(
+            None,
+            settings,
+            lambda: local_keys(environment),
+            live_account=environment.get("LIVE_ACCOUNT_NUMBER", ""),
+        )
+
+    def trading_time(self) -> datetime:
+        """Return the time that decisions go by, as CLOCK says; raises BrokerError."""
+        if self.settings.clock == "broker":
+            return self.broker().clock().now
+        return self.now()
+
+    def trading_day(self) -> date:
+        """Return the New York date by that time; raises BrokerError."""
+        return new_york_day(self.trading_time())
+
+    def question(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
+        """Return the trading API's answer; raises BrokerError."""
+        return ask(self._trading(), path, query)
+
+    def market_question(self, path: str, query: Mapping[str, Any]) -> Any:
+        """Return the market-data API's answer; raises BrokerError."""
+        return ask(BoundedClient(self.settings.data_url, self.keys), path, query)
+
+    def forbid_shorting(self) -> None:
+        """Set the account's `no_shorting`, once; raises BrokerError.
+
+        (https://docs.alpaca.markets/reference/patchaccountconfig-1)
+        """
+        self._trading().patch("/account/configurations", {"no_shorting": True})
+
+    def items(self, partition: str) -> list[dict[str, Any]]:
+        """Return the state table's items of a partition by their sort keys, with their types.
+
+        Without the documents: what is asked is what there is, not what it says.
+        """
+        pages = (
+            boto3.client("dynamodb", config=AWS_CONFIG)
+            .get_paginator("query")
+            .paginate(
+                TableName=self.settings.state_table,
+                KeyConditionExpression="pk = :pk",
+                ExpressionAttributeValues={":pk": {"S": partition}},
+                ConsistentRead=True,
+            )
+        )
+        return [item for page in pages for item in page["Items"]]
+
+    def _states(self) -> dict[str, SymbolState]:
+        return {symbol: one.state for symbol, one in self.store.load_all(0, 1).items()}
+
+
+def local_keys(environment: Mapping[str, str] = os.environ) -> BrokerKeys:
+    """Return the keys of the environment; raises SettingsError naming what is missing."""
+    key_id, secret_key = (environment.get(name, "") for name in KEY_VARIABLES)
+    if not key_id or not secret_key:
+        raise SettingsError(f"the broker keys are not set: set {' and '.join(KEY_VARIABLES)}")
+    return BrokerKeys(key_id, secret_key)
+
+
+def _object(answer: object) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise TypeError(f"not an object: {type(answer).__name__}")
+    return answer
