@@ -18,6 +18,7 @@ from scalper.core.pricing import Money, money
 from scalper.core.session import new_york_text
 from workbench import aws, local, measured
 from workbench.bars import BarsError, Market, read_bars
+from workbench.cloud.command import cloud
 from workbench.exchange.server import serve
 from workbench.exchange.wire import parse_time
 from workbench.loopback import end_with_stdin
@@ -175,6 +176,9 @@ def run_aws(
         aws.serve(port)
     except OSError as error:
         _fail(f"--port {port}: {error.strerror}")
+
+
+app.command()(cloud)
 
 
 @app.command()
