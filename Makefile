@@ -37,15 +37,16 @@ COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --python-vers
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run cloud e2e artefacts bench mutants test check lint types imports template docs \
-	locks build lock clean
+.PHONY: help run cloud e2e rie artefacts bench mutants test check lint types imports template \
+	docs locks build lock clean
 
 help:
 	@echo 'make run      one whole trading day on this machine; its report goes to out/run/'
 	@echo '              BARS="a.csv b.parquet" LOT=2000 SEED=7 OUT=folder, each optional'
 	@echo 'make cloud    the stack on an AWS emulator here, trading; MINUTES=10 START=10:30 SEED=5'
 	@echo '              PORT=4566 OUT=folder, each optional'
-	@echo 'make e2e      the test of that: five minutes of a session, a relay killed, torn down'
+	@echo 'make e2e      the test of that: the end of a session, a relay killed, all torn down'
+	@echo 'make rie      the built functions under the runtime interface emulator of the SAM CLI'
 	@echo 'make test     the tests; ARGS="-k liquidation" to choose'
 	@echo 'make bench    how long a local day takes; docs/performance.md is made of what it writes'
 	@echo 'make artefacts  size and init time of the built functions, for docs/performance.md'
@@ -64,7 +65,11 @@ cloud: .venv/.cloud
 		$(if $(SEED),--seed '$(SEED)') $(if $(PORT),--port '$(PORT)') $(if $(OUT),--out '$(OUT)')
 
 e2e: .venv/.cloud
-	CLOUD_PYTHON='$(CURDIR)/.venv/cloud/bin/python' $(BIN)/python -m pytest -m cloud $(ARGS)
+	CLOUD_PYTHON='$(CURDIR)/.venv/cloud/bin/python' $(BIN)/python -m pytest -m cloud tests/e2e $(ARGS)
+
+rie: .venv/.cloud
+	CLOUD_PYTHON='$(CURDIR)/.venv/cloud/bin/python' \
+		$(BIN)/python -m pytest -m cloud tests/packaging $(ARGS)
 
 artefacts: .venv/.cloud
 	$(BIN)/python bench/artefacts.py
