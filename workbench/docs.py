@@ -186,9 +186,9 @@ def _artefacts(built: Mapping[str, Any]) -> list[str]:
         *provenance(built),
         f"All functions hold the same: {package['unzipped_mb']} MB unzipped, of Lambda's 250, and",
         f"{package['zipped_mb']} MB zipped. Each started cold under Lambda's runtime interface",
-        f"emulator on Python {package['function_python']}, and answered: the init time is the import",
-        "of the handler's module in a new process, without compiled modules, on a whole core of this",
-        "machine. SnapStart leaves it out of a cold start.",
+        f"emulator on Python {package['function_python']}, and answered. The init time is that of",
+        "importing the handler in a new process, without compiled modules, on a whole core.",
+        "SnapStart leaves it out of a cold start.",
         "",
         *table(["function", "init, median, ms", "each, ms"], rows),
     ]

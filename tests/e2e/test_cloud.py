@@ -139,10 +139,10 @@ def play(cloud: Cloud, seen: Played) -> None:
     seen.listening_after_kill = cloud.look().listening
 
     wait_for(cloud, wall(cloud, "15:55:00"))
-    until("the liquidation", 30, lambda: cloud.look().runs["LiquidateFunction"] > 0)
-    # What it sold fills with the next minute's bar.
-    leap_to(cloud, "15:56:00")
-    until("a flat account", 10, lambda: not cloud.get("/v2/positions"))
+    until("the liquidation", 60, lambda: cloud.look().runs["LiquidateFunction"] > 0)
+    # What it sold fills at the end of the first minute that began after that.
+    leap_to(cloud, "15:57:00")
+    until("a flat account", 90, lambda: not cloud.get("/v2/positions"))
     seen.flat = cloud.look()
     leap_to(cloud, "16:05:01")
     until("the day's summary", 90, lambda: cloud.look().runs["CloseDayFunction"] > 0)
