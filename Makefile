@@ -32,17 +32,26 @@ PRUNED := numpy pandas pytz msgpack sseclient-py
 EXPORT := $(UV) export --quiet --frozen --no-default-groups --no-emit-project --no-annotate \
 	$(addprefix --prune ,$(PRUNED))
 
+# What stands in the output file already stays, as in uv.lock.
+COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--no-annotate --no-header workbench/cloud/emulator.in
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run bench costs mutants fuzz test check lint types imports template security docs \
-	locks build lock clean
+.PHONY: help run cloud e2e rie artefacts bench costs mutants fuzz test check lint types imports \
+	template security docs locks build lock clean
 
 help:
 	@echo 'make run      one whole trading day on this machine; its report goes to out/run/'
 	@echo '              BARS="a.csv b.parquet" LOT=2000 SEED=7 OUT=folder, each optional'
+	@echo 'make cloud    the stack on an AWS emulator here, trading; MINUTES=10 START=10:30 SEED=5'
+	@echo '              PORT=4566 OUT=folder, each optional'
+	@echo 'make e2e      the test of that: the end of a session, a relay killed, all torn down'
+	@echo 'make rie      the built functions under the runtime interface emulator of the SAM CLI'
 	@echo 'make test     the tests; ARGS="-k liquidation" to choose'
 	@echo 'make bench    how long a local day takes; docs/performance.md is made of what it writes'
 	@echo 'make costs    counts what days of 10, 100 and 1,000 symbols ask of AWS, for docs/costs.md'
+	@echo 'make artefacts  size and init time of the built functions, for docs/performance.md'
 	@echo 'make mutants  plants mistakes, one at a time, and simulates days until one shows it'
 	@echo 'make fuzz     a million requests to the webhook, unsigned and signed nonsense; ten minutes'
 	@echo 'make check    lint, types, imports, template, security, docs, lock files'
@@ -53,6 +62,20 @@ help:
 run: .venv/.run
 	@$(BIN)/scalper run $(if $(LOT),--lot '$(LOT)') $(if $(SEED),--seed '$(SEED)') \
 		$(if $(OUT),--out '$(OUT)') -- $(BARS)
+
+cloud: .venv/.cloud
+	@$(BIN)/scalper cloud $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(START),--start '$(START)') \
+		$(if $(SEED),--seed '$(SEED)') $(if $(PORT),--port '$(PORT)') $(if $(OUT),--out '$(OUT)')
+
+e2e: .venv/.cloud
+	CLOUD_PYTHON='$(CURDIR)/.venv/cloud/bin/python' $(BIN)/python -m pytest -m cloud tests/e2e $(ARGS)
+
+rie: .venv/.cloud
+	CLOUD_PYTHON='$(CURDIR)/.venv/cloud/bin/python' \
+		$(BIN)/python -m pytest -m cloud tests/packaging $(ARGS)
+
+artefacts: .venv/.cloud
+	$(BIN)/python bench/artefacts.py
 
 bench: .venv/.run
 	$(BIN)/python bench/local_day.py
@@ -102,12 +125,17 @@ locks: .venv/.dev
 	@$(UV) lock --quiet --check || { echo 'uv.lock is stale: make lock' >&2; exit 1; }
 	@$(EXPORT) | diff - functions/requirements.txt >/dev/null \
 		|| { echo 'functions/requirements.txt is stale: make lock' >&2; exit 1; }
+	@cp workbench/cloud/emulator.txt .venv/emulator.txt
+	@$(COMPILE) -o .venv/emulator.txt
+	@diff .venv/emulator.txt workbench/cloud/emulator.txt >/dev/null \
+		|| { echo 'workbench/cloud/emulator.txt is stale: make lock' >&2; exit 1; }
 
 lock: $(UV)
 	$(UV) lock
 	$(EXPORT) > functions/requirements.txt
 	echo checkov==$(CHECKOV_VERSION) | $(UV) pip compile --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-annotate --no-header - --output-file .ci/checkov.txt
+	$(COMPILE) -o workbench/cloud/emulator.txt
 
 build: .venv/.dev
 	$(BIN)/sam validate --lint
@@ -143,4 +171,11 @@ $(UV):
 .venv/.checkov: .ci/checkov.txt | $(UV)
 	$(UV) venv --quiet --clear --python $(BIN)/python .venv/checkov
 	$(UV) pip install --quiet --python .venv/checkov/bin/python --require-hashes -r .ci/checkov.txt
+	@touch $@
+
+# The functions run under this environment's Python: the template's, where this machine has it.
+.venv/.cloud: workbench/cloud/emulator.txt .venv/.dev
+	$(UV) venv --quiet --clear --python "$$($(BIN)/python -m workbench.cloud.interpreter)" .venv/cloud
+	$(UV) pip install --quiet --require-hashes --python .venv/cloud/bin/python \
+		--requirement workbench/cloud/emulator.txt
 	@touch $@

@@ -18,6 +18,7 @@ from scalper.core.pricing import Money, money
 from scalper.core.session import new_york_text
 from workbench import aws, local, measured, relay_command
 from workbench.bars import BarsError, Market, read_bars
+from workbench.cloud.command import cloud
 from workbench.exchange.server import serve
 from workbench.exchange.wire import parse_time
 from workbench.loopback import end_with_stdin
@@ -179,6 +180,7 @@ def run_aws(
 
 
 app.command("relay")(relay_command.relay)
+app.command()(cloud)
 
 
 @app.command()

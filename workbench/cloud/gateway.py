@@ -1,0 +1,87 @@
+"""The emulator's own process: ministack, with two things set right, until standard input ends.
+
+It runs in an environment that holds ministack and nothing of this project. What is set right:
+
+- ministack fires schedules by this machine's clock read as UTC, whatever their time zone. Here they
+  fire by the exchange's clock, told in `ZONE`: the template's own schedules, at their own times.
+- A stack's Function URL is an address at on.aws, which ministack serves under that host name or by
+  a path. Here the stack is told the path, which is an address on loopback.
+
+Both reach into ministack's modules, whose version is pinned: `main` refuses another one.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import urllib.request
+from datetime import UTC, datetime
+from importlib.metadata import version
+from zoneinfo import ZoneInfo
+
+MINISTACK = "1.5.33"
+ZONE = "America/New_York"
+CLOCK_TIMEOUT_S = 5.0
+STOP_WITHIN_S = 8.0
+
+
+class ExchangeTime:
+    """Stands for the module `time` where schedules are fired: the exchange's wall clock."""
+
+    def __init__(self, clock_url: str) -> None:
+        self._url = clock_url
+        self._zone = ZoneInfo(ZONE)
+        # Proxies have no business between two processes on loopback.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def time(self) -> float:
+        """Return the wall clock of `ZONE` as if it were UTC, in seconds; raises OSError."""
+        with self._opener.open(self._url, timeout=CLOCK_TIMEOUT_S) as answer:
+            now = datetime.fromisoformat(json.load(answer)["now"])
+        return now.astimezone(self._zone).replace(tzinfo=UTC).timestamp()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, in real seconds."""
+        time.sleep(seconds)
+
+
+def end_with_stdin() -> None:
+    """End this process and what it started once standard input is closed at the other end."""
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(STOP_WITHIN_S)
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    threading.Thread(target=wait, name="stdin", daemon=True).start()
+
+
+def main() -> None:
+    """Serve until SIGTERM; the environment says where, and CLOCK_URL whose time it is."""
+    found = version("ministack")
+    if found != MINISTACK:
+        sys.exit(f"ministack {found}: workbench/cloud/gateway.py knows {MINISTACK} alone")
+    end_with_stdin()
+
+    from ministack import app
+    from ministack.services import scheduler
+    from ministack.services.cloudformation import provisioners
+
+    scheduler.time = ExchangeTime(os.environ["CLOCK_URL"])
+    of_aws = provisioners._lambda_url_attributes
+
+    def on_loopback(config: dict[str, str]) -> dict[str, str]:
+        url_id = config["FunctionUrl"].removeprefix("https://").partition(".")[0]
+        door = f"http://{os.environ['BIND_HOST']}:{os.environ['GATEWAY_PORT']}"
+        return {**of_aws(config), "FunctionUrl": f"{door}/_aws/lambda-url/{url_id}/"}
+
+    provisioners._lambda_url_attributes = on_loopback
+    app.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The Python that built functions run under here: the template's where this machine has it.
+
+`python -m workbench.cloud.interpreter` prints its path.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from workbench.aws import load_template
+
+ANSWER_WITHIN_S = 20.0
+_TELL = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
+
+
+def runtime() -> str:
+    """Return the version that the template's functions run under, such as "3.13"."""
+    named: str = load_template()["Globals"]["Function"]["Runtime"]
+    return named.removeprefix("python")
+
+
+def find(wanted: str, environment: Mapping[str, str]) -> Path | None:
+    """Return an interpreter of the version that works: on PATH, or one that pyenv keeps."""
+    return next((one for one in _candidates(wanted, environment) if tells(one) == wanted), None)
+
+
+def tells(interpreter: Path) -> str:
+    """Return the version that an interpreter says it has; "" where it does not run.
+
+    A shim of pyenv lies on PATH for every version, and runs none that is not chosen.
+    """
+    try:
+        done = subprocess.run(
+            [str(interpreter), "-I", "-c", _TELL],
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_WITHIN_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _candidates(wanted: str, environment: Mapping[str, str]) -> Iterator[Path]:
+    on_path = shutil.which(f"python{wanted}", path=environment.get("PATH"))
+    if on_path:
+        yield Path(on_path)
+    pyenv = Path(environment.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    yield from sorted(pyenv.glob(f"{wanted}.*/bin/python{wanted}"), reverse=True)
+
+
+if __name__ == "__main__":
+    found = find(runtime(), os.environ)
+    if found is None:
+        print(
+            f"no Python {runtime()} here: functions run under {sys.executable}, built for it",
+            file=sys.stderr,
+        )
+    print(found or sys.executable)
