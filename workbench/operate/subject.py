@@ -10,7 +10,8 @@ import boto3
 from scalper.core.model import SymbolState
 from scalper.core.order import OrderReport
 from scalper.core.session import Session, new_york_day
-from scalper.shell.broker import AlpacaBroker, BoundedClient, ask
+from scalper.shell.broker import AlpacaBroker
+from scalper.shell.client import BoundedClient, ask
 from scalper.shell.errors import SettingsError
 from scalper.shell.settings import AWS_CONFIG, BrokerKeys, Settings, broker_keys
 from scalper.shell.store import DynamoStore

@@ -115,6 +115,8 @@ SELL_REPLACED = after(
     seen("10:01", 2, TARGET, "replaced", 5, "100.01", replaced_by="successor", confirmed=True),
 )
 TARGET_2 = order(2, TARGET, limit="100.01", submitted="10:00:10")
+SOLD_BEFORE_BOUGHT = after(GAVE_UP, seen("10:03", 2, LIQUIDATION, "filled", 20, "101.00"))
+"""A liquidation without the table found a buy that the state had given up, and sold it."""
 # An intent still, which cannot be canceled.
 BUY_LIQUIDATING = after(IDLE, bar_closed("15:54", signal=True), liquidation("15:55"))
 

@@ -31,6 +31,7 @@ from tests.core.cells.histories import (
     IDLE,
     PARTLY_BOUGHT,
     SELLING,
+    SOLD_BEFORE_BOUGHT,
     TARGET,
     Case,
     state_case,
@@ -265,13 +266,27 @@ SOLD_TWICE = after(
     seen("10:01:01", 3, BAILOUT, "filled", 20, "99.00"),
 )
 case(
-    "an exit that fills on when nothing is held any more is settled, and halts the symbol",
+    "an exit that fills on when nothing is held any more halts the symbol, and waits for its buy",
     SOLD_TWICE,
     seen("10:02", 2, TARGET, "filled", 20, "100.01"),
     Reason.LATE_ORDER,
     halt=Reason.LATE_ORDER,
-    settled=(20, 20, 20),
+    settled=(20, 0, 20),
     abandoned=(client_id(2, TARGET),),
+)
+case(
+    "what is heard to be bought only after a sale was heard of is not sold before a look at it",
+    SOLD_BEFORE_BOUGHT,
+    seen("10:04", 1, ENTRY, "filled", 20),
+    Reason.LATE_ORDER,
+    phase=Phase.TO_SELL,
+    halt=Reason.LATE_ORDER,
+    settled=(20, 0),
+    qty=20,
+    cost=money(2000),
+    entered_at=at("10:04"),
+    entries=1,
+    exit_as=BAILOUT,
 )
 case(
     "of an order that fills on after all only what was not known is sold",

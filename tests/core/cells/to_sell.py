@@ -19,6 +19,7 @@ from tests.core.cells.histories import (
     LIQUIDATION,
     RESTING,
     SELL_DOUBTED,
+    SOLD_BEFORE_BOUGHT,
     TARGET,
     Case,
     state_case,
@@ -50,6 +51,20 @@ case(
     RESTING,
     seen("10:01", 1, ENTRY, "partially_filled", 8),
     Reason.AWAITING_CONFIRMATION,
+)
+SOLD = after(SOLD_BEFORE_BOUGHT, seen("10:04", 1, ENTRY, "filled", 20))
+case(
+    "a sale that was heard of before its buy counts once the buy is known",
+    SOLD,
+    seen("10:05", 2, LIQUIDATION, "filled", 20, "101.00", confirmed=True),
+    Reason.LATE_ORDER,
+    phase=Phase.TO_BUY,
+    settled=(20, 20),
+    qty=0,
+    cost=0,
+    entered_at=None,
+    trades=1,
+    pnl=money(20),
 )
 LATE_SALE: dict[str, Any] = {
     "halt": Reason.LATE_ORDER,
