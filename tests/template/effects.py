@@ -40,6 +40,8 @@ PYNAMODB = {
     "query": "dynamodb:Query",
     "scan": "dynamodb:Scan",
 }
+# How the names of a service's resources end in the template.
+KINDS = {"dynamodb": "Table", "sqs": "Queue", "sns": "Topic", "secretsmanager": "Secret"}
 # `sources.engine` is a field whose value is `_engine`.
 FIELDS = {"engine": "_engine"}
 
@@ -54,7 +56,17 @@ class Function:
     pynamodb: bool
 
     def attributes(self) -> set[str]:
-        return {one.attr for one in ast.walk(self.node) if isinstance(one, ast.Attribute)}
+        return {one.attr for one in self._accesses()}
+
+    def own_attributes(self) -> set[str]:
+        """What is looked up on `self`: of this class, or of one beside it that it inherits from."""
+        return {one.attr for one in self._accesses() if _is_self(one)}
+
+    def others_attributes(self) -> set[str]:
+        return {one.attr for one in self._accesses() if not _is_self(one)}
+
+    def _accesses(self) -> list[ast.Attribute]:
+        return [one for one in ast.walk(self.node) if isinstance(one, ast.Attribute)]
 
     def names(self) -> set[str]:
         return {one.id for one in ast.walk(self.node) if isinstance(one, ast.Name)}
@@ -69,10 +81,16 @@ class Function:
             name = call.func.attr
             if name == "get_paginator" and isinstance(call.args[0], ast.Constant):
                 yield BOTO3[str(call.args[0].value)]
+            elif name == "get" and call.args and isinstance(call.args[0], ast.Constant):
+                continue  # a dictionary's
             elif self.pynamodb and name in PYNAMODB:
                 yield PYNAMODB[name]
             elif name in BOTO3:
                 yield BOTO3[name]
+
+
+def _is_self(access: ast.Attribute) -> bool:
+    return isinstance(access.value, ast.Name) and access.value.id == "self"
 
 
 class Code:
@@ -110,14 +128,16 @@ class Code:
 
     def _named_in(self, caller: Function) -> Iterator[Function]:
         # `super().__init__` is of no class in particular; a class is reached by its own name.
-        attributes = caller.attributes() - {"__init__"}
+        attributes = caller.others_attributes() - {"__init__"}
         attributes |= {field for name, field in FIELDS.items() if name in attributes}
+        own = caller.own_attributes()
         names = caller.names()
         for one in self.functions:
             known = one.module == caller.module or one.name in self.imports[caller.module]
             by_name = one.name in names and not one.owner and known
             made = one.name == "__init__" and one.owner in names
-            if one.name in attributes or by_name or made:
+            inherited = one.name in own and one.owner and one.module == caller.module
+            if one.name in attributes or by_name or made or inherited:
                 yield one
 
     def effects(self, module: str) -> set[tuple[str, str]]:
@@ -127,16 +147,26 @@ class Code:
             (action, resource)
             for one in reached
             for action in one.actions()
-            for resource in self._resources(one, reached)
+            for resource in self._resources(action, one, reached)
         }
 
-    def _resources(self, one: Function, reached: list[Function]) -> set[str]:
-        """What a request is made to: named in the function, in its class, or by its callers."""
-        siblings = [other for other in self.functions if one.owner and other.owner == one.owner]
+    def _resources(self, action: str, one: Function, reached: list[Function]) -> set[str]:
+        """What a request is made to: named in the function, by the methods of its class that call
+        it, in its class, or by whoever else calls it.
+        """
         callers = [other for other in reached if one in self._named_in(other)]
-        for places in ([one], siblings, callers):
+        near = [other for other in callers if one.owner and other.owner == one.owner]
+        siblings = [other for other in self.functions if one.owner and other.owner == one.owner]
+        families = [
+            other
+            for other in self.functions
+            for it in callers
+            if it.owner and other.owner == it.owner
+        ]
+        for places in ([one], near, siblings, callers, families):
             named = {attribute for place in places for attribute in place.attributes()}
-            found = {RESOURCES[name] for name in named & set(RESOURCES)}
-            if found:
-                return found
+            found = {RESOURCES[name] for name in named & RESOURCES.keys()}
+            fitting = {name for name in found if name.endswith(KINDS[action.split(":")[0]])}
+            if fitting:
+                return fitting
         raise AssertionError(f"{one.module}.{one.name} makes a request, and to what?")
