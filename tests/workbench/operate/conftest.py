@@ -6,7 +6,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from scalper.shell import broker
+from scalper.shell import client
 from tests.shell.scripted import Scripted, scripted
 from tests.workbench.operate.build import REGION, Deployed, deployed
 
@@ -22,7 +22,7 @@ def _no_account_of_anybodys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    monkeypatch.setattr(broker, "GET_BACKOFF_S", 0.0)
+    monkeypatch.setattr(client, "GET_BACKOFF_S", 0.0)
 
 
 @pytest.fixture
