@@ -39,7 +39,7 @@ def costs_page(root: Path) -> str:
             *table(["in a session", *sizes], _counts(days)),
             "Counted at the real handlers in the local day, over synthetic bars. Where not all of",
             "a session's ticks were played (first row), those played stand for it, beside the end",
-            "of the day. Such a stretch begins with nothing held, and enters more than the whole day",
+            "of the day. Such a stretch begins with nothing held, and enters more than a day",
             *_excess(counted),
             "DynamoDB's units follow from the sizes of the items, refused writes included.",
             "",
