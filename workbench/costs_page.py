@@ -37,12 +37,11 @@ def costs_page(root: Path) -> str:
             *("## What a session asks of AWS", ""),
             *provenance(counted),
             *table(["in a session", *sizes], _counts(days)),
-            "Counted at the real handlers in the local day, over synthetic bars. Of 1,000",
-            "symbols the ticks in the first row are played, of morning, noon and afternoon, which",
-            "stand for all of the session's, and the end of the day. A stretch begins with nothing",
-            f"held and enters more: of 100 symbols it makes {_excess(counted):.1f} times the whole",
-            "day's trade updates. DynamoDB's units follow from the sizes of the items, refused",
-            "writes included.",
+            "Counted at the real handlers in the local day, over synthetic bars. Where not all of",
+            "a session's ticks were played (first row), those played stand for it, beside the end",
+            "of the day. Such a stretch begins with nothing held, and enters more than a day",
+            *_excess(counted),
+            "DynamoDB's units follow from the sizes of the items, refused writes included.",
             "",
             *("## What is taken for granted", ""),
             f"- A function's seconds are as measured, times {costs.ONE_CPU_MB:,} MB over the",
@@ -70,11 +69,14 @@ def costs_page(root: Path) -> str:
     )
 
 
-def _excess(counted: dict[str, Any]) -> float:
-    """Return how many times the trade updates of a whole day its stretches make."""
-    check = counted["stretches"]
+def _excess(counted: dict[str, Any]) -> list[str]:
+    """Return the end of a sentence: how many times the trade updates of a day stretches make."""
+    check = counted.get("stretches")
+    if check is None:
+        return ["does: by how much is not recorded yet."]
     [whole] = [day for day in counted["days"] if day["symbols"] == check["symbols"]]
-    return float(check["invocations"]["trade_update"] / whole["invocations"]["trade_update"])
+    ratio = check["invocations"]["trade_update"] / whole["invocations"]["trade_update"]
+    return [f"does: of {check['symbols']} symbols it makes {ratio:.1f} times the trade updates."]
 
 
 def _counts(days: list[dict[str, Any]]) -> list[list[str]]:

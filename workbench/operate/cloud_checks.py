@@ -11,9 +11,8 @@ import requests
 
 from scalper.core.session import MINUTE, new_york_text
 from scalper.shell.settings import AWS_CONFIG, webhook_keys
-from workbench.aws import load_template
 from workbench.operate.findings import Finding, fail, ok, warn
-from workbench.operate.stack import Stack, expected_outputs
+from workbench.operate.stack import Stack, expected_outputs, expected_schedules
 from workbench.operate.subject import Subject
 
 STANDS = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
@@ -89,11 +88,7 @@ def check_schedules(stack: Stack) -> Iterable[Finding]:
     """Check that every schedule is there and enabled."""
     client = boto3.client("scheduler", config=AWS_CONFIG)
     made = stack.of_type("AWS::Scheduler::Schedule")
-    expected = sum(
-        event["Type"] == "ScheduleV2"
-        for one in load_template()["Resources"].values()
-        for event in one.get("Properties", {}).get("Events", {}).values()
-    )
+    expected = expected_schedules()
     disabled = []
     for logical_id, name in sorted(made.items()):
         # "group|name" where the schedule's group is not the default one.

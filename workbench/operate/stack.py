@@ -8,6 +8,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +27,7 @@ from botocore.exceptions import (
 
 from scalper.shell.settings import AWS_CONFIG, Settings
 from workbench.aws import load_template
+from workbench.schedules import schedules_of
 
 ROOT = Path(__file__).parents[2]
 SAMCONFIG = ROOT / "samconfig.toml"
@@ -174,9 +176,16 @@ def settings_of(stack: Stack) -> Settings:
     )
 
 
+@cache
 def expected_outputs() -> frozenset[str]:
     """Return the outputs that template.yaml declares."""
     return frozenset(load_template()["Outputs"])
+
+
+@cache
+def expected_schedules() -> int:
+    """Return how many schedules template.yaml declares."""
+    return len(schedules_of(load_template()))
 
 
 def aws_line(error: BotoCoreError | ClientError) -> str:

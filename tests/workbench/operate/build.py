@@ -20,13 +20,17 @@ from scalper.shell.settings import Settings
 from scalper.shell.store import DynamoStore, Stored
 from tests.shell.conftest import make_state_table, make_symbols_table
 from tests.workbench.exchange.conftest import KEY, OPEN, SECRET, two_days
-from workbench.aws import load_template
 from workbench.exchange.server import Exchange, Running, running
 from workbench.operate import doctor
 from workbench.operate.findings import Finding, Level
-from workbench.operate.stack import OperateError, Resource, Stack, expected_outputs
+from workbench.operate.stack import (
+    OperateError,
+    Resource,
+    Stack,
+    expected_outputs,
+    expected_schedules,
+)
 from workbench.operate.subject import Subject
-from workbench.schedules import schedules_of
 
 REGION = "us-east-1"
 BEFORE_THE_OPEN = OPEN - timedelta(hours=1)
@@ -175,7 +179,7 @@ def _topic() -> str:
 def _schedules() -> dict[str, Resource]:
     client = boto3.client("scheduler")
     made = {}
-    for number, _ in enumerate(schedules_of(load_template())):
+    for number in range(expected_schedules()):
         name = f"schedule-{number}"
         client.create_schedule(
             Name=name,

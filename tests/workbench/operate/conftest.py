@@ -11,8 +11,14 @@ from tests.shell.scripted import Scripted, scripted
 from tests.workbench.operate.build import REGION, Deployed, deployed
 
 
+@pytest.fixture(scope="session")
+def session() -> boto3.Session:
+    """Return a session that has read its models: to read them anew takes a second a test."""
+    return boto3.Session("testing", "testing", region_name=REGION)
+
+
 @pytest.fixture(autouse=True)
-def _no_account_of_anybodys(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_account_of_anybodys(monkeypatch: pytest.MonkeyPatch, session: boto3.Session) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
@@ -21,7 +27,7 @@ def _no_account_of_anybodys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
     monkeypatch.setattr(client, "GET_BACKOFF_S", 0.0)
 
 

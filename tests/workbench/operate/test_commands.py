@@ -25,6 +25,12 @@ from workbench.operate.stack import (
 )
 
 
+@pytest.fixture(autouse=True)
+def _own_session(monkeypatch: pytest.MonkeyPatch, _no_account_of_anybodys: None) -> None:
+    """Let each command find its credentials and region by itself."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+
+
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments)
 
