@@ -46,7 +46,7 @@ EVENTS = (
         "2",
         "The stream is open but mute, or breaks again and again; it allows one connection.",
         "A stream that answers no ping is closed within a minute; each connect asks for a "
-        "checkup; waits grow, with jitter; one relay by a lease, which is gone before it ends; where "
+        "checkup; waits grow, with jitter; one relay by a lease, and gone before that ends; where "
         "another connection has the place it waits; a heartbeat only while connected.",
     ),
     Fault(
