@@ -69,7 +69,11 @@ class Clock:
         """Stop time, for good."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(ANSWER_WITHIN_S + STEP_S)
+            self.join()
+
+    def join(self) -> None:
+        """Wait until time has stopped, by `close` or by a failure."""
+        self._thread.join(ANSWER_WITHIN_S + STEP_S)
 
     def _run(self) -> None:
         began = time.monotonic()

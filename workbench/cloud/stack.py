@@ -1,7 +1,8 @@
-"""The stack as its owner deploys it: `sam build`, `sam deploy`, `sam delete`."""
+"""The stack as its owner deploys it: `sam build`, `sam deploy`, and deleted."""
 
 import platform
 import sys
+import time
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ MACHINES = {"x86_64": "x86_64", "aarch64": "arm64"}
 
 BUILD_WITHIN_S = 300.0
 DEPLOY_WITHIN_S = 240.0
+DELETE_WITHIN_S = 60.0
+LOOK_EVERY_S = 0.5
 
 
 def build(python: Path, folder: Path, environment: Mapping[str, str]) -> Path:
@@ -77,8 +80,22 @@ class Stack:
         return NO_CHANGES not in said
 
     def delete(self) -> None:
-        """Delete the stack; the tables stay, as they would. Raises CloudError."""
-        self._sam("delete", ["--no-prompts", "--stack-name", NAME], "delete.log")
+        """Delete the stack as CloudFormation does; the tables stay. Raises CloudError.
+
+        `sam delete` wants S3's host name in a nested template's address, which here is loopback's.
+        """
+        self._ask("cloudformation", "delete_stack", StackName=NAME)
+        deadline = time.monotonic() + DELETE_WITHIN_S
+        while self.status() not in {"", "DELETE_COMPLETE"}:
+            if time.monotonic() > deadline:
+                raise CloudError(f"the stack is {self.status()} {DELETE_WITHIN_S:g} s later")
+            time.sleep(LOOK_EVERY_S)
+
+    def status(self) -> str:
+        """Return the stack's status, "" where there is none; raises CloudError."""
+        listed = self._ask("cloudformation", "list_stacks")["StackSummaries"]
+        found = [one["StackStatus"] for one in listed if one["StackName"] == NAME]
+        return str(found[0]) if found else ""
 
     def outputs(self) -> dict[str, str]:
         """Return the stack's outputs by name; raises CloudError."""
