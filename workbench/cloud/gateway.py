@@ -1,4 +1,4 @@
-"""The emulator's own process: ministack, with three things set right, until standard input ends.
+"""The emulator's own process: ministack with three things set right, until standard input ends.
 
 It runs in an environment that holds ministack and nothing of this project. What is set right:
 
@@ -6,8 +6,8 @@ It runs in an environment that holds ministack and nothing of this project. What
   fire by the exchange's clock, told in `ZONE`: the template's own schedules, at their own times.
 - A stack's Function URL is an address at on.aws, which ministack serves under that host name or by
   a path. Here the stack is told the path, which is an address on loopback.
-- A stack's generated secret may hold punctuation although the template excludes it, which makes of the
-  webhook's key no base64, at times. Here it holds none.
+- A stack's generated secret may hold punctuation although the template excludes it, so that at
+  times the webhook's key is no base64. Here it holds none.
 
 All reach into ministack's modules, whose version is pinned: `main` refuses another one.
 """
