@@ -156,6 +156,7 @@ def played(tmp_path_factory) -> Played:
     options = Options(python=Path(PYTHON), folder=folder, start=START, seed=SEED)
     with trading(options, log.warning) as cloud:
         play(cloud, seen)
+        cloud.keep_logs(folder)
         cloud.stack.delete()
         seen.stack_after_deletion = cloud.stack.status()
         seen.dispatched = DISPATCHED.findall((folder / "emulator.log").read_text())

@@ -1,4 +1,4 @@
-"""The emulator's own process: ministack, with two things set right, until standard input ends.
+"""The emulator's own process: ministack with three things set right, until standard input ends.
 
 It runs in an environment that holds ministack and nothing of this project. What is set right:
 
@@ -6,19 +6,24 @@ It runs in an environment that holds ministack and nothing of this project. What
   fire by the exchange's clock, told in `ZONE`: the template's own schedules, at their own times.
 - A stack's Function URL is an address at on.aws, which ministack serves under that host name or by
   a path. Here the stack is told the path, which is an address on loopback.
+- A stack's generated secret may hold punctuation although the template excludes it, so that at
+  times the webhook's key is no base64. Here it holds none.
 
-Both reach into ministack's modules, whose version is pinned: `main` refuses another one.
+All reach into ministack's modules, whose version is pinned: `main` refuses another one.
 """
 
 import json
 import os
 import signal
+import string
 import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
 from zoneinfo import ZoneInfo
 
 MINISTACK = "1.5.33"
@@ -60,6 +65,15 @@ def end_with_stdin() -> None:
     threading.Thread(target=wait, name="stdin", daemon=True).start()
 
 
+def without_punctuation(secret: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a secret's properties with ExcludePunctuation said as characters to exclude."""
+    generate = secret.get("GenerateSecretString") or {}
+    if str(generate.get("ExcludePunctuation", "")).lower() != "true":
+        return secret
+    excluded = generate.get("ExcludeCharacters", "") + string.punctuation
+    return {**secret, "GenerateSecretString": {**generate, "ExcludeCharacters": excluded}}
+
+
 def main() -> None:
     """Serve until SIGTERM; the environment says where, and CLOCK_URL whose time it is."""
     found = version("ministack")
@@ -80,6 +94,8 @@ def main() -> None:
         return {**of_aws(config), "FunctionUrl": f"{door}/_aws/lambda-url/{url_id}/"}
 
     provisioners._lambda_url_attributes = on_loopback
+    generated = provisioners._sm_secret_string
+    provisioners._sm_secret_string = lambda declared: generated(without_punctuation(declared))
     app.main()
 
 

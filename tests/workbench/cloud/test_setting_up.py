@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import string
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from workbench.cli import app
 from workbench.cloud import interpreter, trading
 from workbench.cloud.emulator import check_port, emulator
 from workbench.cloud.errors import CloudError
+from workbench.cloud.gateway import without_punctuation
 from workbench.cloud.processes import command
 from workbench.loopback import listen
 
@@ -95,3 +97,12 @@ def test_every_schedule_goes_by_the_zone_that_the_emulator_is_told(monkeypatch):
     monkeypatch.setattr(trading, "ZONE", "Europe/London")
     with pytest.raises(CloudError, match="schedules go by"):
         trading._check_zones()
+
+
+def test_a_generated_secret_holds_no_punctuation_where_the_template_excludes_it():
+    asked = {"PasswordLength": 32, "ExcludePunctuation": True, "ExcludeCharacters": "0"}
+    said = without_punctuation({"GenerateSecretString": asked})["GenerateSecretString"]
+    assert set(said["ExcludeCharacters"]) == {"0", *string.punctuation}
+    kept = {"GenerateSecretString": {"PasswordLength": 32}}
+    assert without_punctuation(kept) == kept
+    assert without_punctuation({"SecretString": "{}"}) == {"SecretString": "{}"}
