@@ -128,7 +128,7 @@ def test_what_the_templates_declare_is_found() -> None:
     assert (found.secrets, found.polled_queues) == (2, 2)
     assert found.dashboards >= 1
     names = costs.metric_names(ROOT / "functions")
-    assert {"Heartbeat", "NotFlat", "WebhookUnauthorized", "WebhookMalformed"} <= names
+    assert {"Heartbeat", "NotFlat", "WebhookRefused"} <= names
     assert found.metrics == len(names)
 
 
