@@ -244,7 +244,8 @@ class SimulatedBroker:
         if fault == "submit_repeated":
             # Somewhere on the way it was sent twice, and this is the second answer.
             raise _error(refusals.duplicate_id())
-        if fault == "submit_hidden":
+        if fault == "submit_hidden" and self.checks.is_written(name):
+            # Nobody would know of one that neither the table nor the broker's lists tell.
             wait = scheduler.plan.amount(0.5, HIDDEN_S)
             self._hidden[taken.id] = scheduler.now + int(wait * SECOND)
         if fault in ("submit_answer_lost", "submit_hidden"):

@@ -119,6 +119,10 @@ class Checks:
         if order.is_buy and self.entries is not None and self.entries.is_stale(order):
             self.fail(f"{order.client_order_id}: sent long after it was decided")
 
+    def is_written(self, client_order_id: str) -> bool:
+        """Whether the table was ever told of an order before it was sent."""
+        return client_order_id in self._written
+
     def in_doubt(self, state: SymbolState) -> None:
         """Take note of a write whose writer was told that it failed: it sends nothing."""
         if state.order is not None:

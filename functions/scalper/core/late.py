@@ -109,8 +109,9 @@ def _count(
         # A buy holds nothing yet: the shares are taken up when it is over, its id being watched.
         return Step(state, (), why)
     settled = list(state.settled)
-    # What it sold beyond what is held waits for the news of the buy that it sold.
-    ahead = 0 if is_entry else max(more - state.qty, 0)
+    # What it sold beyond what is held waits for the news of a buy, where one may still come.
+    waits = not is_entry and _watches(state, entries=True)
+    ahead = max(more - state.qty, 0) if waits else 0
     if ahead and ahead == more:
         return Step(state, (), why)
     settled[made.generation - 1] = report.filled_qty - ahead
@@ -132,15 +133,18 @@ def _count(
         idle = replace(after, phase=idle_phase(after, event.at, rules), entered_at=None)
         return Step(idle, (), why)
     rests = replace(after, phase=Phase.TO_SELL)
-    if state.qty == 0 and is_entry and not _watches_a_sell(state):
+    if state.qty == 0 and is_entry and not _watches(state, entries=False):
         return sell(rests, event.at, rules, event.last_trade, why)
     return Step(rests, (), why)
 
 
-def _watches_a_sell(state: SymbolState) -> bool:
-    """Whether an order put aside may have sold already what is heard to be bought only now."""
+def _watches(state: SymbolState, *, entries: bool) -> bool:
+    """Whether a buy, or a sell, is put aside of which there may be news.
+
+    A sell may have sold already what is heard to be bought only now.
+    """
     watched = (ClientOrderId.parse(client_order_id) for client_order_id in state.abandoned)
-    return any(made is not None and made.purpose is not Purpose.ENTRY for made in watched)
+    return any(made is not None and (made.purpose is Purpose.ENTRY) == entries for made in watched)
 
 
 def _add(state: SymbolState, shares: int, event: OrderSeen) -> SymbolState:

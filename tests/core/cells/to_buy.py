@@ -266,12 +266,12 @@ SOLD_TWICE = after(
     seen("10:01:01", 3, BAILOUT, "filled", 20, "99.00"),
 )
 case(
-    "an exit that fills on when nothing is held any more halts the symbol, and waits for its buy",
+    "an exit that fills on when nothing is held any more is settled, and halts the symbol",
     SOLD_TWICE,
     seen("10:02", 2, TARGET, "filled", 20, "100.01"),
     Reason.LATE_ORDER,
     halt=Reason.LATE_ORDER,
-    settled=(20, 0, 20),
+    settled=(20, 20, 20),
     abandoned=(client_id(2, TARGET),),
 )
 case(
