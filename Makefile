@@ -84,10 +84,10 @@ costs: .venv/.run
 	$(BIN)/python bench/costs.py
 
 mutants: .venv/.run
-	$(BIN)/python bench/mutants.py
+	$(BIN)/python -m bench.mutants
 
 fuzz: .venv/.dev
-	$(BIN)/python bench/webhook_fuzz.py
+	$(BIN)/python -m bench.webhook_fuzz
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -n auto $(ARGS)

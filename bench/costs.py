@@ -55,7 +55,7 @@ class Tally:
     metrics: set[str] = field(default_factory=set)
     ticks: int = 0
     phase: str = ""
-    sizes: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    sizes: dict[tuple[str, ...], int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, kind: str, amount: float = 1) -> None:
@@ -101,9 +101,9 @@ class Tally:
                 self.metrics |= {metric["Name"] for metric in directive["Metrics"]}
 
 
-def _key(table: str, item: Mapping[str, Any]) -> tuple[str, str, str]:
+def _key(table: str, item: Mapping[str, Any]) -> tuple[str, ...]:
     names = ("pk", "sk") if "pk" in item else ("symbol", "symbol")
-    return (table, *(str(item[name]["S"]) for name in names))  # type: ignore[return-value]
+    return (table, *(str(item[name]["S"]) for name in names))
 
 
 class EnoughError(Exception):
@@ -243,7 +243,8 @@ def play(market: Market, start: datetime, last: datetime, warm: int = 0) -> Tall
                 tally.told(text)
             return super().write(text)
 
-    real = BaseClient._make_api_call  # type: ignore[attr-defined]
+    # PynamoDB and boto3 make sessions of their own: every request of either goes through here.
+    real = BaseClient._make_api_call  # type: ignore[attr-defined] # the stubs leave it out
 
     def call(client: Any, operation: str, asked: Any) -> Any:
         answer = None

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tests.simulation.mutants import MUTANTS, Mutant
+from tests.simulation.planting import MAX_SEEDS, hunt
 from workbench import measured
 
 ROOT = Path(__file__).parent.parent
@@ -17,11 +19,6 @@ RESULTS = ROOT / "bench" / "results" / "mutants.json"
 JOBS = 2
 LONGEST = 120
 """Characters of a violation that are kept."""
-
-sys.path.insert(0, str(ROOT))
-
-from tests.simulation.mutants import MUTANTS, Mutant  # noqa: E402
-from tests.simulation.planting import MAX_SEEDS, hunt  # noqa: E402
 
 
 def main() -> int:

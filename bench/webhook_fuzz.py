@@ -12,6 +12,9 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+from tests.fuzz.deliveries import delivery
+from tests.fuzz.http_requests import application, storm
+from tests.fuzz.judge import Verdict, judging
 from workbench import measured
 from workbench.loopback import serving
 
@@ -20,12 +23,6 @@ RESULTS = ROOT / "bench" / "results" / "webhook_fuzz.json"
 REQUESTS = 1_000_000
 OVER_HTTP = 20_000
 SEED = 1
-
-sys.path.insert(0, str(ROOT))
-
-from tests.fuzz.deliveries import delivery  # noqa: E402
-from tests.fuzz.http_requests import application, storm  # noqa: E402
-from tests.fuzz.judge import Verdict, judging  # noqa: E402
 
 
 def main(requests: int = REQUESTS, over_http: int = OVER_HTTP) -> int:

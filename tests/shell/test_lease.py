@@ -87,7 +87,10 @@ class Chain:
 
     def _run(self, number: int, host: Host) -> None:
         began = host.monotonic()
-        left = lambda: began + RUN_S - RESERVE_S - host.monotonic()  # noqa: E731
+
+        def left() -> float:
+            return began + RUN_S - RESERVE_S - host.monotonic()
+
         tenancy = self.tenants[number] = Tenancy(self.table.of(host), host, f"run {number}")
         while left() > 0:
             if not tenancy.awaited(left):
@@ -139,7 +142,7 @@ def test_no_two_runs_are_ever_connected_at_once(first: int) -> None:
         chain = Chain(seed)
         chance = random.Random(seed)
         chain.table.faults = chance.choice((0.0, 0.05, 0.3))
-        chain.each_minute(40, lambda chance=chance: chance.uniform(0, 59))  # type: ignore[misc]
+        chain.each_minute(40, partial(chance.uniform, 0, 59))
 
         def harm(chain: Chain = chain, chance: random.Random = chance) -> None:
             what = chance.choice(("kill", "outage", "offline"))

@@ -68,7 +68,10 @@ class TestTime:
             order.append("wakes")
 
         scheduler.at(0, lambda: invoked(scheduler, sleeper, "tick 1"))
-        other = lambda: order.append(request(scheduler, "other"))  # noqa: E731
+
+        def other() -> None:
+            order.append(request(scheduler, "other"))
+
         scheduler.at(0, lambda: invoked(scheduler, other, "tick 2"))
         scheduler.run()
         assert order == ["sleeps", "other", "wakes"]

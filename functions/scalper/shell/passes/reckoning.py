@@ -18,8 +18,6 @@ from scalper.shell.broker import Fill, own_reports
 MAX_LISTED = 100
 """Symbols that the mail lists one by one."""
 
-MAX_SUCCESSORS = 20
-
 
 @dataclass(frozen=True, slots=True)
 class Reckoning:
@@ -97,9 +95,7 @@ def _own_ids(reports: Sequence[OrderReport], day: date, mode: str) -> dict[str, 
         if name is None or (name.mode, name.day) != (mode, day):
             continue
         newest: OrderReport | None = report
-        for _ in range(MAX_SUCCESSORS):
-            if newest is None:
-                break
+        while newest is not None and newest.broker_id not in found:
             found[newest.broker_id] = name.symbol
             newest = by_id.get(newest.replaced_by) if newest.status == "replaced" else None
     return found
