@@ -45,6 +45,18 @@ def order_log(desk: Desk) -> list[tuple[object, ...]]:
     return [one for one in desk.log if one[0] in ("save", "submit", "cancel")]
 
 
+def land_after_it_was_given_up(desk: Desk) -> None:
+    """Let a buy be given up and land all the same; entries are stopped."""
+    desk.trade("AAA")
+    desk.broker.always_fail("submit", TIME_OUT)
+    desk.tick(1)
+    desk.stop_entries()
+    for number in (2, 3, 4):
+        desk.tick(number)
+    desk.broker.heal()
+    desk.broker.put("AAA", client_id(1))
+
+
 class TestTheOrderOfEffects:
     @pytest.mark.fault("15")
     def test_the_intent_is_stored_before_the_order_is_sent(self, desk: Desk):
@@ -204,14 +216,7 @@ class TestUnknownOutcomes:
 
     @pytest.mark.fault("13")
     def test_given_up_and_filled_after_all_it_is_sold(self, desk: Desk):
-        desk.trade("AAA")
-        desk.broker.always_fail("submit", TIME_OUT)
-        desk.tick(1)
-        desk.stop_entries()
-        for number in (2, 3, 4):
-            desk.tick(number)
-        desk.broker.heal()
-        desk.broker.put("AAA", client_id(1))
+        land_after_it_was_given_up(desk)
         desk.broker.fill(client_id(1), PRICE)
         desk.tick(5)
         assert desk.sent()[-1] == ("submit", client_id(2, "bailout"), QTY, None)
@@ -609,14 +614,7 @@ class TestReplacedOrders:
 
     def test_given_up_and_replaced_after_all_what_it_filled_is_sold(self, desk: Desk):
         """Seed 13530: a buy given up landed, was replaced, and its successor filled."""
-        desk.trade("AAA")
-        desk.broker.always_fail("submit", TIME_OUT)
-        desk.tick(1)
-        desk.stop_entries()
-        for number in (2, 3, 4):
-            desk.tick(number)
-        desk.broker.heal()
-        desk.broker.put("AAA", client_id(1))
+        land_after_it_was_given_up(desk)
         self.replace_by_hand(desk, client_id(1), "by-hand")
         desk.broker.fill("by-hand", PRICE)
         desk.broker.held["AAA"] = QTY
