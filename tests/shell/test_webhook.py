@@ -350,7 +350,7 @@ stamps = st.one_of(
     st.text(max_size=20),
     st.integers().map(str),
     st.floats().map(str),
-    st.just(str(int(datetime.now(UTC).timestamp()))),
+    st.builds(lambda: str(int(datetime.now(UTC).timestamp()))),
 )
 signatures = st.one_of(
     st.text(max_size=60),
