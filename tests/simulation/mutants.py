@@ -572,8 +572,8 @@ MUTANTS = (
         (
             Edit(
                 ENGINE,
-                "            if not looked and _may_be_sold_already(event, stored.state, rules):",
-                "            if looked and _may_be_sold_already(event, stored.state, rules):",
+                "            if not looked and may_be_sold_already(event, stored.state, rules):",
+                "            if looked and may_be_sold_already(event, stored.state, rules):",
             ),
         ),
     ),

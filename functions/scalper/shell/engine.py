@@ -6,10 +6,10 @@ asked. Of two writers one meets a conflict, loads again and decides again.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any, Protocol, TypeGuard, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from scalper.core import machine
 from scalper.core.model import (
@@ -18,9 +18,7 @@ from scalper.core.model import (
     Command,
     Event,
     InvariantError,
-    LiquidationDue,
     OrderSeen,
-    Phase,
     Reason,
     Rules,
     Step,
@@ -30,7 +28,6 @@ from scalper.core.model import (
 from scalper.core.order import (
     ABSENT,
     REFUSED,
-    ClientOrderId,
     Order,
     OrderReport,
     Progress,
@@ -39,7 +36,7 @@ from scalper.core.order import (
 from scalper.core.pricing import Money
 from scalper.core.recovery import begin_session, rebuild
 from scalper.core.session import Session
-from scalper.shell.broker import NOT_UNIQUE, Broker, day_start, in_its_place, own_reports
+from scalper.shell.broker import NOT_UNIQUE, Broker, day_start, own_reports
 from scalper.shell.codec import SCHEMA
 from scalper.shell.errors import (
     BrokerError,
@@ -48,6 +45,14 @@ from scalper.shell.errors import (
     ScalperError,
     StoreError,
     UnknownOutcomeError,
+)
+from scalper.shell.inquiry import (
+    find,
+    is_asked_for,
+    is_news,
+    listed_or_found,
+    may_be_sold_already,
+    unheard_of,
 )
 from scalper.shell.market_data import Window
 from scalper.shell.settings import Settings
@@ -59,9 +64,6 @@ from scalper.shell.timing import SystemTiming, Timing
 T = TypeVar("T")
 
 MAX_CONFLICTS = 5
-MAX_SUCCESSORS = 5
-"""Replacements of one order that are followed at once."""
-
 MAX_EVENTS = 12
 """Events that one may lead to in one pass; a chain that does not end is a defect."""
 
@@ -160,9 +162,9 @@ class Engine:
             if not pending:
                 return stored
             event = pending.popleft()
-            if not looked and _may_be_sold_already(event, stored.state, rules):
+            if not looked and may_be_sold_already(event, stored.state, rules):
                 looked = True
-                news = self._unheard_of(stored.state, event, rules)
+                news = unheard_of(self.broker, stored.state, event, rules)
                 if not any(progress_of(one.report.status) is Progress.LIVE for one in news):
                     pending.appendleft(event)
                 # Else what still lives may sell the shares: they wait for the next pass.
@@ -203,11 +205,11 @@ class Engine:
         listed = [report for report in opened.values() if report.symbol == state.symbol]
         contested = any(report.client_order_id not in ids for report in listed)
         for client_order_id in ids:
-            if not _is_asked_for(stored.state, client_order_id):
+            if not is_asked_for(stored.state, client_order_id):
                 # Over by what was just taken up: the list is older than that.
                 continue
-            report = opened.get(client_order_id) or self._listed_or_found(
-                stored.state, client_order_id, listed
+            report = opened.get(client_order_id) or listed_or_found(
+                self.broker, stored.state, client_order_id, listed
             )
             if report.status == ABSENT and client_order_id in state.abandoned:
                 continue
@@ -230,8 +232,8 @@ class Engine:
         list may lag behind what was heard since, so each such order is asked for before it counts.
         """
         for report in reports:
-            asked_for = _is_asked_for(stored.state, report.client_order_id)
-            if asked_for or not _is_news(stored.state, report):
+            asked_for = is_asked_for(stored.state, report.client_order_id)
+            if asked_for or not is_news(stored.state, report):
                 continue
             for event in self._ask(stored.state, report.client_order_id, at):
                 stored = self.drive(stored, event, rules)
@@ -369,7 +371,7 @@ class Engine:
 
     def _ask(self, state: SymbolState, client_order_id: str, at: datetime) -> list[Event]:
         try:
-            report = self._find(state, client_order_id)
+            report = find(self.broker, state, client_order_id)
         except ScalperError as error:
             _log_unknown(state.symbol, client_order_id, error)
             return []
@@ -390,83 +392,9 @@ class Engine:
             return []
         return [CheckupDue(symbol=state.symbol, at=at, position=position)]
 
-    def _unheard_of(
-        self, state: SymbolState, event: CheckupDue | LiquidationDue, rules: Rules
-    ) -> list[OrderSeen]:
-        """Return what the broker says of own orders that may have sold what is about to be sold.
-
-        These are the watched ones and all that the state does not tell, where the broker holds
-        less than the state says or a liquidation may have run without the table: before somebody
-        else is said to have sold shares, or others' are taken for ours, it must not have been
-        this system. Raises BrokerError.
-        """
-        ids = list(state.abandoned)
-        if _may_be_behind(state, event, rules):
-            orders = self.broker.orders_since(day_start(rules.session.open))
-            own = own_reports(orders, self.settings.mode).get(state.symbol, [])
-            ids += [one.client_order_id for one in own if _is_news(state, one)]
-        found = [self._find(state, client_order_id) for client_order_id in dict.fromkeys(ids)]
-        return [
-            OrderSeen(symbol=state.symbol, at=event.at, report=report)
-            for report in found
-            if report.status != ABSENT
-        ]
-
-    def _listed_or_found(
-        self, state: SymbolState, client_order_id: str, listed: Iterable[OrderReport]
-    ) -> OrderReport:
-        """Return what is said of an order: by its successor in the list, else as asked for."""
-        for report in listed:
-            if _succeeds(state, report) and _is_working(state, client_order_id):
-                return replace(report, client_order_id=client_order_id)
-        return self._find(state, client_order_id)
-
-    def _find(self, state: SymbolState, client_order_id: str) -> OrderReport:
-        """Ask for an order, by its successor's id where the broker replaced it."""
-        order = state.order
-        if order is not None and order.successor and _is_working(state, client_order_id):
-            report = next(self._successors(order.successor), None)
-        else:
-            report = self.broker.find(client_order_id)
-        if report is None:
-            return OrderReport(client_order_id=client_order_id, status=ABSENT, confirmed=True)
-        if report.status == "replaced" and not _is_working(state, client_order_id):
-            # An order put aside: what became of it is told by those in its place.
-            chain = {one.broker_id: one for one in self._successors(report.replaced_by)}
-            report = in_its_place(report, {report.broker_id: report} | chain)
-        return replace(report, client_order_id=client_order_id)
-
-    def _successors(self, broker_id: str) -> Iterator[OrderReport]:
-        """Ask for an order by the broker's id, and for those that the broker put in its place."""
-        for _ in range(MAX_SUCCESSORS):
-            report = self.broker.find_by_id(broker_id) if broker_id else None
-            if report is None:
-                return
-            yield report
-            broker_id = report.replaced_by if report.status == "replaced" else ""
-
 
 def _with_state(stored: Stored, state: SymbolState) -> Stored:
     return stored if stored.state is state else replace(stored, state=state)
-
-
-def _may_be_sold_already(
-    event: Event, state: SymbolState, rules: Rules
-) -> TypeGuard[CheckupDue | LiquidationDue]:
-    """Whether the event is about to sell shares that an order put aside may have sold."""
-    if not isinstance(event, CheckupDue | LiquidationDue) or state.phase is not Phase.TO_SELL:
-        return False
-    return bool(state.abandoned) or _may_be_behind(state, event, rules)
-
-
-def _may_be_behind(state: SymbolState, event: CheckupDue | LiquidationDue, rules: Rules) -> bool:
-    """Whether own orders may have sold of which the state does not tell.
-
-    From the liquidation's time on the position is no proof that none did: the account's owner may
-    hold as many shares as were sold without the table.
-    """
-    lacks = event.position is not None and event.position < state.qty
-    return lacks or event.at >= rules.session.liquidate_at
 
 
 def _doubted(state: SymbolState, event: Event, step: Step) -> str:
@@ -486,32 +414,6 @@ def _unconfirmed(event: Event) -> Event:
     if isinstance(event, OrderSeen) and event.report.status != ABSENT:
         return replace(event, report=replace(event.report, confirmed=False))
     return event
-
-
-def _is_working(state: SymbolState, client_order_id: str) -> bool:
-    return state.order is not None and state.order.client_order_id == client_order_id
-
-
-def _is_asked_for(state: SymbolState, client_order_id: str) -> bool:
-    """Whether the order works or is watched, so that each pass asks for it."""
-    return _is_working(state, client_order_id) or client_order_id in state.abandoned
-
-
-def _succeeds(state: SymbolState, report: OrderReport) -> bool:
-    """Whether the report is of the order that works in the replaced one's place."""
-    order = state.order
-    return order is not None and order.successor != "" and order.successor == report.broker_id
-
-
-def _is_news(state: SymbolState, report: OrderReport) -> bool:
-    """Whether a report says more of an order put aside than the state of its symbol does."""
-    name = ClientOrderId.parse(report.client_order_id)
-    if name is None or (name.symbol, name.day) != (state.symbol, state.session):
-        return False
-    if name.generation > len(state.settled) or progress_of(report.status) is Progress.LIVE:
-        return True
-    more = report.filled_qty - state.settled[name.generation - 1]
-    return more > 0 or (more < 0 and report.status != "replaced")
 
 
 def _log_not_recovered(symbol: str, error: StoreError) -> None:
