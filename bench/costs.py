@@ -26,9 +26,10 @@ from botocore.client import BaseClient
 
 from scalper.core.session import MINUTE, Session
 from scalper.core.signal import Bar
-from workbench import costs, local, measured
-from workbench.bars import Market, MarketDay, write_bars
+from workbench import costs, local, measured, servers
+from workbench.bars import write_bars
 from workbench.invocations import WithoutMetrics
+from workbench.market import Market, MarketDay
 from workbench.synthetic import MAX_SYMBOLS, synthetic_market
 
 RESULTS = Path(__file__).parent / "results" / "costs.json"
@@ -259,8 +260,8 @@ def play(market: Market, start: datetime, last: datetime, warm: int = 0) -> Tall
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         write_bars(market, folder / "bars.csv")
         options = ["--bars", str(folder / "bars.csv"), "--start", start.isoformat()]
-        exchange = stack.enter_context(local.started(["exchange", "--port", "0", *options]))
-        cloud = stack.enter_context(local.started(["aws", "--port", "0"]))
+        exchange = stack.enter_context(servers.started(["exchange", "--port", "0", *options]))
+        cloud = stack.enter_context(servers.started(["aws", "--port", "0"]))
         stack.enter_context(patch.object(local, "WithoutMetrics", Told))
         # A minute of 1,000 symbols takes longer than the local day's own bound on a busy machine.
         stack.enter_context(patch.object(local, "SETTLE_WITHIN_S", SETTLE_WITHIN_S))

@@ -11,22 +11,21 @@ Rows are numbered as in the file: a CSV's header is row 1, a Parquet file's firs
 import csv
 import gc
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import lru_cache
 from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from scalper.core.pricing import Money, money, text
-from scalper.core.session import NEW_YORK, Session, new_york_day
+from scalper.core.session import new_york_day
 from scalper.core.signal import Bar
+from workbench.market import Market, MarketDay, sessions_between
 
 COLUMNS = ("symbol", "timestamp", "open", "high", "low", "close", "volume")
-HOURS = ("open", "close")
 
 SYNTHETIC_SYMBOL = re.compile(r"SYN\d\d")
 """Made-up bars keep being called synthetic after a round trip: no listed symbol has digits."""
@@ -52,55 +51,6 @@ _PARQUET_MAGIC = b"PAR1"
 
 class BarsError(ValueError):
     """The bars cannot be used: one line naming file, row and column, for people."""
-
-
-@dataclass(frozen=True, slots=True)
-class MarketDay:
-    """One session and every bar of its New York date, out-of-hours ones included."""
-
-    session: Session
-    bars: Mapping[str, tuple[Bar, ...]]
-    """By symbol (sorted), ascending by start."""
-
-    def session_bars(self, symbol: str) -> tuple[Bar, ...]:
-        """Return the symbol's bars inside the session's hours, the only ones ever traded on."""
-        return tuple(bar for bar in self.bars.get(symbol, ()) if self.session.holds(bar.start))
-
-
-@dataclass(frozen=True, slots=True)
-class Market:
-    """Days of bars, ascending; each has at least one bar inside its session's hours."""
-
-    days: tuple[MarketDay, ...]
-    synthetic: bool
-    source: str
-    """What people are shown: file names, or "synthetic market, seed 7"."""
-    refused: tuple[str, ...] = ()
-    """Rows left out, a line each."""
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """Every symbol with a bar inside some session's hours, sorted."""
-        return tuple(
-            sorted(
-                {
-                    symbol
-                    for day in self.days
-                    for symbol, bars in day.bars.items()
-                    if any(day.session.holds(bar.start) for bar in bars)
-                }
-            )
-        )
-
-    @property
-    def bar_count(self) -> int:
-        """How many bars lie inside session hours."""
-        return sum(
-            day.session.holds(bar.start)
-            for day in self.days
-            for bars in day.bars.values()
-            for bar in bars
-        )
 
 
 def read_bars(paths: Sequence[Path]) -> Market:
@@ -136,24 +86,6 @@ def write_bars(market: Market, path: Path) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-
-
-def sessions_between(first: date, last: date) -> dict[date, Session]:
-    """Return the New York Stock Exchange's sessions of these dates, half-days included."""
-    sessions = _sessions_of_years(first.year, last.year)
-    return {day: session for day, session in sessions.items() if first <= day <= last}
-
-
-@lru_cache(maxsize=16)
-def _sessions_of_years(first: int, last: int) -> dict[date, Session]:
-    import exchange_calendars  # half a second of import, for those who read bars only
-
-    calendar = exchange_calendars.get_calendar("XNYS", start=f"{first}-01-01", end=f"{last}-12-31")
-    opens, closes = (calendar.schedule[name].dt.tz_convert(str(NEW_YORK)) for name in HOURS)
-    return {
-        day.date(): Session.of(day.date(), start.time(), end.time())
-        for day, start, end in zip(calendar.schedule.index, opens, closes, strict=True)
-    }
 
 
 @dataclass(slots=True)

@@ -16,12 +16,13 @@ from rich.table import Table
 
 from scalper.core.pricing import Money, money
 from scalper.core.session import new_york_text
-from workbench import aws, local, measured, relay_command
-from workbench.bars import BarsError, Market, read_bars
+from workbench import aws, local, measured, relay_command, servers
+from workbench.bars import BarsError, read_bars
 from workbench.cloud.command import cloud
 from workbench.exchange.server import serve
 from workbench.exchange.wire import parse_time
 from workbench.loopback import end_with_stdin
+from workbench.market import Market
 from workbench.operate import commands as operate
 from workbench.report import report_page
 from workbench.results import Trade, summary_of, trades_of, write_results
@@ -71,7 +72,7 @@ def run(
     """Run whole trading days on this machine, through the real handlers."""
     try:
         _run(bars, lot, seed, out, exchange_url.rstrip("/"), aws_url.rstrip("/"))
-    except local.LocalDayError as error:
+    except servers.LocalDayError as error:
         _fail(f"{error} (log: {out / UNFINISHED})", NOT_FLAT)
     except KeyboardInterrupt:
         _fail("interrupted; earlier results stay as they were", INTERRUPTED)
@@ -100,9 +101,9 @@ def _run(
             lot=lot,
             exchange_url=exchange_url
             or stack.enter_context(
-                local.started(["exchange", "--port", "0", "--start", start, *source])
+                servers.started(["exchange", "--port", "0", "--start", start, *source])
             ),
-            aws_url=aws_url or stack.enter_context(local.started(["aws", "--port", "0"])),
+            aws_url=aws_url or stack.enter_context(servers.started(["aws", "--port", "0"])),
         )
     trades = trades_of(outcome.orders)
     summary = summary_of(
@@ -141,8 +142,8 @@ def run_exchange(
         float, typer.Option(min=0, help="Simulated seconds a second; 0: moved by POST alone.")
     ] = 0.0,
     cash: Annotated[str, typer.Option(help="Dollars of buying power; unlimited by default.")] = "",
-    key_id: Annotated[str, typer.Option(help="API key that opens the account.")] = local.KEY_ID,
-    secret_key: Annotated[str, typer.Option(help="Its secret.")] = local.SECRET_KEY,
+    key_id: Annotated[str, typer.Option(help="API key that opens the account.")] = servers.KEY_ID,
+    secret_key: Annotated[str, typer.Option(help="Its secret.")] = servers.SECRET_KEY,
     until_eof: UntilEofOption = False,
 ) -> None:
     """Serve an Alpaca-compatible exchange on loopback, driven by minute bars."""

@@ -10,9 +10,6 @@ import base64
 import importlib
 import logging
 import os
-import re
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -23,7 +20,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TextIO
 
 import boto3
-import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -36,7 +32,6 @@ from scalper.core.session import MINUTE, floor_minute
 from scalper.shell.errors import ScalperError, SettingsError, UnauthorizedError
 from scalper.shell.relay import POST_ATTEMPTS
 from workbench import aws
-from workbench.bars import Market, MarketDay
 from workbench.invocations import (
     Context,
     LongInvocation,
@@ -45,10 +40,9 @@ from workbench.invocations import (
     queue_record,
 )
 from workbench.loopback import serving
+from workbench.market import Market, MarketDay
 from workbench.schedules import Schedule, schedules_of
-
-KEY_ID, SECRET_KEY = "local-key", "local-secret"
-"""What opens the exchange; it guards nothing."""
+from workbench.servers import KEY_ID, SECRET_KEY, STOP_WITHIN_S, LocalDayError, Servers
 
 LEAD = timedelta(minutes=5)
 """How long before the open and after the close of a session its schedules are played."""
@@ -57,20 +51,9 @@ HALF_MINUTE = timedelta(seconds=30)
 PROGRESS_EVERY = 5
 """Minutes between two looks at the account for the progress bar."""
 
-START_WITHIN_S = 60.0
 SETTLE_WITHIN_S = 20.0
 LISTEN_WITHIN_S = 45.0
 """The relay of a day that was killed may hold its lease for `LEASE_S` yet."""
-
-STOP_WITHIN_S = 10.0
-REQUEST_TIMEOUT_S = 30.0
-ORDERS_PAGE = 500
-
-_READY = re.compile(r"(http://127\.0\.0\.1:\d+)")
-
-
-class LocalDayError(Exception):
-    """The day cannot go on; one line for people."""
 
 
 @dataclass(slots=True)
@@ -96,45 +79,6 @@ Progress = Callable[[datetime, int, float], None]
 """Called every few minutes: the time, how many minutes are done, and the P&L since the start."""
 
 
-@contextmanager
-def started(arguments: Sequence[str]) -> Iterator[str]:
-    """Run a server of the command line in a process of its own; gives its address.
-
-    It ends with this process, however that ends: its standard input is a pipe from here. A
-    session of its own keeps a terminal's Ctrl-C from it, for it is this process that stops it.
-    Raises LocalDayError where it does not say within `START_WITHIN_S` that it is ready.
-    """
-    process = subprocess.Popen(
-        [sys.executable, "-m", "workbench.cli", *arguments, "--until-eof"],
-        stdout=subprocess.PIPE,
-        stdin=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    watchdog = threading.Timer(START_WITHIN_S, process.kill)
-    watchdog.start()
-    try:
-        line = process.stdout.readline() if process.stdout else ""
-        watchdog.cancel()
-        found = _READY.search(line)
-        if found is None:
-            raise LocalDayError(
-                f"scalper {arguments[0]} did not start: {line.strip() or 'no line'}"
-            )
-        yield found[1]
-    finally:
-        watchdog.cancel()
-        process.terminate()
-        try:
-            process.wait(STOP_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe:
-                pipe.close()
-
-
 class LocalDay:
     """Plays AWS for the handlers, minute by minute, over every session of a market."""
 
@@ -154,8 +98,7 @@ class LocalDay:
         `after_minute` is called once all that a minute caused is over: a test's way in.
         """
         self._market = market
-        self._exchange_url = exchange_url
-        self._aws_url = aws_url
+        self._servers = Servers(exchange_url, aws_url)
         self._log = log
         self._lot = lot
         self._progress = progress
@@ -169,7 +112,6 @@ class LocalDay:
         self._relay: LongInvocation | None = None
         self._handlers: dict[str, Callable[[Any, Any], Any]] = {}
         self._environment: dict[str, str] = {}
-        self._http = httpx.Client(timeout=REQUEST_TIMEOUT_S, trust_env=False)
 
     def run(self) -> Outcome:
         """Play every session from where the exchange's clock stands; return the broker's books.
@@ -186,22 +128,22 @@ class LocalDay:
             stack.enter_context(redirect_stdout(WithoutMetrics(self._log)))
             self._load_handlers(schedules, resources)
             stack.callback(self._stop_relay)
-            self._equity_usd = self._equity()
+            self._equity_usd = self._servers.equity_usd()
             self._resume(schedules)
             minutes = [minute for day in self._market.days for minute in _minutes(day)]
             for done, minute in enumerate(minutes, start=1):
                 self._play(minute, schedules, resources)
                 if self._progress and (done % PROGRESS_EVERY == 0 or done == len(minutes)):
-                    self._progress(minute, done, self._equity() - self._equity_usd)
-            orders = self._orders()
-            positions = self._get("/v2/positions")
+                    self._progress(minute, done, self._servers.equity_usd() - self._equity_usd)
+            orders = self._servers.orders()
+            positions = self._servers.get("/v2/positions")
         open_orders = [order for order in orders if order["status"] in _OPEN]
         seconds = time.monotonic() - began
         return Outcome(orders, len(open_orders), len(positions), self._counts, seconds)
 
     def _resume(self, schedules: Sequence[Schedule]) -> None:
         """Start the relay at once where a killed day goes on: on AWS it would still run."""
-        self._now = _time(self._get("/exchange/state")["now"])
+        self._now = _time(self._servers.state()["now"])
         lately = [floor_minute(self._now) - n * MINUTE for n in range(LEAD // MINUTE)]
         for schedule in schedules:
             if schedule.handler == "relay.handler":
@@ -231,11 +173,9 @@ class LocalDay:
 
     def _advance(self, to: datetime) -> None:
         """Move the exchange's clock and the queues', and let what follows be taken up."""
-        self._post(f"{self._aws_url}{aws.CLOCK_PATH}", content=to.isoformat())
-        url = f"{self._exchange_url}/exchange/advance"
-        events = self._post(url, json={"to": to.isoformat()}).json()["events"]
+        events = self._servers.advance(to)
         self._now = to
-        self._settle(int(events))
+        self._settle(events)
 
     def _invoke(self, schedule: Schedule, minute: datetime) -> None:
         event = schedule.event(minute)
@@ -295,7 +235,7 @@ class LocalDay:
         if self._relay is None:
             return
         if events is None:
-            events = int(self._get("/exchange/state")["events"])
+            events = int(self._servers.state()["events"])
         while events != self._settled:
             if not self._taken.reached(events - self._missed, SETTLE_WITHIN_S):
                 raise LocalDayError(
@@ -303,7 +243,7 @@ class LocalDay:
                     f"within {SETTLE_WITHIN_S:g} s"
                 )
             self._settled = events
-            events = int(self._get("/exchange/state")["events"])
+            events = int(self._servers.state()["events"])
 
     # --- the relay and the webhook ------------------------------------------------------------
 
@@ -311,20 +251,20 @@ class LocalDay:
         """Start the relay where none runs; a second one would be turned away by the exchange."""
         if self._relay is not None and self._relay.is_alive():
             return
-        if int(self._get("/exchange/state")["listening"]):
+        if int(self._servers.state()["listening"]):
             # Somebody else's: what fills is found by polling, and the next run looks again.
             return
         self._relay = LongInvocation(self._handlers["relay.handler"], event)
         self._relay.start()
         deadline = time.monotonic() + LISTEN_WITHIN_S
-        while int(self._get("/exchange/state")["listening"]) == 0:
+        while int(self._servers.state()["listening"]) == 0:
             if isinstance(self._relay.failure, UnauthorizedError):
                 raise LocalDayError(_REFUSED_KEYS)
             if time.monotonic() > deadline or not self._relay.is_alive():
                 why = self._relay.failure or "no connection"
                 raise LocalDayError(f"the relay did not connect to the exchange: {why}")
             time.sleep(0.01)
-        self._settled = int(self._get("/exchange/state")["events"])
+        self._settled = int(self._servers.state()["events"])
         self._missed = self._settled - self._taken.over
 
     def _stop_relay(self) -> None:
@@ -354,19 +294,19 @@ class LocalDay:
 
     def _check_servers(self) -> None:
         """Refuse an exchange that plays other bars than this run's; set the queues' clock by it."""
-        state = self._get("/exchange/state")
+        state = self._servers.state()
         plays = {session["date"]: session["symbols"] for session in state["sessions"]}
         for day in self._market.days:
             if plays.get(day.session.day.isoformat()) != sorted(day.bars):
                 raise LocalDayError(
-                    f"{self._exchange_url} plays other bars: it does not have the symbols of "
-                    f"{day.session.day}"
+                    f"{self._servers.exchange_url} plays other bars: it does not have the "
+                    f"symbols of {day.session.day}"
                 )
-        self._post(f"{self._aws_url}{aws.CLOCK_PATH}", content=state["now"])
+        self._servers.set_queues_clock(state["now"])
 
     def _prepare(self, template: Mapping[str, Any], webhook_url: str) -> aws.Resources:
         """Create the stack's resources, fill the secrets and the list, set the environment."""
-        aws.use_endpoint(self._aws_url)
+        aws.use_endpoint(self._servers.aws_url)
         self._queues = boto3.client("sqs")
         key = "whsec_" + base64.b64encode(b"of the local day, guards nothing").decode()
         with _aws_answers():
@@ -397,9 +337,9 @@ class LocalDay:
             "WEBHOOK_SECRET_ID": resources.webhook_secret_id,
             "WEBHOOK_URL": webhook_url + "/",
             "TRADING_MODE": "paper",
-            "ALPACA_TRADING_URL": self._exchange_url,
-            "ALPACA_DATA_URL": self._exchange_url,
-            "ALPACA_STREAM_URL": self._exchange_url.replace("http", "ws", 1) + "/stream",
+            "ALPACA_TRADING_URL": self._servers.exchange_url,
+            "ALPACA_DATA_URL": self._servers.exchange_url,
+            "ALPACA_STREAM_URL": self._servers.exchange_url.replace("http", "ws", 1) + "/stream",
             "DATA_FEED": "iex",
             "DEFAULT_LOT": self._lot,
             "CLOCK": "broker",
@@ -417,55 +357,7 @@ class LocalDay:
             if isinstance(handler, logging.StreamHandler):
                 handler.setStream(self._log)
 
-    # --- the exchange -------------------------------------------------------------------------
 
-    def _equity(self) -> float:
-        return float(self._get("/v2/account")["equity"])
-
-    def _orders(self) -> list[dict[str, Any]]:
-        """Return every order of the account, oldest first."""
-        found: dict[str, dict[str, Any]] = {}
-        query = {"status": "all", "limit": str(ORDERS_PAGE), "direction": "asc"}
-        while True:
-            page = self._get("/v2/orders", query)
-            fresh = [order for order in page if order["id"] not in found]
-            found.update((order["id"], order) for order in page)
-            if len(page) < ORDERS_PAGE or not fresh:
-                return list(found.values())
-            last = _time(page[-1]["submitted_at"]) - timedelta(microseconds=1)
-            query["after"] = last.isoformat()
-
-    def _get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
-        try:
-            answer = self._http.get(self._exchange_url + path, params=query, headers=_KEYS)
-        except httpx.HTTPError as error:
-            raise LocalDayError(f"the exchange does not answer: {error}") from error
-        if answer.status_code == 401:
-            raise LocalDayError(
-                f"the exchange refuses the key {KEY_ID}: start scalper exchange without --key-id "
-                "and --secret-key"
-            )
-        try:
-            found = answer.json()
-        except ValueError:
-            found = None
-        if answer.status_code != 200 or found is None:
-            text = " ".join(answer.text.split())[:200]
-            raise LocalDayError(f"the exchange answers {answer.status_code}: {text}")
-        return found
-
-    def _post(self, url: str, **content: Any) -> httpx.Response:
-        try:
-            answer = self._http.post(url, **content)
-        except httpx.HTTPError as error:
-            raise LocalDayError(f"{url} does not answer: {error}") from error
-        if answer.status_code != 200:
-            text = " ".join(answer.text.split())[:200]
-            raise LocalDayError(f"{url} answers {answer.status_code}: {text}")
-        return answer
-
-
-_KEYS = {"APCA-API-KEY-ID": KEY_ID, "APCA-API-SECRET-KEY": SECRET_KEY}
 _OPEN = frozenset({"new", "accepted", "pending_new", "partially_filled", "pending_cancel", "held"})
 _REFUSED_KEYS = (
     "the exchange refuses the keys in the secret BrokerSecret: put "

@@ -18,7 +18,7 @@ from scalper.core.order import Purpose
 from scalper.core.pricing import CENT, Money, money, price_text
 from scalper.core.session import NEW_YORK, Session, new_york_text
 from scalper.core.signal import WINDOW, Bar
-from workbench.bars import Market, MarketDay
+from workbench.market import Market, MarketDay
 from workbench.results import AlpacaOrder, Trade, is_cancel, own_orders, parse_time
 
 FILL_RULES = (

@@ -17,7 +17,7 @@ from typing import Any
 
 from scalper.core.order import ClientOrderId, Purpose
 from scalper.core.pricing import DOLLAR, Money, money, text
-from workbench.bars import Market
+from workbench.market import Market
 
 AlpacaOrder = Mapping[str, Any]
 """An order as Alpaca's API gives it: amounts and times are text."""

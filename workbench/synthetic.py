@@ -17,7 +17,8 @@ from math import sqrt
 from scalper.core.pricing import CENT, DOLLAR, Money
 from scalper.core.session import MINUTE
 from scalper.core.signal import Bar
-from workbench.bars import BarsError, Market, MarketDay, sessions_between
+from workbench.bars import BarsError
+from workbench.market import Market, MarketDay, sessions_between
 
 DAY = date(2025, 9, 17)
 """A Wednesday with regular hours, 09:30 to 16:00."""

@@ -22,9 +22,11 @@ import pytest
 from scalper.core.order import ClientOrderId
 from scalper.core.pricing import text
 from tests.workbench.plain_loop import CancelRow, TradeRow, plain_day, read_rows
-from workbench.bars import Market, read_bars, write_bars
-from workbench.local import KEY_ID, LEAD, SECRET_KEY, started
+from workbench.bars import read_bars, write_bars
+from workbench.local import LEAD
+from workbench.market import Market
 from workbench.results import books_of, stamp
+from workbench.servers import KEY_ID, SECRET_KEY, started
 from workbench.synthetic import synthetic_market
 
 ROOT = Path(__file__).parents[2]

@@ -16,8 +16,8 @@ from scalper.shell.settings import BrokerKeys
 from tests.shell.fakes import OPEN, SESSION, FakeMarket, settings
 from tests.simulation.build import let_pass, scheduler_of
 from tests.workbench.exchange.conftest import HEADERS, KEY, SECRET
-from workbench.bars import Market, MarketDay
 from workbench.exchange.server import Exchange, running
+from workbench.market import Market, MarketDay
 from workbench.simulation.market import Edition, SimulatedMarket, market_of
 from workbench.simulation.scheduler import MINUTE, SECOND
 

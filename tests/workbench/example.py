@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.workbench.plain_loop import CancelRow, TradeRow, plain_day, read_rows
-from workbench.bars import Market, read_bars, write_bars
+from workbench.bars import read_bars, write_bars
+from workbench.market import Market
 from workbench.report import report_page
 from workbench.results import Trade, summary_of, trades_of
 from workbench.synthetic import synthetic_market

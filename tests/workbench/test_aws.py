@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from workbench import aws
-from workbench.local import started
+from workbench.servers import started
 
 DECLARED = aws.load_template()["Resources"]
 NOON = datetime(2015, 12, 24, 17, 0, tzinfo=UTC)

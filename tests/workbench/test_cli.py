@@ -29,10 +29,10 @@ from tests.e2e.days import (
     trade_rows,
 )
 from workbench import aws
-from workbench.bars import sessions_between
 from workbench.cli import app
-from workbench.local import started
 from workbench.loopback import listen
+from workbench.market import sessions_between
+from workbench.servers import started
 
 HEADER = "symbol,timestamp,open,high,low,close,volume"
 GOOD = "SYN01,2024-11-29T14:30:00Z,10.00,10.10,9.90,10.05,100"

@@ -12,7 +12,8 @@ import pytest
 
 from scalper.core.pricing import CENT
 from tests.workbench.example import Example, example
-from workbench.bars import Market, read_bars, sessions_between
+from workbench.bars import read_bars
+from workbench.market import Market, sessions_between
 from workbench.report import FILL_RULES, _script_json, report_page
 from workbench.synthetic import synthetic_market
 

@@ -9,7 +9,7 @@ import pytest
 
 from scalper.core.session import MINUTE
 from workbench.aws import load_template
-from workbench.bars import sessions_between
+from workbench.market import sessions_between
 from workbench.schedules import Schedule, schedules_of
 
 NEW_YORK = ZoneInfo("America/New_York")

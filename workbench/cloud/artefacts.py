@@ -26,8 +26,8 @@ from workbench import aws
 from workbench.cloud.emulator import free_port
 from workbench.cloud.errors import CloudError
 from workbench.cloud.processes import end_group
-from workbench.local import KEY_ID, SECRET_KEY, started
 from workbench.loopback import HOST
+from workbench.servers import KEY_ID, SECRET_KEY, started
 from workbench.synthetic import synthetic_market
 
 START_WITHIN_S = 20.0

@@ -7,8 +7,8 @@ from datetime import date, datetime, timedelta
 import httpx
 
 from scalper.core.session import MINUTE, Session, to_utc
-from workbench.bars import Market, sessions_between
 from workbench.cloud.errors import CloudError
+from workbench.market import Market, sessions_between
 from workbench.synthetic import synthetic_market
 
 FULL_DAY = timedelta(hours=6, minutes=30)

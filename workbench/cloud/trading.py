@@ -26,9 +26,9 @@ from workbench.cloud.errors import CloudError
 from workbench.cloud.gateway import ZONE
 from workbench.cloud.session import Clock, latest_full_session, made_up, time_of_day
 from workbench.cloud.stack import Stack, build
-from workbench.local import KEY_ID, SECRET_KEY, LocalDayError, started
 from workbench.results import Trade, trades_of
 from workbench.schedules import schedules_of
+from workbench.servers import KEY_ID, SECRET_KEY, LocalDayError, started
 
 LEAD = timedelta(seconds=20)
 """How long before the first minute time begins: the emulator's scheduler looks every 10 s."""

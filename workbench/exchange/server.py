@@ -19,7 +19,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from scalper.core.pricing import Money
-from workbench.bars import Market
 from workbench.exchange import account, market_data, trading
 from workbench.exchange.calls import Answer, Call, Endpoint
 from workbench.exchange.gate import Credentials, Gate, respond
@@ -28,6 +27,7 @@ from workbench.exchange.stream import Stream
 from workbench.exchange.venue import END_OF_TIME, Venue
 from workbench.exchange.wire import parse_time, stamp
 from workbench.loopback import Server, address, listen, serving
+from workbench.market import Market
 
 PACE_STEP_S = 0.05
 """How often, in real seconds, a paced clock moves."""

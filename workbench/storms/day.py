@@ -24,11 +24,12 @@ from scalper.shell.relay import POST_ATTEMPTS
 from scalper.shell.settings import Settings
 from scalper.shell.store import DynamoStore
 from workbench import aws, synthetic
-from workbench.bars import Market
 from workbench.invocations import Context, LongInvocation
-from workbench.local import KEY_ID, LEAD, SECRET_KEY, STOP_WITHIN_S, LocalDay, LocalDayError
+from workbench.local import LEAD, LocalDay
 from workbench.loopback import serving
+from workbench.market import Market
 from workbench.schedules import Schedule
+from workbench.servers import KEY_ID, SECRET_KEY, STOP_WITHIN_S, LocalDayError
 from workbench.storms import truth
 from workbench.storms.doors import Asked, AwsDoor, HttpDoor, Inside, address
 from workbench.storms.exchange import InsideExchange, StormyExchange, StormyStream
@@ -192,13 +193,13 @@ class StormDay(LocalDay):
 
     def _variables_of(self, caller: str) -> dict[str, str]:
         """Return a worker's environment: every address in it is its own."""
-        exchange_url = address(self._exchange_url, caller)
+        exchange_url = address(self._servers.exchange_url, caller)
         webhook_url = self._environment["WEBHOOK_URL"].rstrip("/")
         credentials = {name: value for name, value in os.environ.items() if name[:4] == "AWS_"}
         return {
             **credentials,
             **self._environment,
-            "AWS_ENDPOINT_URL": address(self._aws_url, caller),
+            "AWS_ENDPOINT_URL": address(self._servers.aws_url, caller),
             "ALPACA_TRADING_URL": exchange_url,
             "ALPACA_DATA_URL": exchange_url,
             "ALPACA_STREAM_URL": exchange_url.replace("http", "ws", 1) + "/stream",
@@ -216,7 +217,7 @@ class StormDay(LocalDay):
             # The liquidation works without the table too, whose items then lag behind.
             self.halts_without_cause += truth.halts_without_cause(states_in_table())
         if minute >= self._calm_at:
-            self._post(f"{self._exchange_url}/exchange/calm", json={})
+            self._servers.post("/exchange/calm", json={})
         due = sorted(due, key=lambda schedule: schedule.handler != "relay.handler")
         if any(one.handler == "tick.handler" for one in due) and self._weather.strikes(
             "ticks", "tick_twice"

@@ -18,7 +18,6 @@ from starlette.websockets import WebSocket
 
 from scalper.core.order import ClientOrderId, Purpose
 from scalper.core.pricing import Money
-from workbench.bars import Market
 from workbench.exchange import refusals, render, trading
 from workbench.exchange.book import Order, Ticket, Update
 from workbench.exchange.calls import Answer, Call, Endpoint
@@ -28,6 +27,7 @@ from workbench.exchange.server import Exchange
 from workbench.exchange.stream import Stream
 from workbench.exchange.venue import Venue
 from workbench.exchange.wire import stamp
+from workbench.market import Market
 from workbench.storms.doors import Answered, Asked, Inside
 from workbench.storms.weather import Weather
 

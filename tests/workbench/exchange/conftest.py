@@ -12,8 +12,8 @@ import pytest
 from scalper.core.pricing import CENT
 from scalper.core.session import Session
 from scalper.core.signal import Bar
-from workbench.bars import Market, MarketDay
 from workbench.exchange.server import Exchange, Running, running
+from workbench.market import Market, MarketDay
 
 KEY, SECRET = "test-key", "test-secret"
 HEADERS = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}

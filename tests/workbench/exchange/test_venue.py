@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scalper.core.pricing import CENT, DOLLAR, Money
 from scalper.core.session import Session
 from tests.workbench.exchange.conftest import CLOSE, FRIDAY, MONDAY, OPEN, at, day, two_days
-from workbench.bars import Market
 from workbench.exchange.book import Order, Ticket, Update
 from workbench.exchange.refusals import Refusal
 from workbench.exchange.venue import END_OF_TIME, Venue
+from workbench.market import Market
 from workbench.matching import Side
 
 

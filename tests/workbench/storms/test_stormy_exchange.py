@@ -12,10 +12,10 @@ import pytest
 from scalper.core.pricing import CENT, DOLLAR, Money
 from scalper.core.session import MINUTE, Session
 from scalper.core.signal import Bar
-from workbench.bars import Market, MarketDay
 from workbench.exchange.book import Order, Ticket
 from workbench.exchange.gate import Credentials
 from workbench.exchange.refusals import Refusal
+from workbench.market import Market, MarketDay
 from workbench.matching import Side
 from workbench.storms.doors import Answered, Asked
 from workbench.storms.exchange import (
