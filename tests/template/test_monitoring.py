@@ -76,6 +76,10 @@ def test_a_metric_that_an_alarm_or_the_dashboard_names_is_emitted(metric: str) -
     assert metric in EMITTED
 
 
+def test_what_is_counted_is_looked_at(nested: dict[str, Template]) -> None:
+    assert named(nested).keys() == EMITTED.keys()
+
+
 def test_units_are_those_that_thresholds_and_titles_are_given_in(
     nested: dict[str, Template],
 ) -> None:
