@@ -12,6 +12,7 @@ import pytest
 from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.order import ClientOrderId, Order, Progress, Purpose
 from scalper.core.pricing import DOLLAR
+from scalper.shell.errors import WrongAccountError
 from tests.shell.scripted import Scripted
 from tests.workbench.exchange.conftest import CLOSE, FRIDAY, KEY, OPEN, SECRET
 from tests.workbench.operate.build import WEBHOOK_KEY, Deployed, make_alarm, not_ok, of
@@ -243,6 +244,15 @@ def test_shorting_is_a_fail_where_money_is_at_stake_and_set_on_request(stand: De
     Subject.of_stack(stand.stack).forbid_shorting()
     assert stand.exchange.exchange.venue.book.no_shorting is True
     assert not_ok(stand.examined()) == []
+
+
+@pytest.mark.parametrize("number", ["another", ""])
+def test_nothing_is_set_at_an_account_that_may_not_be_traded(stand: Deployed, number: str) -> None:
+    account(no_shorting=False)(stand)
+    stand.parameters(TradingMode="live", LiveAccountNumber=number)
+    with pytest.raises(WrongAccountError):
+        Subject.of_stack(stand.stack).forbid_shorting()
+    assert stand.exchange.exchange.venue.book.no_shorting is False
 
 
 def test_a_feed_without_a_subscription_is_told(stand: Deployed, webhook: Scripted) -> None:
