@@ -11,7 +11,7 @@ from scalper.core.model import SymbolState
 from scalper.core.order import OrderReport
 from scalper.core.session import Session, new_york_day
 from scalper.shell.broker import AlpacaBroker
-from scalper.shell.client import BoundedClient, TradingClient, ask
+from scalper.shell.client import BoundedClient, ask
 from scalper.shell.errors import SettingsError
 from scalper.shell.settings import AWS_CONFIG, BrokerKeys, Settings, broker_keys
 from scalper.shell.store import DynamoStore
@@ -116,8 +116,7 @@ class Subject:
         In live mode of the account that may be traded alone.
         (https://docs.alpaca.markets/reference/patchaccountconfig-1)
         """
-        guarded = TradingClient(self.settings, self.keys)
-        guarded.patch("/account/configurations", {"no_shorting": True})
+        self.broker().set_no_shorting(no_shorting=True)
 
     def items(self, partition: str) -> list[dict[str, Any]]:
         """Return the state table's items of a partition by their sort keys, with their types.
