@@ -162,6 +162,10 @@ def test_pre_commit_runs_the_projects_own_tools() -> None:
     assert all(one["language"] == "system" for one in hooks.values())
 
 
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 # --- the roles -----------------------------------------------------------------------------------
 
 
@@ -189,9 +193,7 @@ def test_githubs_role_reaches_no_secret_and_no_table(deployer: dict[str, Any]) -
     allowed = [
         action
         for statement in policy["PolicyDocument"]["Statement"]
-        for action in (
-            [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
-        )
+        for action in listed(statement["Action"])
     ]
     assert {action.split(":")[0] for action in allowed} == {"cloudformation", "s3", "iam"}
     assert [action for action in allowed if action.startswith("iam:")] == ["iam:PassRole"]
@@ -210,6 +212,36 @@ def test_the_role_that_makes_things_reads_no_secret_and_passes_roles_to_two_serv
     [passing] = passes
     services = passing["Condition"]["StringEquals"]["iam:PassedToService"]
     assert services == ["lambda.amazonaws.com", "scheduler.amazonaws.com"]
+
+
+def reach(deployer: dict[str, Any], action: str) -> set[str]:
+    """Return on what the role that makes things may do an action, the ends of the names."""
+    [policy] = deployer["ExecutionRole"]["Properties"]["Policies"]
+    return {
+        (one["Fn::Sub"] if isinstance(one, dict) else one).rsplit("${AWS::AccountId}:", 1)[-1]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement.get("Effect") == "Allow" and action in listed(statement["Action"])
+        for one in listed(statement["Resource"])
+    }
+
+
+@pytest.mark.parametrize("action", ["PutCompositeAlarm", "DescribeAlarms", "DeleteAlarms"])
+def test_the_alarm_that_pages_can_be_made(deployer: dict[str, Any], action: str) -> None:
+    """CloudWatch asks for a right on everything where a composite alarm is concerned.
+
+    (https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutCompositeAlarm.html)
+    """
+    assert reach(deployer, f"cloudwatch:{action}") == {"*"}
+
+
+def test_what_cloudformation_makes_it_can_mark_as_the_stacks(deployer: dict[str, Any]) -> None:
+    """A resource that cannot be tagged fails, and with it the deployment."""
+    mappings = {"event-source-mapping:*"}
+    assert reach(deployer, "lambda:TagResource") == mappings
+    assert reach(deployer, "lambda:UntagResource") == mappings
+    alarms = {"alarm:${StackName}-*", "dashboard/${StackName}*"}
+    assert reach(deployer, "cloudwatch:TagResource") == alarms
+    assert reach(deployer, "cloudwatch:UntagResource") == alarms
 
 
 def test_the_template_of_the_roles_is_sound() -> None:

@@ -25,6 +25,7 @@ PRICES: Mapping[str, tuple[float, str]] = {
     "lambda_gb_s": (0.0000133334, "a GB-second of Lambda, arm64"),
     "lambda_request": (0.20 / MILLION, "an invocation"),
     "snapstart_gb": (4.00, "a GB of a cached SnapStart version, a month"),
+    "snapstart_restore": (0.0001397998, "a GB restored from a snapshot"),
     "schedule": (1.00 / MILLION, "an invocation by Scheduler"),
     "write_unit": (0.625 / MILLION, "a DynamoDB write of 1 KB"),
     "read_unit": (0.125 / MILLION, "a DynamoDB read of 4 KB, consistent"),
@@ -47,8 +48,11 @@ ONE_CPU_MB = 1769
 (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html)
 """
 
-BAR_WAIT_S = 2.0
-"""How long a tick waits for its minute's bars: they come 1 to 3 s after the minute."""
+BAR_WAIT_S = 3.0
+"""How long a tick waits: its message comes up to 1 s early, its bars are there some 2 s after."""
+
+RESTORES = 26
+"""Of the snapshot in a session: an idle environment lasts some quarter of an hour."""
 
 RUNS_A_TICK = 2
 """Scheduler promises the minute, not the second: a run that comes late finds its minute done.
@@ -142,10 +146,11 @@ def metric_names(functions: Path) -> frozenset[str]:
     return frozenset(
         name
         for path in functions.rglob("*.py")
-        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for scope in _scopes(ast.parse(path.read_text(encoding="utf-8")))
+        for call in ast.walk(scope)
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
         if call.func.id == "count" and call.args
-        for name in _texts(call.args[0])
+        for name in _texts(call.args[0], scope)
     )
 
 
@@ -178,7 +183,11 @@ def month_of(day: Mapping[str, Any], declared: Standing) -> list[Line]:
         Line("Lambda: the functions", bill["lambda_gb_s"] * gb_s),
         Line("Lambda: the relay", bill["lambda_gb_s"] * relay_gb_s),
         Line("Lambda: invocations", bill["lambda_request"] * invocations),
-        Line("Lambda: SnapStart", bill["snapstart_gb"] * declared.snapstart_gb),
+        Line(
+            "Lambda: SnapStart",
+            declared.snapstart_gb
+            * (bill["snapstart_gb"] + bill["snapstart_restore"] * RESTORES * SESSIONS),
+        ),
         Line("DynamoDB: writes", bill["write_unit"] * writes),
         Line("DynamoDB: reads", bill["read_unit"] * reads),
         Line("SQS", bill["sqs_request"] * (messages + polls)),
@@ -250,10 +259,21 @@ def _watched(alarm: Mapping[str, Any]) -> int:
     return sum("MetricStat" in one for one in alarm.get("Metrics", ())) or 1
 
 
-def _texts(argument: ast.expr) -> Iterator[str]:
-    """Yield the texts that an argument may be: one, or those of a choice."""
-    for node in (
-        (argument.body, argument.orelse) if isinstance(argument, ast.IfExp) else (argument,)
-    ):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
+def _scopes(module: ast.Module) -> list[ast.AST]:
+    """Return a module and each function in it."""
+    return [module, *(node for node in ast.walk(module) if isinstance(node, ast.FunctionDef))]
+
+
+def _texts(argument: ast.expr, scope: ast.AST) -> Iterator[str]:
+    """Yield the texts that an argument may be: one, those of a choice, or what a name has."""
+    match argument:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.IfExp(body=body, orelse=orelse):
+            yield from _texts(body, scope)
+            yield from _texts(orelse, scope)
+        case ast.Name(id=name) if isinstance(scope, ast.FunctionDef):
+            for node in ast.walk(scope):
+                match node:
+                    case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
+                        yield from _texts(value, scope)

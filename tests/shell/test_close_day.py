@@ -151,12 +151,18 @@ class TestCloseDay:
     ):
         desk.broker.sessions[DAY] = Session.of(DAY, "09:30", "13:00")
         close = desk.broker.sessions[DAY].close  # type: ignore[union-attr]
-        desk.close_day(close + 10 * MINUTE)
-        desk.close_day(CLOSE + 10 * MINUTE)
+        desk.close_day(close + 5 * MINUTE)
+        desk.close_day(CLOSE + 5 * MINUTE)
         assert len(desk.outbox.mails) == 1
         assert len(desk.store.days) == 1
         # Whether it is flat may have changed; what it earned is measured once.
         assert (metrics["NotFlat"], metrics["PnlUsd"], metrics["Trades"]) == ([0, 0], [0.0], [0])
+
+    def test_run_by_hand_in_the_evening_it_still_sends_the_days_mail(self, desk: Desk):
+        """As the runbook says, where every try of the schedule failed: an hour later that rings."""
+        trade_a_day(desk)
+        desk.close_day(CLOSE + 150 * MINUTE)
+        assert len(desk.outbox.mails) == 1
 
     def test_a_day_without_orders_is_flat(self, desk: Desk):
         answer = desk.close_day(CLOSE)

@@ -16,6 +16,7 @@ from scalper.shell.errors import (
     UnknownOutcomeError,
     WrongAccountError,
 )
+from scalper.shell.runtime import relay_of
 from scalper.shell.settings import BrokerKeys
 from scalper.shell.store import Stored
 from tests.shell.conftest import Records
@@ -221,6 +222,42 @@ def test_on_paper_no_account_is_asked_for(server: Scripted):
     broker = AlpacaBroker(settings(trading_url=server.url), lambda: KEYS)
     broker.submit("AAA", BUY)
     assert asked(server) == [("POST", "/v2/orders")]
+
+
+class TestRelay:
+    """The stream is told no account: the relay asks before it takes the place."""
+
+    def wanted_s(self, server: Scripted, answer: tuple[int, Any], mode: str = "live") -> float:
+        """Return for how long a relay is wanted whose keys open the account of the answer."""
+        where = settings(
+            mode=mode,
+            clock="system",
+            trading_url=server.url,
+            live_account_number=OURS,
+            webhook_url="http://hook",
+        )
+        hours = {"date": OPEN.date().isoformat(), "open": "09:30", "close": "16:00"}
+        answers = {"/v2/clock": (200, CLOCK), "/v2/calendar": (200, [hours])}
+        server.answer(lambda request: answers.get(request.path, answer))
+        return relay_of(where, lambda: KEYS, lambda: ["whsec_"]).wanted_s()
+
+    @pytest.mark.usefixtures("aws")
+    def test_another_accounts_stream_is_left_alone(self, server: Scripted):
+        with pytest.raises(WrongAccountError, match=f"{OTHER}.*{OURS}"):
+            self.wanted_s(server, account(OTHER))
+
+    @pytest.mark.usefixtures("aws")
+    def test_ours_is_listened_to(self, server: Scripted):
+        assert self.wanted_s(server, account()) == 391 * 60
+
+    @pytest.mark.usefixtures("aws")
+    def test_an_account_that_is_unknown_is_left_alone(self, server: Scripted, records: Records):
+        assert self.wanted_s(server, (503, "")) == 0
+        assert records.messages() == ["account unknown"]
+
+    @pytest.mark.usefixtures("aws")
+    def test_on_paper_no_account_is_asked_for(self, server: Scripted):
+        assert self.wanted_s(server, (503, ""), mode="paper") == 391 * 60
 
 
 class TestPasses:

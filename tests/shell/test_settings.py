@@ -70,6 +70,11 @@ def test_live_goes_to_the_live_addresses():
     assert found.stream_url == "wss://api.alpaca.markets/stream"
 
 
+def test_live_may_name_its_address():
+    named = {"TRADING_MODE": "live", "ALPACA_TRADING_URL": "https://api.alpaca.markets/"}
+    assert Settings.of(NEEDED | named) == Settings.of(NEEDED | {"TRADING_MODE": "live"})
+
+
 def test_each_variable_is_taken_over():
     found = Settings.of(
         NEEDED
@@ -139,6 +144,12 @@ def test_a_missing_table_is_named(name: str):
         ("ALPACA_DATA_URL", "data"),
         ("ALPACA_DATA_URL", "https://data.alpaca.markets/v2/"),
         ("ALPACA_STREAM_URL", "https://paper-api.alpaca.markets/stream"),
+        ("ALPACA_TRADING_URL", "https://"),
+        ("ALPACA_TRADING_URL", "https://[::1"),
+        # Without TRADING_MODE=live nobody compares the account.
+        ("ALPACA_TRADING_URL", "https://api.alpaca.markets"),
+        ("ALPACA_TRADING_URL", "https://API.Alpaca.Markets.:443/"),
+        ("ALPACA_STREAM_URL", "wss://api.alpaca.markets/stream"),
     ],
 )
 def test_a_bad_value_is_one_line_that_names_the_variable(name: str, value: str):

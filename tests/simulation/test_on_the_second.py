@@ -31,6 +31,12 @@ MINUTES = 60 * SECOND
 LATEST_S = 3.5
 """Within two seconds of second 1.5."""
 
+TAKEN_FOR_A_LOOP = 16
+"""Runs in a row at which Lambda stops a function that its own messages lead back to itself.
+
+(https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html)
+"""
+
 Offsets = Callable[[int], list[float]]
 """The seconds after each minute at which Scheduler invokes for it."""
 
@@ -188,6 +194,10 @@ class TestAWholeSession:
     def test_a_schedule_that_ends_ends_the_ticks_soon(self):
         played = Played(lambda number: [37.0] if number <= 10 else [], SHORT)
         assert sorted(played.ran) == list(range(1, 10 + MAX_LINKS + 1))
+
+    def test_no_row_is_so_long_that_lambda_takes_it_for_a_loop(self):
+        played = Played(lambda number: [37.0] if number == 1 else [], SHORT)
+        assert 1 < len(played.ran) < TAKEN_FOR_A_LOOP
 
     def test_one_lost_message_costs_nothing_where_the_other_comes(self):
         played = Played(lambda number: [37.0], copies=lambda number: min(number % 3, 1))

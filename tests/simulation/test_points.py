@@ -33,6 +33,7 @@ NO_BOUNDARY = {
 
 THE_RELAYS = {
     ("runtime.py", "outbox.checkup_in"),
+    ("relay_run.py", "broker().account_block"),
     ("relay_run.py", "broker().clock"),
     ("relay_run.py", "broker().session"),
     ("relay_run.py", "broker.clock"),

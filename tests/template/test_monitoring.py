@@ -76,6 +76,10 @@ def test_a_metric_that_an_alarm_or_the_dashboard_names_is_emitted(metric: str) -
     assert metric in EMITTED
 
 
+def test_what_is_counted_is_looked_at(nested: dict[str, Template]) -> None:
+    assert named(nested).keys() == EMITTED.keys()
+
+
 def test_units_are_those_that_thresholds_and_titles_are_given_in(
     nested: dict[str, Template],
 ) -> None:
@@ -261,13 +265,35 @@ def test_saved_queries_look_for_messages_that_the_code_writes(nested: dict[str, 
         assert f'"{message}"' in source, message
 
 
-class Moment:
-    """The functions of CloudWatch's metric math on one point in time, all metrics filled with 0.
+class Nothing:
+    """A metric without any point, as before its first: 0 in a sum, and compared it says nothing.
 
+    That FILL makes points of none is not documented, so here it does not.
+    """
+
+    def __add__(self, other: float) -> float:
+        return other
+
+    def __lt__(self, other: float) -> "Nothing":
+        return self
+
+    __gt__ = __lt__
+
+    def __bool__(self) -> bool:
+        return False
+
+
+NOTHING = Nothing()
+
+
+class Moment:
+    """The functions of CloudWatch's metric math on one point in time.
+
+    Each metric has a value there, 0 among them, or is `NOTHING`.
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
     """
 
-    def __init__(self, alarm: dict[str, Any], values: dict[str, float]) -> None:
+    def __init__(self, alarm: dict[str, Any], values: dict[str, float | Nothing]) -> None:
         self._at = datetime(2000, 1, 1, tzinfo=UTC)
         self._values = values
         self._steps = [
@@ -311,11 +337,12 @@ def instants(years: range, step: timedelta = timedelta(minutes=30)) -> Iterator[
         day += timedelta(days=1)
 
 
+@pytest.mark.parametrize("silence", [0, NOTHING], ids=["silent", "never-sent"])
 def test_the_heartbeat_is_missed_in_just_the_minutes_in_which_ticks_are_due(
-    expanded: Template, nested: dict[str, Template]
+    expanded: Template, nested: dict[str, Template], silence: float | Nothing
 ) -> None:
     due = set(times(expanded, "TickFunction", date(2024, 3, 4)))
-    silent = Moment(alarms(nested)["heartbeat-missing"], {"beats": 0})
+    silent = Moment(alarms(nested)["heartbeat-missing"], {"beats": silence})
     beating = Moment(alarms(nested)["heartbeat-missing"], {"beats": 1})
     for at in instants(range(2024, 2034)):
         wall = at.astimezone(NEW_YORK)
@@ -324,11 +351,12 @@ def test_the_heartbeat_is_missed_in_just_the_minutes_in_which_ticks_are_due(
         assert not beating.breaches(at)
 
 
+@pytest.mark.parametrize("silence", [0, NOTHING], ids=["silent", "never-sent"])
 def test_a_close_without_a_word_is_a_fault_and_one_word_is_enough(
-    expanded: Template, nested: dict[str, Template]
+    expanded: Template, nested: dict[str, Template], silence: float | Nothing
 ) -> None:
     alarm = alarms(nested)["close-not-verified"]
-    silent = Moment(alarm, {"checks": 0})
+    silent = Moment(alarm, {"checks": silence})
     assert not Moment(alarm, {"checks": 1}).breaches(datetime(2024, 3, 4, 21, 10, tzinfo=UTC))
     *_, last = times(expanded, "CloseDayFunction", date(2024, 3, 4))
     # Both offsets from UTC, and a Saturday.
@@ -360,7 +388,7 @@ def test_the_relay_is_missed_only_while_bars_come_in(nested: dict[str, Template]
     alarm, at = alarms(nested)["relay-missing"], datetime(2024, 3, 4, 15, 0, tzinfo=UTC)
     missed = {
         (bars, beats): Moment(alarm, {"bars": bars, "beats": beats}).breaches(at)
-        for bars in (0, 1)
-        for beats in (0, 2)
+        for bars in (NOTHING, 0, 1)
+        for beats in (NOTHING, 0, 2)
     }
-    assert missed == {(0, 0): False, (0, 2): False, (1, 0): True, (1, 2): False}
+    assert {point for point, is_missed in missed.items() if is_missed} == {(1, 0), (1, NOTHING)}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bench.costs import Tally
+from tests.template.metrics import emitted
 from workbench import costs
 from workbench.costs import Standing, item_size, month_of, read_units, write_units
 
@@ -81,15 +82,15 @@ def test_what_is_asked_in_a_session_is_billed_for_21(
 
 def test_a_functions_seconds_are_billed_by_its_memory() -> None:
     day = {**IDLE, "invocations": {"tick": 1000}, "seconds": {"tick": 500.0}}
-    # Two runs of half a second at a whole processor, and two seconds of waiting in one of them.
-    gb_s = 21 * 1000 * 3.0 * 1769 / 1024
+    # Two runs of half a second at a whole processor, and three seconds of waiting in one.
+    gb_s = 21 * 1000 * 4.0 * 1769 / 1024
     lines = bill(day, NOTHING)
     assert lines["Lambda: the functions"] == pytest.approx(gb_s * 0.0000133334)
     assert lines["Lambda: invocations"] == pytest.approx(42_000 * 0.20 / 1e6)
     assert lines["SQS"] == pytest.approx(42_000 * 3 * 0.40 / 1e6)
     half = replace(NOTHING, memory_mb={**NOTHING.memory_mb, "tick": 1769 // 2})
     slower = bill(day, half)["Lambda: the functions"]
-    assert slower == pytest.approx((21 * 1000 * 4.0 * 884 / 1024) * 0.0000133334, rel=1e-2)
+    assert slower == pytest.approx((21 * 1000 * 5.0 * 884 / 1024) * 0.0000133334, rel=1e-2)
 
 
 def test_the_relay_is_billed_for_market_hours_and_for_each_look() -> None:
@@ -107,7 +108,7 @@ def test_the_relay_is_billed_for_market_hours_and_for_each_look() -> None:
         ({"alarms": 10, "composites": 1}, {"CloudWatch: alarms": 1.5}),
         ({"dashboards": 1}, {"CloudWatch: dashboard": 3.0}),
         ({"secrets": 2}, {"Secrets Manager": 0.8}),
-        ({"snapstart_gb": 1.0}, {"Lambda: SnapStart": 4.0}),
+        ({"snapstart_gb": 1.0}, {"Lambda: SnapStart": 4.0 + 21 * 26 * 0.0001397998}),
         ({"polled_queues": 1}, {"SQS": 15 * 43_800 * 0.40 / 1e6}),
     ],
 )
@@ -128,7 +129,7 @@ def test_what_the_templates_declare_is_found() -> None:
     assert (found.secrets, found.polled_queues) == (2, 2)
     assert found.dashboards >= 1
     names = costs.metric_names(ROOT / "functions")
-    assert {"Heartbeat", "NotFlat", "WebhookRefused"} <= names
+    assert names == emitted(ROOT / "functions").keys()
     assert found.metrics == len(names)
 
 

@@ -12,7 +12,12 @@ import requests
 from scalper.core.session import MINUTE, new_york_text
 from scalper.shell.settings import AWS_CONFIG, webhook_keys
 from workbench.operate.findings import Finding, fail, ok, warn
-from workbench.operate.stack import Stack, expected_outputs, expected_schedules
+from workbench.operate.stack import (
+    Stack,
+    expected_alarms,
+    expected_outputs,
+    expected_schedules,
+)
 from workbench.operate.subject import Subject
 
 STANDS = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
@@ -244,12 +249,15 @@ def check_notifications(stack: Stack) -> Iterable[Finding]:
 
 
 def check_alarms(stack: Stack) -> Iterable[Finding]:
-    """Tell which alarms of the stack are on."""
+    """Tell which alarms of the stack are on; "scalper-" begins those of scalper-live as well."""
     client = boto3.client("cloudwatch", config=AWS_CONFIG)
-    alarms: list[Any] = []
     pages = client.get_paginator("describe_alarms").paginate(AlarmNamePrefix=f"{stack.name}-")
-    for page in pages:
-        alarms += page.get("MetricAlarms", [])
+    alarms: list[Any] = [
+        one
+        for page in pages
+        for one in page.get("MetricAlarms", [])
+        if one["AlarmName"].removeprefix(f"{stack.name}-") in expected_alarms()
+    ]
     on = sorted(one["AlarmName"] for one in alarms if one["StateValue"] == "ALARM")
     silent = sorted(one["AlarmName"] for one in alarms if not one.get("ActionsEnabled", True))
     for name in on:

@@ -26,7 +26,7 @@ from botocore.exceptions import (
 )
 
 from scalper.shell.settings import AWS_CONFIG, Settings
-from workbench.aws import load_template
+from workbench.aws import TEMPLATE, load_template
 from workbench.schedules import schedules_of
 
 ROOT = Path(__file__).parents[2]
@@ -186,6 +186,20 @@ def expected_outputs() -> frozenset[str]:
 def expected_schedules() -> int:
     """Return how many schedules template.yaml declares."""
     return len(schedules_of(load_template()))
+
+
+@cache
+def expected_alarms() -> frozenset[str]:
+    """Return the alarms that infrastructure/ declares, by their names without the stack's."""
+    folder = TEMPLATE.parent / "infrastructure"
+    resources = [
+        one for path in folder.glob("*.yaml") for one in load_template(path)["Resources"].values()
+    ]
+    return frozenset(
+        str(one["Properties"]["AlarmName"]["Fn::Sub"]).removeprefix("${System}-")
+        for one in resources
+        if one["Type"] == "AWS::CloudWatch::Alarm"
+    )
 
 
 def aws_line(error: BotoCoreError | ClientError) -> str:

@@ -113,9 +113,10 @@ class Subject:
     def forbid_shorting(self) -> None:
         """Set the account's `no_shorting`, once; raises BrokerError.
 
+        In live mode of the account that may be traded alone.
         (https://docs.alpaca.markets/reference/patchaccountconfig-1)
         """
-        self._trading().patch("/account/configurations", {"no_shorting": True})
+        self.broker().set_no_shorting(no_shorting=True)
 
     def items(self, partition: str) -> list[dict[str, Any]]:
         """Return the state table's items of a partition by their sort keys, with their types.

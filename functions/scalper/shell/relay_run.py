@@ -55,8 +55,8 @@ def run(one: Run, time_left_s: Callable[[], float]) -> dict[str, Any]:
     """Relay under the lease while there is time left; return how many messages were posted.
 
     `status` is ok, held where somebody else has the lease, closed outside market hours. Raises
-    UnauthorizedError where the broker refuses the keys, SettingsError where one of the secrets has
-    to be corrected.
+    UnauthorizedError where the broker refuses the keys or they open another account, SettingsError
+    where one of the secrets has to be corrected.
     """
 
     def left_s() -> float:
@@ -112,6 +112,24 @@ def market_s(broker: Callable[[], Broker], clock: str) -> float:
     if clock == "broker":
         return math.inf
     return (session.close + AFTER_CLOSE - now).total_seconds()
+
+
+def admitted_s(broker: Callable[[], Broker], clock: str, *, live: bool) -> float:
+    """Return what `market_s` does; in live mode 0 where it is unknown which account the keys open.
+
+    The stream itself is not asked for an account, and would take another one's only place. Raises
+    UnauthorizedError, WrongAccountError where it is another.
+    """
+    left_s = market_s(broker, clock)
+    if live and left_s > 0:
+        try:
+            broker().account_block()
+        except UnauthorizedError:
+            raise
+        except BrokerError as error:
+            logger.warning("account unknown", extra={"error": str(error)})
+            return 0.0
+    return left_s
 
 
 def check_clock(broker: Broker) -> None:

@@ -19,7 +19,7 @@ from scalper.shell.errors import SettingsError
 from scalper.shell.lease_table import DynamoLeaseTable
 from scalper.shell.market_data import AlpacaMarketData, Window
 from scalper.shell.relay import Relay, Rotating
-from scalper.shell.relay_run import Run, market_s
+from scalper.shell.relay_run import Run, admitted_s
 from scalper.shell.settings import AWS_CONFIG, BrokerKeys, Settings, broker_keys, webhook_keys
 from scalper.shell.store import DynamoStore
 from scalper.shell.symbols import DynamoSymbols
@@ -138,7 +138,8 @@ def relay_of(
     )
     # It is asked only where the lease is free, and fetches its keys by then.
     broker = cache(lambda: AlpacaBroker(settings, fetch_keys))
-    return Run(relay, partial(market_s, broker, settings.clock), DynamoLeaseTable(settings))
+    wanted_s = partial(admitted_s, broker, settings.clock, live=settings.mode == "live")
+    return Run(relay, wanted_s, DynamoLeaseTable(settings))
 
 
 def time_left(context: object) -> Callable[[], float]:

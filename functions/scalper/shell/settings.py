@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -25,6 +26,8 @@ STREAM_URLS = {
     "live": "wss://api.alpaca.markets/stream",
 }
 DATA_URL = "https://data.alpaca.markets"
+LIVE_HOST = "api.alpaca.markets"
+"""Real money is traded here, whatever a setting calls it."""
 
 AWS_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 3})
 """Bounds of every AWS request that does not go through the store."""
@@ -69,9 +72,9 @@ class Settings:
             webhook_url=environment.get("WEBHOOK_URL", ""),
             mode=mode,
             live_account_number=environment.get("LIVE_ACCOUNT_NUMBER", "").strip(),
-            trading_url=_url(environment, "ALPACA_TRADING_URL", TRADING_URLS[mode], "http"),
-            data_url=_url(environment, "ALPACA_DATA_URL", DATA_URL, "http"),
-            stream_url=_url(environment, "ALPACA_STREAM_URL", STREAM_URLS[mode], "ws"),
+            trading_url=_url(environment, "ALPACA_TRADING_URL", TRADING_URLS[mode], "http", mode),
+            data_url=_url(environment, "ALPACA_DATA_URL", DATA_URL, "http", mode),
+            stream_url=_url(environment, "ALPACA_STREAM_URL", STREAM_URLS[mode], "ws", mode),
             feed=_choice(environment, "DATA_FEED", ("iex", "sip")),
             default_lot=_lot(environment),
             clock=_choice(environment, "CLOCK", ("system", "broker")),
@@ -151,15 +154,29 @@ def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...])
     return value
 
 
-def _url(environment: Mapping[str, str], name: str, default: str, scheme: str) -> str:
-    """Return the address without a slash at its end; `scheme` is http or ws, or s after it."""
+def _url(environment: Mapping[str, str], name: str, default: str, scheme: str, mode: str) -> str:
+    """Return the address without a slash at its end; `scheme` is http or ws, or s after it.
+
+    Only live leads to the live account: its number is compared in that mode alone.
+    """
     value = environment.get(name, "") or default
     url = value.rstrip("/")
-    if not url.startswith((f"{scheme}://", f"{scheme}s://")):
+    host = _host(url)
+    if not host or not url.startswith((f"{scheme}://", f"{scheme}s://")):
         raise SettingsError(f"{name} is {value!r}: set an address with {scheme}s://")
     if url.endswith("/v2"):
         raise SettingsError(f"{name} is {value!r}: leave /v2 out")
+    if host == LIVE_HOST and mode != "live":
+        raise SettingsError(f"{name} is {value!r}: real money is live's, TRADING_MODE is {mode}")
     return url
+
+
+def _host(url: str) -> str:
+    """Return the host that an address leads to, "" where it makes no sense."""
+    try:
+        return (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:
+        return ""
 
 
 def _lot(environment: Mapping[str, str]) -> Money:

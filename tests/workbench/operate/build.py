@@ -116,16 +116,7 @@ def deployed(webhook_url: str, now: datetime = BEFORE_THE_OPEN) -> Iterator[Depl
             **{name: Resource("AWS::SQS::Queue", url) for name, url in queues.items()},
             "NotifyTopic": Resource("AWS::SNS::Topic", topic),
         }
-        boto3.client("cloudwatch").put_metric_alarm(
-            AlarmName="scalper-heartbeat",
-            Namespace="scalper",
-            MetricName="Heartbeat",
-            Statistic="Sum",
-            Period=60,
-            EvaluationPeriods=1,
-            Threshold=1,
-            ComparisonOperator="LessThanThreshold",
-        )
+        make_alarm("scalper-not-flat")
         outputs = dict.fromkeys(expected_outputs(), "something") | {
             "SymbolsTable": "symbols",
             "StateTable": "state",
@@ -158,6 +149,19 @@ def of(findings: list[Finding], check: str) -> list[Finding]:
 def not_ok(findings: list[Finding]) -> list[tuple[Level, str, str]]:
     """Return what is amiss, without what to do about it."""
     return [(one.level, one.check, one.text) for one in findings if one.level is not Level.OK]
+
+
+def make_alarm(name: str) -> None:
+    boto3.client("cloudwatch").put_metric_alarm(
+        AlarmName=name,
+        Namespace="scalper",
+        MetricName="Any",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=0,
+        ComparisonOperator="GreaterThanThreshold",
+    )
 
 
 def _queues() -> dict[str, str]:

@@ -12,9 +12,10 @@ import pytest
 from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.order import ClientOrderId, Order, Progress, Purpose
 from scalper.core.pricing import DOLLAR
+from scalper.shell.errors import WrongAccountError
 from tests.shell.scripted import Scripted
 from tests.workbench.exchange.conftest import CLOSE, FRIDAY, KEY, OPEN, SECRET
-from tests.workbench.operate.build import WEBHOOK_KEY, Deployed, not_ok, of
+from tests.workbench.operate.build import WEBHOOK_KEY, Deployed, make_alarm, not_ok, of
 from workbench.exchange.book import Ticket
 from workbench.operate import doctor
 from workbench.operate.findings import Level
@@ -82,12 +83,12 @@ def another_mail(stand: Deployed) -> None:
 
 def raise_the_alarm(stand: Deployed) -> None:
     boto3.client("cloudwatch").set_alarm_state(
-        AlarmName="scalper-heartbeat", StateValue="ALARM", StateReason="a test"
+        AlarmName="scalper-not-flat", StateValue="ALARM", StateReason="a test"
     )
 
 
 def silence_the_alarm(stand: Deployed) -> None:
-    boto3.client("cloudwatch").disable_alarm_actions(AlarmNames=["scalper-heartbeat"])
+    boto3.client("cloudwatch").disable_alarm_actions(AlarmNames=["scalper-not-flat"])
 
 
 def account(**changes: Any) -> Callable[[Deployed], None]:
@@ -138,8 +139,8 @@ def empty_the_table(stand: Deployed) -> None:
         (give_up_a_message, "FAIL", "dead letters", "1 given up in dead"),
         (lambda s: s.parameters(NotifyEmail=""), "WARN", "mail", "NotifyEmail is empty"),
         (another_mail, "FAIL", "mail", "no subscription"),
-        (raise_the_alarm, "FAIL", "alarms", "on: scalper-heartbeat"),
-        (silence_the_alarm, "WARN", "alarms", "switched off: scalper-heartbeat"),
+        (raise_the_alarm, "FAIL", "alarms", "on: scalper-not-flat"),
+        (silence_the_alarm, "WARN", "alarms", "switched off: scalper-not-flat"),
         (lambda s: s.store.halt_account("a test"), "WARN", "halts", "is halted: a test"),
     ],
 )
@@ -153,6 +154,15 @@ def test_one_thing_amiss_is_one_line_with_what_to_do(
     assert says in text
     [todo] = [one.todo for one in findings if one.level is not Level.OK]
     assert todo
+
+
+def test_another_stacks_alarm_is_not_this_ones(stand: Deployed) -> None:
+    make_alarm("scalper-live-not-flat")
+    boto3.client("cloudwatch").set_alarm_state(
+        AlarmName="scalper-live-not-flat", StateValue="ALARM", StateReason="a test"
+    )
+    [line] = of(stand.examined(), "alarms")
+    assert line.level == Level.OK
 
 
 @pytest.mark.parametrize(
@@ -234,6 +244,15 @@ def test_shorting_is_a_fail_where_money_is_at_stake_and_set_on_request(stand: De
     Subject.of_stack(stand.stack).forbid_shorting()
     assert stand.exchange.exchange.venue.book.no_shorting is True
     assert not_ok(stand.examined()) == []
+
+
+@pytest.mark.parametrize("number", ["another", ""])
+def test_nothing_is_set_at_an_account_that_may_not_be_traded(stand: Deployed, number: str) -> None:
+    account(no_shorting=False)(stand)
+    stand.parameters(TradingMode="live", LiveAccountNumber=number)
+    with pytest.raises(WrongAccountError):
+        Subject.of_stack(stand.stack).forbid_shorting()
+    assert stand.exchange.exchange.venue.book.no_shorting is False
 
 
 def test_a_feed_without_a_subscription_is_told(stand: Deployed, webhook: Scripted) -> None:

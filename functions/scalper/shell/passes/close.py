@@ -26,8 +26,11 @@ from scalper.shell.passes.reckoning import Findings, Reckoning, dollars, reckon,
 from scalper.shell.store import Stored
 from scalper.shell.telemetry import count, logger
 
-SUMMARY_WITHIN = timedelta(hours=1)
-"""How long after the close the day's summary is sent; a schedule for half-days fires later too."""
+SUMMARY_WITHIN = timedelta(hours=3)
+"""How long after the close the day's summary is sent, by a run by hand as well.
+
+The full day's schedule fires three hours and five minutes after a half-day's close.
+"""
 
 
 def liquidate(engine: Engine, at: datetime) -> Answer:

@@ -27,7 +27,11 @@ REDRIVEN_AFTER = timedelta(minutes=2)
 """A tick that starts later was delivered again."""
 
 MAX_LINKS = 10
-"""Messages in a row that no scheduled run armed: where the schedule ends, the ticks end soon."""
+"""Messages in a row that no scheduled run armed: where the schedule ends, the ticks end soon.
+
+Lambda takes a function that some sixteen messages in a row lead back to itself for a loop, and
+stops it (https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html).
+"""
 
 MAX_DELAY = timedelta(minutes=15)
 """The longest delay that SQS takes (DelaySeconds)."""
