@@ -353,6 +353,23 @@ def own_reports(reports: Iterable[OrderReport], mode: str) -> dict[str, list[Ord
     return own
 
 
+def moved_by_others(reports: Iterable[OrderReport], since: datetime) -> set[str]:
+    """Return the symbols of which an order that this system did not make filled after `since`.
+
+    One that the broker put in the place of another counts as made by who made that.
+    """
+    reports = list(reports)
+    successors = {report.replaced_by for report in reports}
+    return {
+        report.symbol
+        for report in reports
+        if report.filled_qty > 0
+        and ClientOrderId.parse(report.client_order_id) is None
+        and report.broker_id not in successors
+        and (report.updated_at is None or report.updated_at > since)
+    }
+
+
 def in_its_place(report: OrderReport, by_id: Mapping[str, OrderReport]) -> OrderReport:
     """Return a replaced order and those that stand in its place, as far as told, as one report."""
     newest, qty, value = report, 0, 0
