@@ -382,9 +382,7 @@ case(
     event := seen("15:55:30", 3, LIQUIDATION, ABSENT),
     Reason.RESENT,
     order=(
-        again := order(
-            3, LIQUIDATION, 20, None, "15:55", sends=2, absences=1, absent_at=event.at
-        )
+        again := order(3, LIQUIDATION, 20, None, "15:55", sends=2, absences=1, absent_at=event.at)
     ),
     commands=(SubmitOrder(again),),
 )
