@@ -1,7 +1,7 @@
 """Plants each mistake of tests/simulation/mutants.py, and counts the days until one shows it.
 
 `make mutants` prints the list and writes bench/results/mutants.json, of which docs/reliability.md
-is made. Each is simulated from seed 1; what no day of so many shows is listed as a survivor.
+is made. Each is simulated from seed 1; what no day of so many shows survives, and is an error.
 """
 
 import sys
@@ -22,7 +22,7 @@ LONGEST = 120
 
 
 def main() -> int:
-    """Run, print, write; the exit code is 1 where a mistake survives that should not."""
+    """Run, print, write; the exit code is 1 where a mistake survives."""
     commit = measured.commit()
     began = time.monotonic()
     with ThreadPoolExecutor(JOBS) as pool:
@@ -40,7 +40,7 @@ def main() -> int:
     }
     measured.write(RESULTS, "make mutants", commit, figures=figures, mutants=rows)
     print(", ".join(f"{name} {value}" for name, value in figures.items()))
-    return 0 if all(row["killed_by_seed"] is not None or row["why"] for row in rows) else 1
+    return 0 if len(killed) == len(rows) else 1
 
 
 def _row(mutant: Mutant) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def _row(mutant: Mutant) -> dict[str, Any]:
     violation = found.violation
     if len(violation) > LONGEST:
         violation = violation[: LONGEST - 1] + "…"
-    row = {
+    return {
         "name": mutant.name,
         "what": mutant.what,
         "killed_by_seed": found.killed_by_seed,
@@ -56,7 +56,6 @@ def _row(mutant: Mutant) -> dict[str, Any]:
         "seconds": found.seconds,
         "violation": violation,
     }
-    return row if found.killed_by_seed is not None else {**row, "why": mutant.why}
 
 
 if __name__ == "__main__":

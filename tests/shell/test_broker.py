@@ -26,6 +26,7 @@ from scalper.shell.broker import (
     AlpacaBroker,
     Clock,
     day_start,
+    moved_by_others,
     own_reports,
     parse_time,
     report_of,
@@ -712,8 +713,37 @@ class TestReports:
         assert (own.client_order_id, own.broker_id) == (client_id(2, "target"), "b3")
         assert (own.status, own.qty, own.filled_qty) == ("partially_filled", 20, 10)
         assert (own.filled_value, own.carried) == (10 * PRICE, (8, 8 * PRICE))
+        # What filled in the place of ours is ours, too; in the place of somebody else's it is not.
+        assert moved_by_others(chain, OPEN) == set()
+        of_others = replace(chain[0], client_order_id="by hand", filled_qty=0)
+        assert moved_by_others([of_others, *chain[1:]], OPEN) == {"AAA"}
         # Without its successor among the reports it is told as it is.
         assert own_reports(chain[:1], "paper")["AAA"] == chain[:1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "moved"),
+    [
+        ({}, {"AAA"}),
+        ({"client_order_id": client_id(1)}, set()),
+        ({"filled_qty": 0}, set()),
+        ({"updated_at": OPEN}, set()),
+        ({"updated_at": None}, {"AAA"}),
+        ({"status": "canceled"}, {"AAA"}),
+    ],
+)
+def test_shares_move_by_the_fills_of_others_alone(changes: dict[str, Any], moved: set[str]):
+    just_now = OPEN + timedelta(seconds=1)
+    sold = OrderReport(
+        client_order_id="by hand",
+        status="filled",
+        symbol="AAA",
+        qty=20,
+        filled_qty=20,
+        updated_at=just_now,
+        broker_id="b1",
+    )
+    assert moved_by_others([replace(sold, **changes)], OPEN) == moved
 
 
 @pytest.mark.parametrize(

@@ -292,6 +292,7 @@ class TestWithoutTheTable:
         desk.broker.say(target, status="canceled")
         desk.broker.always_fail("submit", RefusedError(403, 40310000, "account is restricted"))
         desk.checkup(384)
+        desk.checkup(384.5)
         desk.broker.heal()
         assert (desk.state().generation, desk.state().order) == (4, None)
         desk.store.down.add("all")
@@ -302,6 +303,27 @@ class TestWithoutTheTable:
         desk.tick(387)
         assert desk.sent()[-1] == sell(3)
         assert (desk.phase(), desk.broker.held["AAA"]) == (Phase.DONE, owned)
+
+    @pytest.mark.parametrize("owned", [0, QTY])
+    def test_an_exit_never_answered_is_not_sent_again_for_shares_sold_without_the_table(
+        self, desk: Desk, owned: int
+    ):
+        """Seeds 56 and 2464: both have the same number; a short sale, or one of the owner's."""
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        desk.broker.fail("submit", UnknownOutcomeError("504"))
+        desk.update(report, minute(1), PRICE)
+        desk.store.down.add("all")
+        desk.liquidate(CUTOFF)
+        desk.broker.fill(client_id(2, "liquidation"), PRICE)
+        desk.store.down.clear()
+        desk.broker.held["AAA"] += owned
+        sent = len(desk.sent())
+        for number in (386, 387, 388, 389):
+            desk.tick(number)
+        assert desk.sent()[sent:] == []
+        state = desk.state()
+        assert (state.phase, state.qty, state.settled) == (Phase.DONE, 0, (QTY, QTY))
+        assert desk.broker.held["AAA"] == owned
 
     def test_while_a_sell_made_without_the_table_lives_the_shares_wait_for_it(self, desk: Desk):
         desk.hold(1)

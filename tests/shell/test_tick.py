@@ -818,6 +818,38 @@ class TestForeignHands:
         assert desk.state().halt is Reason.SOLD_ELSEWHERE
 
     @pytest.mark.fault("37")
+    @pytest.mark.parametrize("shown", [0, QTY], ids=["none shown", "still shown"])
+    def test_shares_that_somebody_just_sold_are_not_bailed_out_whatever_positions_show(
+        self, desk: Desk, shown: int
+    ):
+        """Seeds 119 and 523: positions lie behind; too few are no proof seconds after the buy."""
+        target = desk.hold(1)
+        canceled = desk.broker.say(target, status="canceled")
+        desk.broker.now = minute(1) + timedelta(seconds=17)
+        desk.broker.put("AAA", "by-hand", limit=None)
+        desk.broker.fill("by-hand", PRICE)
+        desk.broker.positions_answer = {"AAA": shown} if shown else {}
+        sent = len(desk.sent())
+        desk.update(canceled, minute(1) + timedelta(seconds=17), PRICE)
+        assert desk.phase() is Phase.TO_SELL
+        desk.checkup(1.5)
+        assert desk.phase() is Phase.TO_SELL
+        desk.broker.positions_answer = None
+        desk.checkup(2)
+        assert (desk.phase(), desk.state().halt) == (Phase.TO_BUY, Reason.SOLD_ELSEWHERE)
+        assert desk.sent()[sent:] == []
+
+    def test_what_somebody_does_on_another_symbol_keeps_no_bail_out_waiting(self, desk: Desk):
+        target = desk.hold(1)
+        desk.stop_entries()
+        desk.broker.say(target, status="canceled")
+        desk.broker.now = minute(2)
+        desk.broker.put("BBB", "by-hand")
+        desk.broker.fill("by-hand", PRICE)
+        desk.tick(2)
+        assert desk.sent()[-1] == ("submit", client_id(3, "bailout"), QTY, None)
+
+    @pytest.mark.fault("37")
     def test_shares_sold_by_hand_are_not_sold_again(self, desk: Desk, records: Records):
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.stop_entries()
@@ -830,7 +862,7 @@ class TestForeignHands:
         assert [r.levelname for r in records.of("decision")].count("ERROR") == 1
 
     def test_a_refused_bail_out_loses_nothing(self, desk: Desk):
-        """The exit that a checkup's own reconciling sends is refused, and again."""
+        """The exit that a checkup's own reconciling sends is refused: it looks before the next."""
         desk.hold(1)
         desk.stop_entries()
         desk.broker.say(client_id(2, "target"), status="rejected")
@@ -839,6 +871,7 @@ class TestForeignHands:
         state = desk.state()
         assert (state.qty, state.halt) == (QTY, None)
         assert desk.broker.held["AAA"] == QTY
+        assert desk.submitted()[2:] == [client_id(3, "bailout")]
 
     def test_an_order_replaced_by_hand_halts_the_symbol_with_an_alarm(
         self, desk: Desk, records: Records
@@ -1031,10 +1064,15 @@ class TestCheckups:
         desk.checkup(1.5)
         assert desk.sent() == []
 
-    def test_positions_that_cannot_be_read_do_not_stop_the_retry(self, desk: Desk):
+    @pytest.mark.parametrize("unread", ["positions", "orders_since"])
+    def test_shares_whose_number_cannot_be_read_rest_until_it_can(self, desk: Desk, unread: str):
+        """Somebody may have sold them: on an account that allows it the retry would sell short."""
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.broker.fail("submit", RefusedError(403, 40310000, "insufficient qty"))
         desk.update(report, minute(1), PRICE)
-        desk.broker.fail("positions", BrokerDownError("down"))
+        sent = len(desk.sent())
+        desk.broker.fail(unread, BrokerDownError("down"))
         desk.checkup(2)
-        assert desk.phase() is Phase.SELL_SUBMITTED
+        assert (desk.phase(), desk.sent()[sent:]) == (Phase.TO_SELL, [])
+        desk.checkup(2.5)
+        assert desk.sent()[sent:] == [("submit", client_id(3, "target"), QTY, PRICE + CENT)]

@@ -34,6 +34,9 @@ class Unwatched(Checks):
     def landed(self, order) -> None:
         pass
 
+    def unheld(self, symbol, order) -> None:
+        pass
+
     def filled(self, symbol) -> None:
         pass
 

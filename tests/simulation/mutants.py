@@ -21,8 +21,6 @@ class Mutant(NamedTuple):
     name: str
     what: str
     edits: tuple[Edit, ...]
-    why: str = ""
-    """Why no simulated day shows it, or hardly one; "" where one surely does."""
 
 
 MACHINE = "core/machine.py"
@@ -539,8 +537,28 @@ MUTANTS = (
                 "    if order.cancel_at is None and order.qty == 0:\n        # Nobody",
             ),
         ),
-        why="The broker refuses to sell what is not held, and a refused sell is retried after a "
-        "look at the shares.",
+    ),
+    Mutant(
+        "sold-without-knowing-the-position",
+        "A checkup that does not know what the broker holds sells resting shares all the same.",
+        (
+            Edit(
+                MACHINE,
+                "    if position is None and isinstance(event, CheckupDue):",
+                "    if position is None and state.qty == 0:",
+            ),
+        ),
+    ),
+    Mutant(
+        "others-trades-overlooked",
+        "A position is believed right after somebody else's trade, which it may not show yet.",
+        (
+            Edit(
+                ENGINE,
+                " for symbol in symbols if symbol not in moved}",
+                " for symbol in symbols}",
+            ),
+        ),
     ),
     Mutant(
         "position-not-looked-at",
@@ -555,16 +573,15 @@ MUTANTS = (
     ),
     Mutant(
         "stale-position-believed",
-        "A position is believed at once, though it lags behind the orders.",
+        "Shares just bought are given up for sold, though positions lag behind orders.",
         (
             Edit(
                 MACHINE,
-                "POSITION_LAG = timedelta(seconds=15)",
-                "POSITION_LAG = timedelta(seconds=0)",
+                "    settled = state.entered_at is None or"
+                " event.at - state.entered_at >= POSITION_LAG\n",
+                "    settled = True\n",
             ),
         ),
-        why="Rare: positions have to lag while an exit ends by another's hand, seconds after its "
-        "entry.",
     ),
     Mutant(
         "own-sale-taken-for-anothers",
@@ -627,7 +644,6 @@ MUTANTS = (
                 "",
             ),
         ),
-        why="Each tick rebuilds a lost item as well, the last ones after the liquidation began.",
     ),
     Mutant(
         "recovery-ignores-live-orders",

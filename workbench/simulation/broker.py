@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from functools import partial
 from random import Random
 from typing import TypeVar
 
-from scalper.core.order import Order, OrderReport
+from scalper.core.order import Order, OrderReport, Purpose
 from scalper.core.pricing import CENT, Money
 from scalper.core.session import Session
 from scalper.shell.broker import Clock, Fill
@@ -57,6 +58,9 @@ HIDDEN_S = 45.0
 
 POSITION_LAG_S = 10.0
 """How far positions may lie behind orders (facts: about 10 s)."""
+
+SOON_S = 20.0
+"""How soon after an exit was sent its owner may cancel it, as positions still lie behind."""
 
 _REFUSALS: dict[str, Callable[[], Refusal]] = {
     "refused_buying_power": lambda: refusals.buying_power("1.00", "2000.00"),
@@ -287,12 +291,23 @@ class SimulatedBroker:
                 last_trade=self.prices(symbol),
             )
         except Refusal as refusal:
+            if not order.is_buy and not self.book.qty(symbol) and not self._knows(order):
+                self.checks.unheld(symbol, order)
             raise _error(refusal) from refusal
         self.scheduler.note(f"broker takes {order.client_order_id} {order.qty}@{order.limit}")
         self.checks.landed(taken)
         self.scheduler.after(self._nature.uniform(0, 0.05), lambda: self._accept(taken.id))
         self._let_fill(taken)
+        if order.purpose is Purpose.TARGET:
+            self._let_owner_step_in(taken)
         return taken
+
+    def _knows(self, order: Order) -> bool:
+        try:
+            self.book.order_by_client_id(order.client_order_id)
+        except Refusal:
+            return False
+        return True
 
     def _accept(self, order_id: str) -> None:
         order = self.book.order(order_id)
@@ -444,10 +459,25 @@ class SimulatedBroker:
             if order.side == "sell" and self.checks.is_own(order):
                 self.finish_cancel(order.id)
         if held > 0 and self.book.held(symbol) == 0 and not self.book.open_orders(symbol):
-            qty, price = self._nature.randint(1, held), self.prices(symbol)
+            price = self.prices(symbol)
+            qty = held if self._nature.random() < 0.5 else self._nature.randint(1, held)
             sold = self._by_hand(symbol, "sell", qty, None, len(self.book.orders))
-            self.checks.sold_by_hand.add(symbol)
+            self.checks.sold_by_hand[symbol] = self.scheduler.time()
             self._fill_by_hand(sold, price)
+
+    def _let_owner_step_in(self, target: Record) -> None:
+        """Let the owner cancel a target soon after the buy, or close the position, now and then.
+
+        Mostly where positions lie behind: that is when it is easily mistaken.
+        """
+        plan, name = self.scheduler.plan, target.client_order_id
+        often = 4 if self._lags else 1
+        if plan.happens("canceled_by_hand", 0.03 * often, name):
+            wait = plan.amount(0.5, SOON_S)
+            self.scheduler.after(wait, partial(self.finish_cancel, target.id))
+        elif plan.happens("sold_by_hand", 0.015 * often, name):
+            wait = plan.amount(0.5, SOON_S)
+            self.scheduler.after(wait, partial(self.sell_by_hand, target.symbol))
 
     def _by_hand(
         self, symbol: str, side: Side, qty: int, limit: Money | None, number: int

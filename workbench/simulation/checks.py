@@ -6,13 +6,13 @@ I4 never an order or a share that the table does not know. I5 flat at the end of
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NoReturn, Protocol
 
 from greenlet import getcurrent
 
 from scalper.core.model import SymbolState
-from scalper.core.order import ClientOrderId, Order, Progress
+from scalper.core.order import ClientOrderId, Order, Progress, Purpose
 from scalper.core.pricing import DOLLAR, Money
 from scalper.shell.store import Stored
 from workbench.exchange.book import Book
@@ -51,8 +51,8 @@ class Checks:
     book: Book = field(default_factory=lambda: Book(None))
     foreign: dict[str, int] = field(default_factory=dict)
     """Shares that are not this system's, by symbol."""
-    sold_by_hand: set[str] = field(default_factory=set)
-    """Symbols whose shares the owner sold over our head: their profit is the owner's too."""
+    sold_by_hand: dict[str, datetime] = field(default_factory=dict)
+    """When the owner last sold shares of a symbol over our head: its profit is the owner's too."""
     entries: Entries | None = None
     """None outside of a day."""
     _written: dict[str, tuple[int, Money | None]] = field(default_factory=dict)
@@ -151,6 +151,19 @@ class Checks:
         if order.side == "sell" and order.qty > self.own_qty(order.symbol):
             self.fail(f"I3: {order.client_order_id} sells more than is held")
         self._check_listed(order.symbol)
+
+    def unheld(self, symbol: str, order: Order) -> None:
+        """Check a sell that was refused as nothing is held: an account may allow short sales.
+
+        What is bought is offered, and a stop is sold, at once: that the owner sells the shares in
+        that moment cannot be helped. A bail-out comes after somebody else's hand, and has to look.
+        """
+        sold_at = self.sold_by_hand.get(symbol)
+        if sold_at is not None:
+            looks = order.purpose is Purpose.BAILOUT
+            if not looks or order.submitted_at <= sold_at:
+                return
+        self.fail(f"I3: {order.client_order_id} would sell short where the account allows it")
 
     def filled(self, symbol: str) -> None:
         """Check a fill: never short."""

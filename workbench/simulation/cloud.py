@@ -141,6 +141,8 @@ class Cloud:
     answers: dict[str, Any] = field(default_factory=dict)
     """The last answer of each function."""
     relay_is_dead: bool = False
+    ticks_are_over: bool = False
+    """Whether no tick runs any more: its function is broken."""
     _warm: dict[str, list[Engine]] = field(default_factory=dict)
     _labels: Counter[str] = field(default_factory=Counter)
     _nature: Random = field(init=False)
@@ -165,6 +167,8 @@ class Cloud:
         failed: Callable[[], None] | None = None,
     ) -> None:
         """Call a handler; `failed` is called where it raised, died or ran out of time."""
+        if function == "tick" and self.ticks_are_over:
+            return
         self.invocations[function] += 1
         invocation = Invocation(function, self._label(f"{function} {what}"))
         warm = self._warm.setdefault(function, [])

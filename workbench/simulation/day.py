@@ -138,7 +138,7 @@ class Day:
         plan = self.scheduler.plan
         symbol = self.nature.choice(sorted(self.symbols.rows) or [NAMES[0]])
         later = self.nature.randint(1, 8) * 60
-        # Just before the liquidation: it has to do without the table then.
+        # Just before the liquidation: it has to do without the table, or the ticks, then.
         last = self.session.open + (minute + 1) * timedelta(minutes=1) == self.session.liquidate_at
         if plan.happens("row_paused", 0.02, minute):
             self._edit(symbol, later, enabled=False)
@@ -154,6 +154,9 @@ class Day:
         if plan.happens("deployed", 0.02, minute):
             self.cloud.deploy(newer=True)
             self.scheduler.after(later, lambda: self.cloud.deploy(newer=False))
+        if plan.happens("ticks_end", 0.1 if last else 0.002, minute):
+            self.scheduler.note("the ticks end")
+            self.cloud.ticks_are_over = True
         if plan.happens("relay_dead", 0.01, minute):
             self.cloud.relay_is_dead = True
             self.scheduler.after(later * 3, self._revive_relay)
@@ -180,6 +183,9 @@ class Day:
             self.scheduler.after(later, self._bring_store_up)
         if plan.happens("item_lost", 0.04, minute):
             self._lose_item(symbol)
+        if plan.happens("table_emptied", 0.1 if last else 0.002, minute):
+            for lost in list(self.items.states):
+                self._lose_item(lost)
         if plan.happens("item_unreadable", 0.2 if last else 0.02, minute):
             self.items.unreadable.add(symbol)
             self.scheduler.after(later, lambda: self.items.unreadable.discard(symbol))

@@ -257,8 +257,13 @@ def _buy_settled(state: SymbolState, order: Order, event: OrderSeen, rules: Rule
 def _retry_exit(
     state: SymbolState, event: CheckupDue | LiquidationDue, rules: Rules, reason: Reason
 ) -> Step:
-    """Sell what rests in TO_SELL, yet never more than the broker's position."""
+    """Sell what rests in TO_SELL, yet never more than the broker's position.
+
+    Only the liquidation sells without knowing it.
+    """
     position = event.position
+    if position is None and isinstance(event, CheckupDue):
+        return Step(state, (), Reason.AWAITING_RETRY)
     settled = state.entered_at is None or event.at - state.entered_at >= POSITION_LAG
     if position is not None and position < state.qty and settled:
         held = max(position, 0)
@@ -368,7 +373,9 @@ def _on_absence(state: SymbolState, event: OrderSeen, rules: Rules, order: Order
         fresh = age < RESEND_WITHIN and not must_liquidate(state, event.at, rules)
         wanted = fresh and rules.block is None and state.halt is None and not event.contested
     else:
-        wanted = not oversized(state)
+        # A liquidation that had to do without the table may have sold these shares meanwhile.
+        older = must_liquidate(state, event.at, rules) and order.purpose is not Purpose.LIQUIDATION
+        wanted = not older and not oversized(state)
     if wanted:
         again = replace(order, sends=order.sends + 1)
         return Step(replace(seen, order=again), (SubmitOrder(again),), Reason.RESENT)

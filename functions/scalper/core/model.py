@@ -119,7 +119,7 @@ class Reason(StrEnum):
     EXIT_EXHAUSTED = "exit_exhausted"
     """Too many sells for one position: the symbol is halted."""
     AWAITING_RETRY = "awaiting_retry"
-    """Shares rest; the next checkup sells them."""
+    """Shares rest; the next checkup that knows the broker's position sells them."""
     SOLD_ELSEWHERE = "sold_elsewhere"
     """The broker holds fewer shares than were bought here: its number counts."""
 
@@ -250,7 +250,7 @@ class CheckupDue:
     symbol: str
     at: datetime
     position: int | None = None
-    """The broker's shares; None where they were not asked for."""
+    """The broker's shares; None where they were not asked for, or the answer is no proof."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

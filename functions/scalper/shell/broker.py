@@ -103,7 +103,7 @@ class Broker(Protocol):
         ...
 
     def orders_since(self, start: datetime) -> list[OrderReport]:
-        """Return every order submitted after `start`, whatever became of it."""
+        """Return every order submitted after `start`, whatever became of it, oldest first."""
         ...
 
     def positions(self) -> dict[str, int]:
@@ -211,7 +211,7 @@ class AlpacaBroker:
         return self._orders({"status": "open"})
 
     def orders_since(self, start: datetime) -> list[OrderReport]:
-        """Return every order submitted after `start`, whatever became of it."""
+        """Return every order submitted after `start`, whatever became of it, oldest first."""
         return self._orders({"status": "all", "after": start.isoformat()})
 
     def positions(self) -> dict[str, int]:
@@ -351,6 +351,23 @@ def own_reports(reports: Iterable[OrderReport], mode: str) -> dict[str, list[Ord
         if name is not None and name.mode == mode:
             own.setdefault(name.symbol, []).append(in_its_place(report, by_id))
     return own
+
+
+def moved_by_others(reports: Iterable[OrderReport], since: datetime) -> set[str]:
+    """Return the symbols of which an order that this system did not make filled after `since`.
+
+    One that the broker put in the place of another counts as made by who made that; `reports` are
+    told oldest first.
+    """
+    moved: set[str] = set()
+    in_place_of_ours: set[str] = set()
+    for report in reports:
+        is_ours = ClientOrderId.parse(report.client_order_id) is not None
+        if is_ours or report.broker_id in in_place_of_ours:
+            in_place_of_ours.add(report.replaced_by)
+        elif report.filled_qty and (report.updated_at is None or report.updated_at > since):
+            moved.add(report.symbol)
+    return moved
 
 
 def in_its_place(report: OrderReport, by_id: Mapping[str, OrderReport]) -> OrderReport:

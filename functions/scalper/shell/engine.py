@@ -36,7 +36,13 @@ from scalper.core.order import (
 from scalper.core.pricing import Money
 from scalper.core.recovery import begin_session, rebuild
 from scalper.core.session import Session
-from scalper.shell.broker import NOT_UNIQUE, Broker, day_start, own_reports
+from scalper.shell.broker import (
+    NOT_UNIQUE,
+    Broker,
+    day_start,
+    moved_by_others,
+    own_reports,
+)
 from scalper.shell.codec import SCHEMA
 from scalper.shell.errors import (
     BrokerError,
@@ -243,6 +249,17 @@ class Engine:
         """Return the account's open orders by client id, by one request."""
         return {report.client_order_id: report for report in self.broker.open_orders()}
 
+    def held(self, symbols: Iterable[str], session: Session, at: datetime) -> dict[str, int]:
+        """Return the broker's shares of the symbols, without those that others traded just now.
+
+        Positions lie behind orders for some seconds: they may still show what somebody sold, and
+        a sell of it would be a short one. Raises BrokerError.
+        """
+        positions = self.broker.positions()
+        orders = self.broker.orders_since(day_start(session.open))
+        moved = moved_by_others(orders, at - machine.POSITION_LAG)
+        return {symbol: positions.get(symbol, 0) for symbol in symbols if symbol not in moved}
+
     def recover(
         self,
         symbols: Iterable[str],
@@ -381,15 +398,19 @@ class Engine:
         return [OrderSeen(symbol=state.symbol, at=at, report=report)]
 
     def _bail_out(self, state: SymbolState, at: datetime, rules: Rules) -> list[Event]:
-        """Ask what is held before a sell that ended by another's hand is tried again."""
+        """Ask what is held before a sell that ended by another's hand is tried again.
+
+        Where that is not known the shares rest until a checkup.
+        """
         if at >= rules.session.close:
             return []
         try:
-            position = self.broker.positions().get(state.symbol, 0)
+            held = self.held([state.symbol], rules.session, at)
         except BrokerError as error:
             count("BrokerErrors")
             logger.error("request failed", extra={"what": "positions", "error": str(error)})
             return []
+        position = held.get(state.symbol)
         return [CheckupDue(symbol=state.symbol, at=at, position=position)]
 
 

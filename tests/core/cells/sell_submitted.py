@@ -355,6 +355,37 @@ case(
     order=(again := replace(TARGET_2, sends=2, absences=1, absent_at=event.at)),
     commands=(SubmitOrder(again),),
 )
+UNANSWERED = after(SELL_SENT, liquidation("15:55"))
+case(
+    "from 15:55 on it is not: a liquidation without the table may have sold its shares",
+    UNANSWERED,
+    event := seen("15:55:30", 2, TARGET, ABSENT),
+    Reason.AWAITING_ANSWER,
+    order=replace(TARGET_2, absences=1, absent_at=event.at),
+)
+case(
+    "it is given up then, and the shares are sold after a look",
+    after(
+        UNANSWERED,
+        seen("15:55:30", 2, TARGET, ABSENT),
+    ),
+    seen("15:56", 2, TARGET, ABSENT),
+    Reason.ABANDONED,
+    phase=Phase.TO_SELL,
+    order=None,
+    settled=(20, 0),
+    abandoned=(client_id(2, TARGET),),
+)
+case(
+    "a market sell of the liquidation that the broker does not know is sent again",
+    after(RESTING, liquidation("15:55")),
+    event := seen("15:55:30", 3, LIQUIDATION, ABSENT),
+    Reason.RESENT,
+    order=(
+        again := order(3, LIQUIDATION, 20, None, "15:55", sends=2, absences=1, absent_at=event.at)
+    ),
+    commands=(SubmitOrder(again),),
+)
 case(
     "a live sell that is suddenly not found lives on",
     SELLING,

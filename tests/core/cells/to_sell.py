@@ -154,7 +154,19 @@ case(
     entries=2,
     exit_as=BAILOUT,
 )
-for position in (None, 20, 25):
+case(
+    "a checkup that does not know the broker's position sells nothing",
+    RESTING,
+    checkup("10:00:30"),
+    Reason.AWAITING_RETRY,
+)
+case(
+    "nor does it after 15:55, which is the liquidation's to do",
+    RESTING,
+    checkup("15:55:30"),
+    Reason.AWAITING_RETRY,
+)
+for position in (20, 25):
     case(
         f"a checkup sends a refused target again where the broker holds {position}",
         RESTING,
@@ -220,14 +232,14 @@ case(
 case(
     "after five sells of one position the symbol is halted and nothing is sent",
     replace(RESTING, exit_attempts=5),
-    checkup("10:05"),
+    checkup("10:05", 20),
     Reason.EXIT_EXHAUSTED,
     halt=Reason.EXIT_EXHAUSTED,
 )
 case(
     "without an order number left nothing is sent",
     replace(RESTING, generation=999, settled=(0,) * 999),
-    checkup("10:05"),
+    checkup("10:05", 20),
     Reason.EXIT_EXHAUSTED,
     halt=Reason.EXIT_EXHAUSTED,
 )

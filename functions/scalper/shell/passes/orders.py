@@ -12,9 +12,9 @@ from scalper.shell.passes.parts import (
     CHECKUP_DELAY_S,
     Answer,
     for_each,
+    held_for,
     is_busy,
     opened_for,
-    positions_for,
     read_rows,
 )
 from scalper.shell.store import Stored
@@ -78,12 +78,12 @@ def checkup(engine: Engine, at: datetime) -> Answer:
     answers: list[Any] = engine.fan_out(
         [
             lambda: opened_for(engine, busy),
-            lambda: positions_for(engine, resting),
+            lambda: held_for(engine, resting, session, at),
             lambda: _rows_for(engine, busy),
             engine.store.account_halt,
         ]
     )
-    opened, positions, rows, halt = answers
+    opened, held, rows, halt = answers
     if opened is None:
         return {"status": "failed", "busy": len(busy)}
     block = Reason.ACCOUNT_HALTED if halt else None
@@ -92,8 +92,7 @@ def checkup(engine: Engine, at: datetime) -> Answer:
         symbol = stored.state.symbol
         rules = engine.rules(session, rows.get(symbol), block)
         stored = engine.reconcile(stored, opened, at, rules)
-        position = None if positions is None else positions.get(symbol, 0)
-        event = CheckupDue(symbol=symbol, at=at, position=position)
+        event = CheckupDue(symbol=symbol, at=at, position=held.get(symbol))
         return engine.drive(stored, event, rules)
 
     for_each(engine, busy, look_after)

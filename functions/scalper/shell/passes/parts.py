@@ -1,6 +1,6 @@
 """What several passes do: over all symbols side by side, one symbol's failure stops only it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -108,6 +108,19 @@ def positions_for(
     except BrokerError as error:
         failed("positions", error)
         return None
+
+
+def held_for(
+    engine: Engine, symbols: Collection[str], session: Session, at: datetime
+) -> Mapping[str, int]:
+    """Return the broker's shares of symbols whose shares rest, as far as they are known."""
+    if not symbols:
+        return {}
+    try:
+        return engine.held(symbols, session, at)
+    except BrokerError as error:
+        failed("positions", error)
+        return {}
 
 
 def read_rows(engine: Engine) -> Mapping[str, SymbolRules]:

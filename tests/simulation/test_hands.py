@@ -1,0 +1,81 @@
+"""Days without ticks at their end, and owners who sell what this system holds."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from scalper.core.order import Order, Purpose
+from scalper.core.pricing import DOLLAR
+from scalper.core.session import MINUTE
+from scalper.shell.errors import RefusedError
+from tests.shell.fakes import OPEN, SESSION, client_id
+from tests.simulation.build import scheduler_of
+from workbench.simulation.broker import SimulatedBroker
+from workbench.simulation.checks import Checks
+from workbench.simulation.cloud import quiet
+from workbench.simulation.day import LOT, OPERATIONS, day_of, run_day
+from workbench.simulation.faults import Fault
+from workbench.simulation.points import CrashPoints
+from workbench.simulation.scheduler import Violation
+
+SEED = 3
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    with quiet():
+        yield
+
+
+def test_a_day_whose_ticks_end_and_whose_table_is_emptied_ends_flat_by_the_liquidation():
+    session = day_of(SEED, CrashPoints(OPERATIONS), [], traced=False).session
+    last = (session.liquidate_at - session.open) // MINUTE - 1
+    script = [Fault(str(last), "ticks_end"), Fault(str(last), "table_emptied")]
+    day = run_day(SEED, CrashPoints(OPERATIONS), script, traced=True)
+    assert (day.violation, day.faults) == ("", script)
+    begins = day.trace.index(next(one for one in day.trace if one.endswith("the ticks end")))
+    rest = day.trace[begins:]
+    assert not [one for one in rest if "[tick " in one]
+    assert [one for one in rest if "the item of" in one]
+    assert [one for one in rest if "broker takes" in one and one.split()[3].count("-liquidation")]
+
+
+class TestSellsOfWhatIsNotHeld:
+    """The broker refuses them; on an account that allows it they would be short sales."""
+
+    def sell(self, purpose: Purpose, *, sold_s: float | None) -> None:
+        """Sell what is not held, decided ten seconds after the open."""
+        scheduler = scheduler_of()
+        checks = Checks(scheduler, LOT)
+        broker = SimulatedBroker(
+            scheduler, SESSION, lambda symbol: 100 * DOLLAR, checks, lambda update: None
+        )
+        order = Order(
+            client_order_id=client_id(3, purpose),
+            purpose=purpose,
+            qty=5,
+            limit=None,
+            submitted_at=OPEN + timedelta(seconds=10),
+        )
+        if sold_s is not None:
+            checks.sold_by_hand["AAA"] = OPEN + timedelta(seconds=sold_s)
+        broker._land("AAA", order)
+
+    @pytest.mark.parametrize(
+        ("purpose", "sold_s"),
+        [(Purpose.BAILOUT, None), (Purpose.TARGET, None), (Purpose.BAILOUT, 9.9)],
+    )
+    def test_a_bail_out_or_what_nobody_else_sold_is_held_against_it(
+        self, purpose: Purpose, sold_s: float | None
+    ):
+        with pytest.raises(Violation, match="would sell short"):
+            self.sell(purpose, sold_s=sold_s)
+
+    @pytest.mark.parametrize(
+        ("purpose", "sold_s"),
+        [(Purpose.BAILOUT, 10.1), (Purpose.TARGET, 9.9), (Purpose.STOP, 9.9)],
+    )
+    def test_what_was_on_its_way_or_goes_out_at_once_is_not(self, purpose: Purpose, sold_s: float):
+        with pytest.raises(RefusedError, match="insufficient qty"):
+            self.sell(purpose, sold_s=sold_s)
