@@ -148,8 +148,17 @@ class Engine:
             max_entries=row.max_entries,
         )
 
-    def drive(self, stored: Stored, event: Event, rules: Rules) -> Stored:
+    def drive(
+        self,
+        stored: Stored,
+        event: Event,
+        rules: Rules,
+        orders: Sequence[OrderReport] | None = None,
+    ) -> Stored:
         """Carry an event and all that follows from it through to the end.
+
+        `orders` are the day's where the caller lists them, for requests are scarce: then neither
+        they nor what came of a cancel are asked for here.
 
         Raises StoreError where nothing more could be written, InvariantError where the machine
         refuses its own step; nothing that was not stored before was sent.
@@ -164,7 +173,7 @@ class Engine:
             event = pending.popleft()
             if not looked and may_be_sold_already(event, stored.state, rules):
                 looked = True
-                news = unheard_of(self.broker, stored.state, event, rules)
+                news = unheard_of(self.broker, stored.state, event, rules, orders)
                 if not any(progress_of(one.report.status) is Progress.LIVE for one in news):
                     pending.appendleft(event)
                 # Else what still lives may sell the shares: they wait for the next pass.
@@ -178,7 +187,7 @@ class Engine:
                     if command.client_order_id in canceled:
                         continue
                     canceled.add(command.client_order_id)
-                pending += self._carry_out(state, command, event.at)
+                pending += self._carry_out(state, command, event.at, asks=orders is None)
             if step.reason is Reason.EXIT_ENDED_UNFILLED and state.order is None:
                 pending += self._bail_out(state, event.at, rules)
             doubted = _doubted(state, event, step)
@@ -198,12 +207,16 @@ class Engine:
     ) -> Stored:
         """Join what the broker says of the symbol's orders: by the list, else by asking for each.
 
-        `opened` are the account's open orders by client id, read after `stored` was.
+        `opened` are the account's open orders by client id, read after `stored` was; others of the
+        day may be among them.
         """
         state = stored.state
         ids = [*state.abandoned, *([state.order.client_order_id] if state.order else [])]
         listed = [report for report in opened.values() if report.symbol == state.symbol]
-        contested = any(report.client_order_id not in ids for report in listed)
+        contested = any(
+            report.client_order_id not in ids and progress_of(report.status) is Progress.LIVE
+            for report in listed
+        )
         for client_order_id in ids:
             if not is_asked_for(stored.state, client_order_id):
                 # Over by what was just taken up: the list is older than that.
@@ -331,8 +344,13 @@ class Engine:
             return None
         return round((self.timing.now() - at).total_seconds() * 1000)
 
-    def _carry_out(self, state: SymbolState, command: Command, at: datetime) -> list[Event]:
-        """Send a command once and return what the broker answered, nothing where unknown."""
+    def _carry_out(
+        self, state: SymbolState, command: Command, at: datetime, *, asks: bool
+    ) -> list[Event]:
+        """Send a command once and return what the broker answered, nothing where unknown.
+
+        `asks`: whether to find out at once what came of a cancel.
+        """
         match command:
             case SubmitOrder(order):
                 answered = self._submit(state, order, at)
@@ -343,7 +361,7 @@ class Engine:
                     self.broker.cancel(broker_id)
                 except UnknownOutcomeError as error:
                     _log_unknown(state.symbol, client_order_id, error)
-                return self._ask(state, client_order_id, at)
+                return self._ask(state, client_order_id, at) if asks else []
 
     def _submit(self, state: SymbolState, order: Order, at: datetime) -> list[Event]:
         symbol = state.symbol

@@ -4,7 +4,7 @@ An order is asked for by its client id. One that the broker replaced is asked fo
 those in its place; what they say counts under the client id that the state knows.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeGuard
 
@@ -61,19 +61,26 @@ def listed_or_found(
 
 
 def unheard_of(
-    broker: Broker, state: SymbolState, event: CheckupDue | LiquidationDue, rules: Rules
+    broker: Broker,
+    state: SymbolState,
+    event: CheckupDue | LiquidationDue,
+    rules: Rules,
+    orders: Sequence[OrderReport] | None = None,
 ) -> list[OrderSeen]:
     """Return what the broker says of own orders that may have sold what is about to be sold.
 
     These are the watched ones and all that the state does not tell, where the broker holds
     less than the state says or a liquidation may have run without the table: before somebody
     else is said to have sold shares, or others' are taken for ours, it must not have been
-    this system. Raises BrokerError.
+    this system. `orders` are the day's, where they were listed after the state was read. Raises
+    BrokerError.
     """
     ids = list(state.abandoned)
     if _may_be_behind(state, event, rules):
-        orders = broker.orders_since(day_start(rules.session.open))
-        own = own_reports(orders, rules.mode).get(state.symbol, [])
+        if orders is None:
+            orders = broker.orders_since(day_start(rules.session.open))
+        of_symbol = [one for one in orders if one.symbol == state.symbol]
+        own = own_reports(of_symbol, rules.mode).get(state.symbol, [])
         ids += [one.client_order_id for one in own if is_news(state, one)]
     found = [find(broker, state, client_order_id) for client_order_id in dict.fromkeys(ids)]
     return [

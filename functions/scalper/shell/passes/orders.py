@@ -14,8 +14,10 @@ from scalper.shell.passes.parts import (
     for_each,
     is_busy,
     opened_for,
+    orders_for,
     positions_for,
     read_rows,
+    told_by,
 )
 from scalper.shell.store import Stored
 from scalper.shell.symbols import SymbolRules
@@ -87,14 +89,16 @@ def checkup(engine: Engine, at: datetime) -> Answer:
     if opened is None:
         return {"status": "failed", "busy": len(busy)}
     block = Reason.ACCOUNT_HALTED if halt else None
+    orders = orders_for(engine, session, busy, opened)
+    told = told_by(opened, orders)
 
     def look_after(stored: Stored) -> Stored:
         symbol = stored.state.symbol
         rules = engine.rules(session, rows.get(symbol), block)
-        stored = engine.reconcile(stored, opened, at, rules)
+        stored = engine.reconcile(stored, told, at, rules)
         position = None if positions is None else positions.get(symbol, 0)
         event = CheckupDue(symbol=symbol, at=at, position=position)
-        return engine.drive(stored, event, rules)
+        return engine.drive(stored, event, rules, orders)
 
     for_each(engine, busy, look_after)
     return {"status": "ok", "busy": len(busy)}
