@@ -264,6 +264,36 @@ class TestUnknownOutcomes:
 
 
 class TestRefusals:
+    def test_its_code_on_an_order_that_is_not_there_is_a_refusal_in_the_end(self, desk: Desk):
+        """The code is of other complaints too: the shares would rest until the next day."""
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        desk.stop_entries()
+        desk.broker.always_fail("submit", RefusedError(422, NOT_UNIQUE, "the request is invalid"))
+        desk.update(report, minute(1), PRICE)
+        for number in (1.5, 2.0, 2.5):
+            desk.checkup(number)
+            assert desk.phase() is Phase.SELL_SUBMITTED
+        desk.checkup(3)
+        assert desk.phase() is Phase.SELL_SUBMITTED
+        desk.broker.heal()
+        desk.checkup(3.5)
+        assert desk.submitted()[-1] == client_id(3, "target")
+        assert desk.state().abandoned == (client_id(2, "target"),)
+
+    def test_its_code_on_an_order_that_shows_late_is_no_refusal(self, desk: Desk):
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        desk.stop_entries()
+        desk.broker.always_fail("submit", RefusedError(422, NOT_UNIQUE, "must be unique"))
+        desk.update(report, minute(1), PRICE)
+        for number in (1.5, 2.0, 2.5):
+            desk.checkup(number)
+        desk.broker.put("AAA", client_id(2, "target"), limit=PRICE + CENT)
+        desk.checkup(3)
+        desk.checkup(3.5)
+        assert desk.state().order is not None
+        assert desk.state().order.progress is Progress.LIVE
+        assert set(desk.submitted()[1:]) == {client_id(2, "target")}
+
     @pytest.mark.fault("17")
     def test_not_unique_means_that_it_exists_and_it_is_joined(self, desk: Desk):
         desk.trade("AAA")

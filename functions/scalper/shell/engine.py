@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import Any, Protocol, TypeVar
 
 from scalper.core import machine
+from scalper.core.machine import ABSENCES_TO_ABANDON
 from scalper.core.model import (
     CancelOrder,
     CheckupDue,
@@ -368,7 +369,9 @@ class Engine:
         try:
             report = self.broker.submit(symbol, order)
         except RefusedError as error:
-            if error.code == NOT_UNIQUE:
+            # The code says other things too: of an order that is not there after all it is a
+            # refusal, which the machine believes once more requests show none.
+            if error.code == NOT_UNIQUE and order.absences < ABSENCES_TO_ABANDON:
                 return self._ask(state, order.client_order_id, at)
             count("OrdersRefused")
             logger.warning(
