@@ -290,8 +290,7 @@ class TestRefusals:
         desk.broker.put("AAA", client_id(2, "target"), limit=PRICE + CENT)
         desk.checkup(3)
         desk.checkup(3.5)
-        assert desk.state().order is not None
-        assert desk.state().order.progress is Progress.LIVE
+        assert desk.state().order.progress is Progress.LIVE  # type: ignore[union-attr]
         assert set(desk.submitted()[1:]) == {client_id(2, "target")}
 
     @pytest.mark.fault("17")

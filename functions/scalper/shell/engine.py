@@ -105,7 +105,7 @@ class Engine:
     outbox: Outbox
     fan_out: FanOut
     timing: Timing = field(default_factory=SystemTiming)
-    sessions: dict[date, Session | None] = field(default_factory=dict)
+    sessions: dict[date, Session] = field(default_factory=dict)
     sent_at: float | None = None
     """When the newest order was answered, by the monotonic clock."""
 
@@ -116,10 +116,14 @@ class Engine:
         return self.timing.now()
 
     def session(self, day: date) -> Session | None:
-        """Return the trading hours of a New York date, asked for once while warm."""
-        if day not in self.sessions:
-            self.sessions[day] = self.broker.session(day)
-        return self.sessions[day]
+        """Return the trading hours of a New York date, asked for once while warm.
+
+        None is asked for again: where it was wrong the next tick trades.
+        """
+        session = self.sessions.get(day) or self.broker.session(day)
+        if session is not None:
+            self.sessions[day] = session
+        return session
 
     def states(self, session: Session, shard: int = 0, shard_count: int = 1) -> dict[str, Stored]:
         """Return a shard's states as they stand in this session: an idle one begins it anew."""
