@@ -415,6 +415,7 @@ case(
     settled=(3, 20),
     qty=23,
     cost=money(2300),
+    entered_at=at("10:11"),
     entries=2,
     exit_as=BAILOUT,
 )
@@ -428,6 +429,7 @@ case(
     settled=(3, 20),
     qty=23,
     cost=money(2300),
+    entered_at=at("10:11"),
     entries=2,
 )
 LATE_SALE: dict[str, Any] = {
@@ -572,6 +574,7 @@ case(
     abandoned=(client_id(2, TARGET),),
     qty=17,
     cost=money("1700.02"),
+    entered_at=at("10:02"),
 )
 SELL_FOLLOWED = replace(
     working(PARTLY_SOLD),
