@@ -261,6 +261,10 @@ class Engine:
         """Return the account's open orders by client id, by one request."""
         return {report.client_order_id: report for report in self.broker.open_orders()}
 
+    def orders_of_day(self, session: Session) -> list[OrderReport]:
+        """Return every order of the session's day, foreign ones and closed ones included."""
+        return self.broker.orders_since(day_start(session.open))
+
     def recover(
         self,
         symbols: Iterable[str],
@@ -275,8 +279,7 @@ class Engine:
         out.
         """
         if own is None:
-            orders = self.broker.orders_since(day_start(session.open))
-            own = own_reports(orders, self.settings.mode)
+            own = own_reports(self.orders_of_day(session), self.settings.mode)
         recovered: dict[str, Stored] = {}
         for symbol in sorted(set(symbols)):
             reports = own.get(symbol, [])

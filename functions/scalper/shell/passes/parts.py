@@ -8,7 +8,6 @@ from typing import Any
 from scalper.core.model import LiquidationDue, Phase, Rules, SymbolState
 from scalper.core.order import OrderReport
 from scalper.core.session import Session
-from scalper.shell.broker import day_start
 from scalper.shell.engine import Engine
 from scalper.shell.errors import BrokerError, ScalperError, StoreError
 from scalper.shell.store import Stored
@@ -148,7 +147,7 @@ def orders_for(
     if not _are_many(states, opened):
         return None
     try:
-        return engine.broker.orders_since(day_start(session.open))
+        return engine.orders_of_day(session)
     except BrokerError as error:
         failed("orders of the day", error)
         return None
