@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from scalper.core.model import Phase, Reason, SymbolState
+from scalper.core.moves import MAX_EXIT_ATTEMPTS
 from scalper.core.order import OrderReport, Progress, Purpose
 from scalper.core.pricing import CENT, DOLLAR, Money
 from scalper.core.session import Session
@@ -315,6 +316,20 @@ class TestRefusals:
         desk.broker.fail("submit", RefusedError(422, NOT_UNIQUE, "client_order_id must be unique"))
         desk.tick(1)
         assert desk.state().order.progress is Progress.INTENT  # type: ignore[union-attr]
+
+    @pytest.mark.fault("31")
+    def test_a_sell_refused_for_too_many_requests_uses_up_no_attempt(self, desk: Desk):
+        """Else some minutes of them leave the shares without an exit until the liquidation."""
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        desk.stop_entries()
+        limit = RefusedError(429, 42910000, "rate limit exceeded")
+        desk.broker.fail("submit", *[limit] * (2 * MAX_EXIT_ATTEMPTS))
+        desk.update(report, minute(1), PRICE)
+        for number in range(2 * MAX_EXIT_ATTEMPTS):
+            assert desk.phase() is Phase.TO_SELL
+            desk.checkup(1.5 + number / 2)
+        assert (desk.phase(), desk.state().exit_attempts) == (Phase.SELL_SUBMITTED, 1)
+        assert desk.state().halt is None
 
     @pytest.mark.fault("28")
     def test_a_refusal_of_the_first_attempt_is_definite_and_cools_down(

@@ -64,6 +64,7 @@ from scalper.shell.timing import SystemTiming, Timing
 
 T = TypeVar("T")
 
+TOO_MANY_REQUESTS = 429
 MAX_CONFLICTS = 5
 MAX_EVENTS = 12
 """Events that one may lead to in one pass; a chain that does not end is a defect."""
@@ -391,7 +392,11 @@ class Engine:
                     "error": error.message,
                 },
             )
-            report = OrderReport(client_order_id=order.client_order_id, status=REFUSED)
+            report = OrderReport(
+                client_order_id=order.client_order_id,
+                status=REFUSED,
+                throttled=error.status == TOO_MANY_REQUESTS,
+            )
         except UnknownOutcomeError as error:
             _log_unknown(symbol, order.client_order_id, error)
             return []
