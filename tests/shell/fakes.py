@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from scalper.core.model import Phase, SymbolState
 from scalper.core.order import ClientOrderId, Order, OrderReport, Purpose
 from scalper.core.pricing import DOLLAR, Money, tick
-from scalper.core.session import Session, new_york_day
+from scalper.core.session import Session, floor_minute, new_york_day
 from scalper.core.signal import Bar
 from scalper.shell import passes
 from scalper.shell.broker import NOT_UNIQUE, Clock, Fill
@@ -84,6 +84,9 @@ class FakeBroker:
         self.fill_before_answer: Money | None = None
         self.blocked = ""
         self.fills: list[Fill] = []
+        self.requests_a_minute: int | None = None
+        """How many requests a minute are taken; the others are answered 429."""
+        self._taken: dict[datetime, int] = defaultdict(int)
         self._scripts: dict[str, deque[BaseException | None]] = defaultdict(deque)
         self._made = 0
         self._stamps = 0
@@ -105,6 +108,11 @@ class FakeBroker:
         self._scripts.clear()
 
     def _trip(self, method: str) -> None:
+        if self.requests_a_minute is not None and not method.startswith("after "):
+            this_minute = floor_minute(self.now)
+            if self._taken[this_minute] == self.requests_a_minute:
+                raise RefusedError(429, 42910000, "rate limit exceeded")
+            self._taken[this_minute] += 1
         if self._scripts[method]:
             error = self._scripts[method].popleft()
             if error is not None:
@@ -169,7 +177,7 @@ class FakeBroker:
     def open_orders(self) -> list[OrderReport]:
         self.log.append(("open_orders",))
         self._trip("open_orders")
-        return [replace(one, confirmed=True) for one in self.book.values() if self._is_open(one)]
+        return self.open_orders_now()
 
     def orders_since(self, start: datetime) -> list[OrderReport]:
         self.log.append(("orders_since",))
@@ -189,6 +197,10 @@ class FakeBroker:
         return list(self.fills)
 
     # What happens at the broker
+
+    def open_orders_now(self) -> list[OrderReport]:
+        """Return every open order, without a request."""
+        return [replace(one, confirmed=True) for one in self.book.values() if self._is_open(one)]
 
     def put(
         self, symbol: str, client_order_id: str, *, qty: int = QTY, limit: Money | None = PRICE

@@ -232,6 +232,18 @@ class TestFills:
         answer = desk.close_day(CLOSE)
         assert (answer["flat"], answer["mismatches"]) == (False, {})
 
+    @pytest.mark.parametrize("sold", [QTY, 7])
+    def test_shares_of_an_older_session_that_were_sold_are_no_mismatch(self, desk: Desk, sold: int):
+        """What they cost is in no order of the day, and their sale was an alarm."""
+        desk.broker.held["AAA"] = QTY
+        desk.broker.put("AAA", client_id(1, "bailout"), limit=None)
+        desk.broker.fill(client_id(1, "bailout"), PRICE, sold)
+        desk.broker.put("BBB", client_id(1, symbol="BBB"), qty=5)
+        desk.broker.fill(client_id(1, symbol="BBB"), PRICE)
+        desk.broker.put("BBB", client_id(2, "target", "BBB"), qty=12)
+        desk.broker.fill(client_id(2, "target", "BBB"), PRICE + CENT)
+        assert desk.close_day(CLOSE)["mismatches"] == {}
+
     def test_a_buy_that_is_still_open_and_partly_filled_is_no_mismatch(self, desk: Desk):
         desk.broker.fill(desk.buy(1), PRICE, 5)
         assert desk.close_day(CLOSE)["mismatches"] == {}

@@ -213,6 +213,112 @@ class TestBeforeTheClose:
         assert desk.sent()[-1] == sell(3)
 
 
+class TestManyPositions:
+    """An account has 200 requests a minute, and the liquidation five minutes."""
+
+    NAMES = tuple(f"{a}{b}" for a in "ABCDEFGHIJKLMNO" for b in "ABCDEFGHIJKLMNOPQRST")
+
+    @pytest.fixture
+    def crowd(self, desk: Desk) -> Desk:
+        """Hold three hundred positions, each with its target at work."""
+        desk.trade(*self.NAMES)
+        desk.tick(1)
+        for name in self.NAMES:
+            report = desk.broker.fill(client_id(1, symbol=name), PRICE)
+            desk.update(report, minute(1) + timedelta(seconds=10), PRICE)
+        desk.stop_entries()
+        desk.log.clear()
+        return desk
+
+    @pytest.mark.fault("31")
+    @pytest.mark.parametrize("cancels_take", [True, False])
+    def test_three_hundred_are_sold_within_the_accounts_requests(
+        self, crowd: Desk, cancels_take: bool
+    ):
+        crowd.broker.requests_a_minute = 200
+        crowd.broker.cancels_take = cancels_take
+
+        def fill() -> None:
+            for order in crowd.broker.open_orders_now():
+                if order.limit is None:
+                    crowd.broker.fill(order.client_order_id, PRICE)
+                elif order.status == "pending_cancel":
+                    crowd.broker.say(order.client_order_id, status="canceled")
+
+        for number in range(5):
+            at = CUTOFF + number * MINUTE
+            crowd.liquidate(at)
+            fill()
+            tick_at(crowd, at)
+            fill()
+            crowd.checkup(385.5 + number)
+            fill()
+        assert not any(crowd.broker.held.values())
+        assert crowd.liquidate(CLOSE) == {"status": "ok", "flat": True, "left": []}
+        assert len([one for one in crowd.log if one[0] == "submit"]) < 2 * len(self.NAMES)
+
+    def test_of_many_one_list_tells_what_came_of_the_cancels(self, crowd: Desk):
+        crowd.liquidate(CUTOFF)
+        asked = [one[0] for one in crowd.log if one[0] not in ("save", "cancel", "submit")]
+        assert asked == ["orders_since", "open_orders", "positions", "orders_since"]
+        assert crowd.sent()[:300] == [("cancel", client_id(2, "target", s)) for s in self.NAMES]
+        sold = [("submit", client_id(3, "liquidation", s), QTY, None) for s in self.NAMES]
+        assert crowd.sent()[300:] == sold
+
+    def test_a_cancel_that_the_list_does_not_confirm_yet_sells_nothing(self, crowd: Desk):
+        crowd.broker.cancels_take = False
+        crowd.liquidate(CUTOFF)
+        assert {one[0] for one in crowd.sent()} == {"cancel"}
+
+    def test_a_list_that_cannot_be_read_is_no_reason_to_ask_for_each(self, crowd: Desk):
+        crowd.broker.fail("orders_since", None, *[BrokerDownError("down")] * parts.CANCEL_POLLS)
+        crowd.liquidate(CUTOFF)
+        assert not [one for one in crowd.log if one[0] in ("find", "submit")]
+
+    def test_shares_that_rest_are_sold_without_a_list_for_each(self, crowd: Desk):
+        crowd.broker.fail("submit", *[RefusedError(429, 42910000, "rate limit exceeded")] * 300)
+        crowd.liquidate(CUTOFF)
+        assert {crowd.phase(name) for name in self.NAMES} == {Phase.TO_SELL}
+        crowd.log.clear()
+        tick_at(crowd, CUTOFF + MINUTE)
+        assert [one for one in crowd.log if one[0] == "orders_since"] == [("orders_since",)]
+        assert len(crowd.sent()) == 300
+
+    @pytest.mark.parametrize("by", ["tick", "checkup", "duplicate"])
+    def test_fills_that_nobody_told_are_found_by_one_list(self, crowd: Desk, by: str):
+        for name in self.NAMES:
+            crowd.broker.fill(client_id(2, "target", name), PRICE + CENT)
+        if by == "checkup":
+            crowd.checkup(2)
+        else:
+            crowd.tick(1 if by == "duplicate" else 2)
+        assert {crowd.phase(name) for name in self.NAMES} == {Phase.TO_BUY}
+        assert not [one for one in crowd.log if one[0] == "find"]
+        assert [one for one in crowd.log if one[0] == "orders_since"] == [("orders_since",)]
+
+    def test_what_works_in_a_replaced_ones_place_is_canceled_and_then_sold(self, crowd: Desk):
+        crowd.broker.put("AA", "by-hand", qty=QTY, limit=PRICE + 2 * CENT)
+        place = crowd.broker.book["by-hand"].broker_id
+        crowd.broker.say(client_id(2, "target", "AA"), status="replaced", replaced_by=place)
+        crowd.tick(2)
+        crowd.log.clear()
+        crowd.liquidate(CUTOFF)
+        assert ("find_by_id", place) not in crowd.log
+        assert crowd.sent()[0] == ("cancel", "by-hand")
+        assert ("submit", client_id(3, "liquidation", "AA"), QTY, None) in crowd.sent()
+
+    def test_listed_orders_that_are_over_contest_no_buy_in_doubt(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(parts, "MANY", 0)
+        desk.broker.fill(desk.hold(1), PRICE + CENT)
+        desk.broker.fail("submit", UnknownOutcomeError("504"))
+        desk.tick(2)
+        assert desk.submitted()[-1] == client_id(3)
+        desk.checkup(2.5)
+        assert desk.submitted()[-2:] == [client_id(3), client_id(3)]
+
+
 class TestWithoutTheTable:
     @pytest.mark.fault("throttled-store")
     def test_it_works_from_the_brokers_orders_alone(self, desk: Desk, records: Records):

@@ -12,6 +12,7 @@ from scalper.core.pricing import DOLLAR
 from scalper.core.signal import Bar
 from scalper.shell.errors import BrokerDownError, RefusedError
 from scalper.shell.market_data import (
+    MAX_REFUSALS,
     OVERLAP,
     SYMBOLS_PER_REQUEST,
     AlpacaMarketData,
@@ -57,11 +58,13 @@ class TestWindow:
         assert market.asked == [(("AAA", "BBB"), OPEN, minute(29))]
 
     def test_warm_symbols_share_one_request_that_overlaps(self, market: FakeMarket, window: Window):
+        market.by_symbol["AAA"] = [bar(minute(n)) for n in range(40)]
         window.refresh(["AAA", "BBB"], SESSION, minute(30))
         window.refresh(["AAA", "BBB"], SESSION, minute(31))
         assert market.asked[1:] == [(("AAA", "BBB"), minute(29) - OVERLAP, minute(30))]
 
     def test_one_more_request_serves_those_new_to_it(self, market: FakeMarket, window: Window):
+        market.by_symbol["AAA"] = [bar(minute(n)) for n in range(40)]
         window.refresh(["AAA", "BBB"], SESSION, minute(30))
         window.refresh(["AAA", "BBB", "CCC", "DDD"], SESSION, minute(31))
         assert market.asked[1:] == [
@@ -75,6 +78,7 @@ class TestWindow:
         assert market.asked[1] == (("AAA",), OPEN, minute(1))
 
     def test_minutes_that_were_missed_are_caught_up_with(self, market: FakeMarket, window: Window):
+        market.by_symbol["AAA"] = [bar(minute(n)) for n in range(40)]
         window.refresh(["AAA"], SESSION, minute(10))
         window.refresh(["AAA"], SESSION, minute(40))
         assert market.asked[1] == (("AAA",), minute(9) - OVERLAP, minute(39))
@@ -82,6 +86,7 @@ class TestWindow:
     def test_a_request_that_failed_is_made_good_by_the_next(
         self, market: FakeMarket, window: Window
     ):
+        market.by_symbol["AAA"] = [bar(minute(n)) for n in range(20)]
         window.refresh(["AAA"], SESSION, minute(10))
         market.error = BrokerDownError("down")
         for number in range(11, 20):
@@ -90,6 +95,28 @@ class TestWindow:
         market.error = None
         window.refresh(["AAA"], SESSION, minute(20))
         assert market.asked[-1] == (("AAA",), minute(9) - OVERLAP, minute(19))
+
+    @pytest.mark.fault("40")
+    def test_bars_that_an_outage_left_out_are_there_when_it_is_over(
+        self, market: FakeMarket, window: Window
+    ):
+        """Else a warm process decides on other bars than a cold one, for the rest of the day."""
+        bars = [bar(minute(n)) for n in range(40)]
+        market.by_symbol = {"AAA": bars[:10]}
+        for number in range(10, 31):
+            window.refresh(["AAA", "BBB"], SESSION, minute(number))
+        market.by_symbol = {"AAA": bars, "BBB": bars}
+        window.refresh(["AAA", "BBB"], SESSION, minute(31))
+        assert market.asked[-1] == (("AAA", "BBB"), minute(9) - OVERLAP, minute(30))
+        assert list(window.bars("AAA", minute(31))) == bars[:31]
+
+    def test_a_symbol_that_is_not_traded_for_long_shares_the_others_request(
+        self, market: FakeMarket, window: Window
+    ):
+        market.by_symbol["AAA"] = [bar(minute(n)) for n in range(40)]
+        for number in (30, 31, 32):
+            window.refresh(["AAA", "QUIET"], SESSION, minute(number))
+        assert market.asked[-1] == (("AAA", "QUIET"), minute(30) - OVERLAP, minute(31))
 
     @pytest.mark.fault("47")
     def test_a_revision_replaces_its_bar_and_a_late_bar_finds_its_place(
@@ -142,7 +169,7 @@ class TestWindow:
         tomorrow = SESSION.of(SESSION.day + timedelta(days=1), "09:30", "16:00")
         window.refresh(["AAA"], tomorrow, tomorrow.open + timedelta(minutes=1))
         assert market.asked[1] == (("AAA",), tomorrow.open, tomorrow.open)
-        assert window.bars("AAA", tomorrow.open + timedelta(minutes=1)) == []
+        assert list(window.bars("AAA", tomorrow.open + timedelta(minutes=1))) == []
         assert window.last_close("AAA") is None
 
     def test_a_symbol_without_bars_has_none(self, window: Window):
@@ -218,6 +245,55 @@ class TestRequests:
         found = alpaca(server).bars(names, OPEN, minute(5))
         assert set(found.by_symbol) == {"AAA", "BBB", "CCC", "DDD"}
         assert found.refused == ("BAD: invalid symbol: BAD",)
+
+    @pytest.mark.fault("broken-row")
+    def test_refused_symbols_are_searched_for_once(self, server: Scripted):
+        """At each tick the search would use up the requests that the others' bars need."""
+        bad = {f"BAD{number}" for number in range(4)}
+
+        def answer(request: Request) -> tuple[int, Any]:
+            asked = request.query["symbols"].split(",")
+            if bad & set(asked):
+                return 400, {"message": "invalid symbol"}
+            return page({one: [raw(0)] for one in asked})
+
+        server.answer(answer)
+        names = sorted({f"A{number:03d}" for number in range(300)} | bad)
+        market = alpaca(server)
+        first = market.bars(names, OPEN, minute(5))
+        server.requests.clear()
+        again = market.bars(names, OPEN, minute(5))
+        assert first == again
+        assert set(again.by_symbol) == set(names) - bad
+        assert again.refused == tuple(f"{one}: invalid symbol" for one in sorted(bad))
+        assert len(server.requests) == 1
+
+    def test_a_search_that_takes_too_many_requests_goes_on_with_the_next_call(
+        self, server: Scripted
+    ):
+        def answer(request: Request) -> tuple[int, Any]:
+            asked = request.query["symbols"].split(",")
+            if any(one.startswith("BAD") for one in asked):
+                return 400, {"message": "invalid symbol"}
+            return page({one: [raw(0)] for one in asked})
+
+        server.answer(answer)
+        names = [f"{('GOOD', 'BAD')[number % 2]}{number:03d}" for number in range(100)]
+        market = alpaca(server)
+        for _ in range(3):
+            with pytest.raises(BrokerDownError, match="refusals"):
+                market.bars(names, OPEN, minute(5))
+            assert len(server.requests) < 2 * MAX_REFUSALS
+            server.requests.clear()
+        found = market.bars(names, OPEN, minute(5))
+        assert (len(found.by_symbol), len(found.refused)) == (50, 50)
+
+    def test_where_every_symbol_is_refused_none_is_remembered(self, server: Scripted):
+        server.answer((422, {"message": "end should not be before start"}))
+        market = alpaca(server)
+        assert len(market.bars(["AAA", "BBB"], OPEN, minute(5)).refused) == 2
+        server.answer(page({"AAA": [raw(0)], "BBB": [raw(0)]}))
+        assert set(market.bars(["AAA", "BBB"], OPEN, minute(5)).by_symbol) == {"AAA", "BBB"}
 
     def test_a_subscription_that_does_not_allow_the_feed_is_refused(self, server: Scripted):
         server.answer((403, {"message": "subscription does not permit querying recent SIP data"}))

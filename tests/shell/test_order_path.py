@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from scalper.core.model import Phase, Reason, SymbolState
+from scalper.core.moves import MAX_EXIT_ATTEMPTS
 from scalper.core.order import OrderReport, Progress, Purpose
 from scalper.core.pricing import CENT, DOLLAR, Money
 from scalper.core.session import Session
@@ -264,6 +265,36 @@ class TestUnknownOutcomes:
 
 
 class TestRefusals:
+    def test_its_code_on_an_order_that_is_not_there_is_a_refusal_in_the_end(self, desk: Desk):
+        """The code is of other complaints too: the shares would rest until the next day."""
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        desk.stop_entries()
+        desk.broker.always_fail("submit", RefusedError(422, NOT_UNIQUE, "the request is invalid"))
+        desk.update(report, minute(1), PRICE)
+        for number in (1.5, 2.0, 2.5):
+            desk.checkup(number)
+            assert desk.phase() is Phase.SELL_SUBMITTED
+        desk.checkup(3)
+        # Sold again by a pass that has looked at the position.
+        assert desk.phase() is Phase.TO_SELL
+        desk.broker.heal()
+        desk.checkup(3.5)
+        assert desk.submitted()[-1] == client_id(3, "target")
+        assert desk.state().abandoned == (client_id(2, "target"),)
+
+    def test_its_code_on_an_order_that_shows_late_is_no_refusal(self, desk: Desk):
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        desk.stop_entries()
+        desk.broker.always_fail("submit", RefusedError(422, NOT_UNIQUE, "must be unique"))
+        desk.update(report, minute(1), PRICE)
+        for number in (1.5, 2.0, 2.5):
+            desk.checkup(number)
+        desk.broker.put("AAA", client_id(2, "target"), limit=PRICE + CENT)
+        desk.checkup(3)
+        desk.checkup(3.5)
+        assert desk.state().order.progress is Progress.LIVE  # type: ignore[union-attr]
+        assert set(desk.submitted()[1:]) == {client_id(2, "target")}
+
     @pytest.mark.fault("17")
     def test_not_unique_means_that_it_exists_and_it_is_joined(self, desk: Desk):
         desk.trade("AAA")
@@ -286,6 +317,20 @@ class TestRefusals:
         desk.broker.fail("submit", RefusedError(422, NOT_UNIQUE, "client_order_id must be unique"))
         desk.tick(1)
         assert desk.state().order.progress is Progress.INTENT  # type: ignore[union-attr]
+
+    @pytest.mark.fault("31")
+    def test_a_sell_refused_for_too_many_requests_uses_up_no_attempt(self, desk: Desk):
+        """Else some minutes of them leave the shares without an exit until the liquidation."""
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        desk.stop_entries()
+        limit = RefusedError(429, 42910000, "rate limit exceeded")
+        desk.broker.fail("submit", *[limit] * (2 * MAX_EXIT_ATTEMPTS))
+        desk.update(report, minute(1), PRICE)
+        for number in range(2 * MAX_EXIT_ATTEMPTS):
+            assert desk.phase() is Phase.TO_SELL
+            desk.checkup(1.5 + number / 2)
+        assert (desk.phase(), desk.state().exit_attempts) == (Phase.SELL_SUBMITTED, 1)
+        assert desk.state().halt is None
 
     @pytest.mark.fault("28")
     def test_a_refusal_of_the_first_attempt_is_definite_and_cools_down(

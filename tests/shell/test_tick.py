@@ -35,6 +35,7 @@ from tests.shell.fakes import (
     OPEN,
     PRICE,
     QTY,
+    SESSION,
     Desk,
     always,
     bar,
@@ -84,13 +85,21 @@ class TestIdle:
         assert answer == {"status": "closed", "minute": at.isoformat()}
         assert desk.log == []
 
-    def test_a_holiday_is_closed_and_asked_for_once(self, desk: Desk):
+    def test_a_session_is_asked_for_once(self, desk: Desk):
+        desk.trade("AAA", signal=never)
+        desk.tick(1)
+        desk.broker.always_fail("session", BrokerDownError("down"))
+        assert desk.tick(2)["status"] == "ok"
+
+    @pytest.mark.fault("46")
+    def test_a_calendar_that_lacked_the_day_once_costs_one_tick(self, desk: Desk):
+        """Else a warm process would neither trade nor liquidate until the next day."""
+        desk.trade("AAA")
         desk.broker.sessions = {}
-        asked: list[object] = []
-        desk.broker.session = lambda day: asked.append(day)  # type: ignore[method-assign]
-        for number in (1, 2, 3):
-            assert desk.tick(number)["status"] == "closed"
-        assert asked == [DAY]
+        assert desk.tick(1)["status"] == "closed"
+        desk.broker.sessions = {DAY: SESSION}
+        assert desk.tick(2)["status"] == "ok"
+        assert desk.liquidate(SESSION.liquidate_at)["status"] == "ok"
 
     def test_seconds_of_the_scheduled_time_do_no_harm(self, desk: Desk):
         desk.trade("AAA")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from scalper.shell.passes import parts
 from workbench.simulation.campaign import Tally, simulate
 
 RECORDED = Path(__file__).parents[2] / "bench/results/simulation.json"
@@ -33,6 +34,13 @@ def test_two_hundred_thousand_requests_and_nothing_breaks():
         steps, first = steps + tally.steps, first + SEEDS
     # Some requests are made on one day in hundreds; the recorded run dies at all of them.
     assert len(missed) < 0.3 * total
+
+
+def test_nor_where_lists_stand_for_questions(monkeypatch: pytest.MonkeyPatch):
+    """As with hundreds of symbols: what became of an order is read from a list of the day's."""
+    monkeypatch.setattr(parts, "MANY", 0)
+    tally = simulate(SEEDS, 1)
+    assert tally.failures == [], told(tally)
 
 
 def test_days_that_once_broke_a_rule_break_none():

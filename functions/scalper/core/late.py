@@ -155,9 +155,15 @@ def _add(state: SymbolState, shares: int, event: OrderSeen) -> SymbolState:
     else:
         # All of a sale was taken back, and what it had brought is in no report any more.
         value = (report.limit or event.last_trade or 0) * shares
-    held = replace(state, qty=state.qty + shares, cost=state.cost + value)
+    # A position that was read before does not show them, and is not believed for a while.
+    held = replace(
+        state,
+        qty=state.qty + shares,
+        cost=state.cost + value,
+        entered_at=max(event.at, report.updated_at or event.at),
+    )
     if state.is_flat:
-        return replace(held, entered_at=event.at, exit_as=Purpose.BAILOUT, exit_attempts=0)
+        return replace(held, exit_as=Purpose.BAILOUT, exit_attempts=0)
     as_before = state.exit_as is not Purpose.TARGET
     return replace(held, exit_as=state.exit_as if as_before else Purpose.BAILOUT)
 

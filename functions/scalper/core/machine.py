@@ -315,7 +315,9 @@ def _sell_settled(state: SymbolState, order: Order, event: OrderSeen, rules: Rul
         idle = replace(left, phase=idle_phase(left, event.at, rules), entered_at=None)
         return Step(idle, (), Reason.LIQUIDATED if idle.phase is Phase.DONE else Reason.SOLD)
     if order.status == REFUSED:
-        return Step(replace(left, phase=Phase.TO_SELL), (), Reason.EXIT_REFUSED)
+        attempts = left.exit_attempts - (1 if event.report.throttled else 0)
+        rests = replace(left, phase=Phase.TO_SELL, exit_attempts=attempts)
+        return Step(rests, (), Reason.EXIT_REFUSED)
     exit_as = Purpose.BAILOUT if left.exit_as is Purpose.TARGET else left.exit_as
     held = replace(left, phase=Phase.TO_SELL, exit_as=exit_as)
     if order.status == "replaced":

@@ -111,6 +111,8 @@ class OrderReport:
     """
     confirmed: bool = False
     """Whether it was asked for (GET); an event may carry stale quantities."""
+    throttled: bool = False
+    """Whether it was refused for too many requests: that says nothing of the order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

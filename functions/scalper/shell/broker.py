@@ -43,7 +43,10 @@ ACCOUNT_BLOCKS = ("trading_blocked", "account_blocked", "trade_suspended_by_user
 """Fields of the account, each of which alone means that no order is taken."""
 
 NOT_UNIQUE = 40010001
-"""The code of "client_order_id must be unique": the order exists already."""
+"""The code of "client_order_id must be unique": the order exists already.
+
+Alpaca gives it to other requests that make no sense to it too
+(https://github.com/alpacahq/Alpaca-API/issues/135)."""
 
 
 @dataclass(frozen=True, slots=True)

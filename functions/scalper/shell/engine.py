@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import Any, Protocol, TypeVar
 
 from scalper.core import machine
+from scalper.core.machine import ABSENCES_TO_ABANDON
 from scalper.core.model import (
     CancelOrder,
     CheckupDue,
@@ -40,7 +41,6 @@ from scalper.shell.broker import (
     NOT_UNIQUE,
     Broker,
     day_start,
-    moved_by_others,
     own_reports,
 )
 from scalper.shell.codec import SCHEMA
@@ -54,6 +54,7 @@ from scalper.shell.errors import (
 )
 from scalper.shell.inquiry import (
     find,
+    held_for_certain,
     is_asked_for,
     is_news,
     listed_or_found,
@@ -69,6 +70,7 @@ from scalper.shell.timing import SystemTiming, Timing
 
 T = TypeVar("T")
 
+TOO_MANY_REQUESTS = 429
 MAX_CONFLICTS = 5
 MAX_EVENTS = 12
 """Events that one may lead to in one pass; a chain that does not end is a defect."""
@@ -110,7 +112,7 @@ class Engine:
     outbox: Outbox
     fan_out: FanOut
     timing: Timing = field(default_factory=SystemTiming)
-    sessions: dict[date, Session | None] = field(default_factory=dict)
+    sessions: dict[date, Session] = field(default_factory=dict)
     sent_at: float | None = None
     """When the newest order was answered, by the monotonic clock."""
 
@@ -121,10 +123,14 @@ class Engine:
         return self.timing.now()
 
     def session(self, day: date) -> Session | None:
-        """Return the trading hours of a New York date, asked for once while warm."""
-        if day not in self.sessions:
-            self.sessions[day] = self.broker.session(day)
-        return self.sessions[day]
+        """Return the trading hours of a New York date, asked for once while warm.
+
+        None is asked for again: where it was wrong the next tick trades.
+        """
+        session = self.sessions.get(day) or self.broker.session(day)
+        if session is not None:
+            self.sessions[day] = session
+        return session
 
     def states(self, session: Session, shard: int = 0, shard_count: int = 1) -> dict[str, Stored]:
         """Return a shard's states as they stand in this session: an idle one begins it anew."""
@@ -154,8 +160,17 @@ class Engine:
             max_entries=row.max_entries,
         )
 
-    def drive(self, stored: Stored, event: Event, rules: Rules) -> Stored:
+    def drive(
+        self,
+        stored: Stored,
+        event: Event,
+        rules: Rules,
+        orders: Sequence[OrderReport] | None = None,
+    ) -> Stored:
         """Carry an event and all that follows from it through to the end.
+
+        `orders` are the day's where the caller lists them, for requests are scarce: then neither
+        they nor what came of a cancel are asked for here.
 
         Raises StoreError where nothing more could be written, InvariantError where the machine
         refuses its own step; nothing that was not stored before was sent.
@@ -170,7 +185,7 @@ class Engine:
             event = pending.popleft()
             if not looked and may_be_sold_already(event, stored.state, rules):
                 looked = True
-                news = unheard_of(self.broker, stored.state, event, rules)
+                news = unheard_of(self.broker, stored.state, event, rules, orders)
                 if not any(progress_of(one.report.status) is Progress.LIVE for one in news):
                     pending.appendleft(event)
                 # Else what still lives may sell the shares: they wait for the next pass.
@@ -184,7 +199,7 @@ class Engine:
                     if command.client_order_id in canceled:
                         continue
                     canceled.add(command.client_order_id)
-                pending += self._carry_out(state, command, event.at)
+                pending += self._carry_out(state, command, event.at, asks=orders is None)
             if step.reason is Reason.EXIT_ENDED_UNFILLED and state.order is None:
                 pending += self._bail_out(state, event.at, rules)
             doubted = _doubted(state, event, step)
@@ -204,12 +219,16 @@ class Engine:
     ) -> Stored:
         """Join what the broker says of the symbol's orders: by the list, else by asking for each.
 
-        `opened` are the account's open orders by client id, read after `stored` was.
+        `opened` are the account's open orders by client id, read after `stored` was; others of the
+        day may be among them.
         """
         state = stored.state
         ids = [*state.abandoned, *([state.order.client_order_id] if state.order else [])]
         listed = [report for report in opened.values() if report.symbol == state.symbol]
-        contested = any(report.client_order_id not in ids for report in listed)
+        contested = any(
+            report.client_order_id not in ids and progress_of(report.status) is Progress.LIVE
+            for report in listed
+        )
         for client_order_id in ids:
             if not is_asked_for(stored.state, client_order_id):
                 # Over by what was just taken up: the list is older than that.
@@ -249,16 +268,9 @@ class Engine:
         """Return the account's open orders by client id, by one request."""
         return {report.client_order_id: report for report in self.broker.open_orders()}
 
-    def held(self, symbols: Iterable[str], session: Session, at: datetime) -> dict[str, int]:
-        """Return the broker's shares of the symbols, without those that others traded just now.
-
-        Positions lie behind orders for some seconds: they may still show what somebody sold, and
-        a sell of it would be a short one. Raises BrokerError.
-        """
-        positions = self.broker.positions()
-        orders = self.broker.orders_since(day_start(session.open))
-        moved = moved_by_others(orders, at - machine.POSITION_LAG)
-        return {symbol: positions.get(symbol, 0) for symbol in symbols if symbol not in moved}
+    def orders_of_day(self, session: Session) -> list[OrderReport]:
+        """Return every order of the session's day, foreign ones and closed ones included."""
+        return self.broker.orders_since(day_start(session.open))
 
     def recover(
         self,
@@ -274,8 +286,7 @@ class Engine:
         out.
         """
         if own is None:
-            orders = self.broker.orders_since(day_start(session.open))
-            own = own_reports(orders, self.settings.mode)
+            own = own_reports(self.orders_of_day(session), self.settings.mode)
         recovered: dict[str, Stored] = {}
         for symbol in sorted(set(symbols)):
             reports = own.get(symbol, [])
@@ -348,8 +359,13 @@ class Engine:
             return None
         return round((self.timing.now() - at).total_seconds() * 1000)
 
-    def _carry_out(self, state: SymbolState, command: Command, at: datetime) -> list[Event]:
-        """Send a command once and return what the broker answered, nothing where unknown."""
+    def _carry_out(
+        self, state: SymbolState, command: Command, at: datetime, *, asks: bool
+    ) -> list[Event]:
+        """Send a command once and return what the broker answered, nothing where unknown.
+
+        `asks`: whether to find out at once what came of a cancel.
+        """
         match command:
             case SubmitOrder(order):
                 answered = self._submit(state, order, at)
@@ -360,14 +376,16 @@ class Engine:
                     self.broker.cancel(broker_id)
                 except UnknownOutcomeError as error:
                     _log_unknown(state.symbol, client_order_id, error)
-                return self._ask(state, client_order_id, at)
+                return self._ask(state, client_order_id, at) if asks else []
 
     def _submit(self, state: SymbolState, order: Order, at: datetime) -> list[Event]:
         symbol = state.symbol
         try:
             report = self.broker.submit(symbol, order)
         except RefusedError as error:
-            if error.code == NOT_UNIQUE:
+            # The code says other things too: of an order that is not there after all it is a
+            # refusal, which the machine believes once more requests show none.
+            if error.code == NOT_UNIQUE and order.absences < ABSENCES_TO_ABANDON:
                 return self._ask(state, order.client_order_id, at)
             count("OrdersRefused")
             logger.warning(
@@ -380,7 +398,11 @@ class Engine:
                     "error": error.message,
                 },
             )
-            report = OrderReport(client_order_id=order.client_order_id, status=REFUSED)
+            report = OrderReport(
+                client_order_id=order.client_order_id,
+                status=REFUSED,
+                throttled=error.status == TOO_MANY_REQUESTS,
+            )
         except UnknownOutcomeError as error:
             _log_unknown(symbol, order.client_order_id, error)
             return []
@@ -405,7 +427,10 @@ class Engine:
         if at >= rules.session.close:
             return []
         try:
-            held = self.held([state.symbol], rules.session, at)
+            positions = self.broker.positions()
+            held = held_for_certain(
+                [state.symbol], positions, self.orders_of_day(rules.session), at
+            )
         except BrokerError as error:
             count("BrokerErrors")
             logger.error("request failed", extra={"what": "positions", "error": str(error)})

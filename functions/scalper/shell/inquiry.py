@@ -4,10 +4,12 @@ An order is asked for by its client id. One that the broker replaced is asked fo
 those in its place; what they say counts under the client id that the state knows.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TypeGuard
 
+from scalper.core.machine import POSITION_LAG
 from scalper.core.model import (
     CheckupDue,
     Event,
@@ -18,7 +20,7 @@ from scalper.core.model import (
     SymbolState,
 )
 from scalper.core.order import ABSENT, ClientOrderId, OrderReport, Progress, progress_of
-from scalper.shell.broker import Broker, day_start, in_its_place, own_reports
+from scalper.shell.broker import Broker, day_start, in_its_place, moved_by_others, own_reports
 
 MAX_SUCCESSORS = 5
 """Replacements of one order that are followed at once."""
@@ -61,19 +63,26 @@ def listed_or_found(
 
 
 def unheard_of(
-    broker: Broker, state: SymbolState, event: CheckupDue | LiquidationDue, rules: Rules
+    broker: Broker,
+    state: SymbolState,
+    event: CheckupDue | LiquidationDue,
+    rules: Rules,
+    orders: Sequence[OrderReport] | None = None,
 ) -> list[OrderSeen]:
     """Return what the broker says of own orders that may have sold what is about to be sold.
 
     These are the watched ones and all that the state does not tell, where the broker holds
     less than the state says or a liquidation may have run without the table: before somebody
     else is said to have sold shares, or others' are taken for ours, it must not have been
-    this system. Raises BrokerError.
+    this system. `orders` are the day's, where they were listed after the state was read. Raises
+    BrokerError.
     """
     ids = list(state.abandoned)
     if _may_be_behind(state, event, rules):
-        orders = broker.orders_since(day_start(rules.session.open))
-        own = own_reports(orders, rules.mode).get(state.symbol, [])
+        if orders is None:
+            orders = broker.orders_since(day_start(rules.session.open))
+        of_symbol = [one for one in orders if one.symbol == state.symbol]
+        own = own_reports(of_symbol, rules.mode).get(state.symbol, [])
         ids += [one.client_order_id for one in own if is_news(state, one)]
     found = [find(broker, state, client_order_id) for client_order_id in dict.fromkeys(ids)]
     return [
@@ -81,6 +90,24 @@ def unheard_of(
         for report in found
         if report.status != ABSENT
     ]
+
+
+def held_for_certain(
+    symbols: Iterable[str],
+    positions: Mapping[str, int] | None,
+    orders: Iterable[OrderReport] | None,
+    at: datetime,
+) -> dict[str, int]:
+    """Return the broker's shares of the symbols, without those that others traded just now.
+
+    Positions lie behind orders for some seconds: they may still show what somebody sold, and a sell
+    of it would be a short one. `orders` are the day's, listed after the positions; where either is
+    not known, nothing is.
+    """
+    if positions is None or orders is None:
+        return {}
+    moved = moved_by_others(orders, at - POSITION_LAG)
+    return {symbol: positions.get(symbol, 0) for symbol in symbols if symbol not in moved}
 
 
 def may_be_sold_already(

@@ -29,6 +29,8 @@ SYMBOLS_PER_REQUEST = 400
 
 PAGE = 10_000
 MAX_PAGES = 200
+MAX_REFUSALS = 50
+"""Refused requests in one call: those symbols found so far are remembered, and the next goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,39 +56,49 @@ class AlpacaMarketData:
     def __init__(self, settings: Settings, fetch_keys: Callable[[], BrokerKeys]) -> None:
         self._client = BoundedClient(settings.data_url, fetch_keys)
         self._feed = settings.feed
+        self._refused: dict[str, str] = {}
+        """Symbols that were refused while others were not, and why: not asked for again."""
 
     def bars(self, symbols: Sequence[str], start: datetime, end: datetime) -> Bars:
         """Return the bars whose starts lie in [start, end], in every page of the answer.
 
         A symbol that the broker refuses is left out with a line; the others are asked for
-        again without it. Raises RefusedError, for other reasons, or BrokerDownError.
+        again without it, and it is not asked for by this process any more: the search for it costs
+        many requests. Raises RefusedError, for other reasons, or BrokerDownError.
         """
         found: dict[str, list[Bar]] = {}
         refused: list[str] = []
+        alone: dict[str, str] = {}
+        wanted = [symbol for symbol in symbols if symbol not in self._refused]
         chunks = deque(
-            symbols[first : first + SYMBOLS_PER_REQUEST]
-            for first in range(0, len(symbols), SYMBOLS_PER_REQUEST)
+            wanted[first : first + SYMBOLS_PER_REQUEST]
+            for first in range(0, len(wanted), SYMBOLS_PER_REQUEST)
         )
-        while chunks:
-            chunk = chunks.popleft()
-            try:
-                pages = list(self._pages(chunk, start, end))
-            except RefusedError as error:
-                if error.status not in (400, 422):
-                    raise
-                if len(chunk) == 1:
-                    refused.append(f"{chunk[0]}: {error.message}")
-                else:
-                    middle = len(chunk) // 2
-                    chunks += (chunk[:middle], chunk[middle:])
-                continue
-            for symbol, raw in pages:
+        refusals, is_answered = 0, False
+        try:
+            while chunks:
+                chunk = chunks.popleft()
                 try:
-                    bar = parse_bar(raw)
-                except ValueError as error:
-                    refused.append(f"{symbol}: {error}")
-                else:
-                    found.setdefault(symbol, []).append(bar)
+                    pages = list(self._pages(chunk, start, end))
+                except RefusedError as error:
+                    if error.status not in (400, 422):
+                        raise
+                    refusals += 1
+                    if len(chunk) == 1:
+                        alone[chunk[0]] = error.message
+                    elif refusals < MAX_REFUSALS:
+                        middle = len(chunk) // 2
+                        chunks.extendleft((chunk[middle:], chunk[:middle]))
+                    else:
+                        raise BrokerDownError(f"/stocks/bars: {refusals} refusals") from error
+                    continue
+                is_answered = True
+                _sort_in(pages, found, refused)
+        finally:
+            if is_answered:
+                self._refused |= alone
+        known = {s: self._refused[s] for s in symbols if s in self._refused} | alone
+        refused += [f"{symbol}: {why}" for symbol, why in known.items()]
         return Bars(found, tuple(refused))
 
     def _pages(
@@ -115,6 +127,19 @@ class AlpacaMarketData:
         raise BrokerDownError(f"/stocks/bars: more than {MAX_PAGES} pages")
 
 
+def _sort_in(
+    pages: Iterable[tuple[str, Mapping[str, Any]]], found: dict[str, list[Bar]], refused: list[str]
+) -> None:
+    """Add the bars of an answer to those found, and a line for each that makes no sense."""
+    for symbol, raw in pages:
+        try:
+            bar = parse_bar(raw)
+        except ValueError as error:
+            refused.append(f"{symbol}: {error}")
+        else:
+            found.setdefault(symbol, []).append(bar)
+
+
 def parse_bar(raw: Mapping[str, Any]) -> Bar:
     """Return a bar of Alpaca's; raises ValueError where it makes no sense.
 
@@ -136,9 +161,9 @@ def parse_bar(raw: Mapping[str, Any]) -> Bar:
 
 @dataclass(slots=True)
 class _Series:
-    """One symbol's bars of the session, sorted by start, and up to where they were asked for."""
+    """One symbol's bars of the session, sorted by start, and up to which minute any were told."""
 
-    asked_to: datetime
+    told_to: datetime
     starts: list[datetime] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
 
@@ -178,19 +203,22 @@ class Window:
         groups: dict[datetime, list[str]] = {}
         for symbol in symbols:
             series = self._series.get(symbol)
-            start = session.open if series is None else series.asked_to - OVERLAP
+            start = session.open if series is None else series.told_to - OVERLAP
             groups.setdefault(max(start, session.open), []).append(symbol)
-        refused: list[str] = []
-        for start, group in sorted(groups.items()):
-            answer = self._market.bars(group, start, newest)
-            refused += answer.refused
-            for symbol in group:
-                series = self._series.setdefault(symbol, _Series(newest))
-                series.asked_to = newest
-                for bar in answer.by_symbol.get(symbol, ()):
+        answers = [
+            self._market.bars(group, start, newest) for start, group in sorted(groups.items())
+        ]
+        bars = {symbol: found for one in answers for symbol, found in one.by_symbol.items()}
+        told = [bar.start for found in bars.values() for bar in found if bar.start <= newest]
+        if told:
+            # No further than anything was told: what an outage left out is made good later.
+            for symbol in symbols:
+                series = self._series.setdefault(symbol, _Series(session.open))
+                series.told_to = max(series.told_to, *told)
+                for bar in bars.get(symbol, ()):
                     if session.holds(bar.start) and bar.start <= newest:
                         series.put(bar)
-        return tuple(refused)
+        return tuple(line for one in answers for line in one.refused)
 
     def bars(self, symbol: str, minute: datetime) -> Sequence[Bar]:
         """Return the session's bars of a symbol that ended at or before `minute`, oldest first."""

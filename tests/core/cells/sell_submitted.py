@@ -446,6 +446,7 @@ case(
     settled=(3, 20),
     qty=23,
     cost=money(2300),
+    entered_at=at("10:11"),
     entries=2,
     exit_as=BAILOUT,
 )
@@ -459,6 +460,7 @@ case(
     settled=(3, 20),
     qty=23,
     cost=money(2300),
+    entered_at=at("10:11"),
     entries=2,
 )
 LATE_SALE: dict[str, Any] = {
@@ -603,6 +605,7 @@ case(
     abandoned=(client_id(2, TARGET),),
     qty=17,
     cost=money("1700.02"),
+    entered_at=at("10:02"),
 )
 SELL_FOLLOWED = replace(
     working(PARTLY_SOLD),

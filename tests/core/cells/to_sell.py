@@ -11,7 +11,7 @@ from scalper.core.model import (
 )
 from scalper.core.order import REFUSED
 from scalper.core.pricing import money
-from tests.core.build import after, bar_closed, checkup, client_id, liquidation, order, seen
+from tests.core.build import after, at, bar_closed, checkup, client_id, liquidation, order, seen
 from tests.core.cells.histories import (
     BAILOUT,
     ENTRY,
@@ -151,6 +151,7 @@ case(
     settled=(3, 20, 0),
     qty=23,
     cost=money(2300),
+    entered_at=at("10:11"),
     entries=2,
     exit_as=BAILOUT,
 )
@@ -165,6 +166,19 @@ case(
     RESTING,
     checkup("15:55:30"),
     Reason.AWAITING_RETRY,
+)
+case(
+    "a position that was read before shares were bought late is not believed",
+    after(
+        HOLDING_AGAIN,
+        seen("10:10:02", 3, TARGET, REFUSED),
+        seen("10:11", 1, ENTRY, "canceled", 3, updated_at=at("10:11:20"), confirmed=True),
+    ),
+    checkup("10:11:30", 20),
+    Reason.EXIT_RETRIED,
+    phase=Phase.SELL_SUBMITTED,
+    exit_attempts=2,
+    submits=order(4, BAILOUT, 23, None, "10:11:30"),
 )
 for position in (20, 25):
     case(

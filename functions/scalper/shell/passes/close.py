@@ -1,14 +1,14 @@
 """The end of the day: flat five minutes before the close, and an account of it after."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from scalper.core.order import Progress, progress_of
+from scalper.core.order import OrderReport, Progress, progress_of
 from scalper.core.pricing import DOLLAR
 from scalper.core.session import MINUTE, Session, new_york_day
 from scalper.shell.broker import Fill, day_start, own_reports
@@ -49,7 +49,8 @@ def liquidate(engine: Engine, at: datetime) -> Answer:
         return {"status": "not due", "flat": None}
     engine = replace(engine, store=LastResortStore(engine.store))
     states = engine.states(session)
-    own = own_reports(engine.broker.orders_since(day_start(at)), engine.settings.mode)
+    orders = engine.broker.orders_since(day_start(at))
+    own = own_reports(orders, engine.settings.mode)
     states |= engine.recover(set(own) - set(states), session, at, own)
     rules = engine.rules(session, None)
     states |= for_each(
@@ -57,7 +58,7 @@ def liquidate(engine: Engine, at: datetime) -> Answer:
         states,
         lambda one: engine.look_over(one, own.get(one.state.symbol, ()), at, rules),
     )
-    states |= _finish(engine, session, states, at)
+    states |= _finish(engine, session, states, at, orders)
     unsold = sorted(s for s, one in states.items() if not one.state.is_flat)
     if unsold and at >= session.close - MINUTE:
         count("NotFlat")
@@ -215,9 +216,13 @@ def _say_mismatches(found: Findings) -> None:
 
 
 def _finish(
-    engine: Engine, session: Session, states: Mapping[str, Stored], at: datetime
+    engine: Engine,
+    session: Session,
+    states: Mapping[str, Stored],
+    at: datetime,
+    orders: Sequence[OrderReport],
 ) -> dict[str, Stored]:
     """Liquidate before the close; from then on only see what became of it."""
     if at < session.close:
-        return liquidate_states(engine, session, states, at)
+        return liquidate_states(engine, session, states, at, orders)
     return reconcile_all(engine, session, states, at)

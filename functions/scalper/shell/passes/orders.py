@@ -8,14 +8,18 @@ from scalper.core.model import CheckupDue, OrderSeen, Phase, Reason
 from scalper.core.order import ClientOrderId, Order, OrderReport, Progress
 from scalper.core.session import new_york_day
 from scalper.shell.engine import Engine
+from scalper.shell.inquiry import held_for_certain
 from scalper.shell.passes.parts import (
     CHECKUP_DELAY_S,
     Answer,
     for_each,
-    held_for,
     is_busy,
     opened_for,
+    orders_for,
+    orders_of_day,
+    positions_for,
     read_rows,
+    told_by,
 )
 from scalper.shell.store import Stored
 from scalper.shell.symbols import SymbolRules
@@ -78,22 +82,26 @@ def checkup(engine: Engine, at: datetime) -> Answer:
     answers: list[Any] = engine.fan_out(
         [
             lambda: opened_for(engine, busy),
-            lambda: held_for(engine, resting, session, at),
+            lambda: positions_for(engine, resting),
             lambda: _rows_for(engine, busy),
             engine.store.account_halt,
         ]
     )
-    opened, held, rows, halt = answers
+    opened, positions, rows, halt = answers
     if opened is None:
         return {"status": "failed", "busy": len(busy)}
     block = Reason.ACCOUNT_HALTED if halt else None
+    orders = orders_for(engine, session, busy, opened)
+    told = told_by(opened, orders)
+    newest = orders_of_day(engine, session) if resting and orders is None else orders
+    held = held_for_certain(resting, positions, newest, at)
 
     def look_after(stored: Stored) -> Stored:
         symbol = stored.state.symbol
         rules = engine.rules(session, rows.get(symbol), block)
-        stored = engine.reconcile(stored, opened, at, rules)
+        stored = engine.reconcile(stored, told, at, rules)
         event = CheckupDue(symbol=symbol, at=at, position=held.get(symbol))
-        return engine.drive(stored, event, rules)
+        return engine.drive(stored, event, rules, orders)
 
     for_each(engine, busy, look_after)
     return {"status": "ok", "busy": len(busy)}

@@ -1,11 +1,11 @@
 """What several passes do: over all symbols side by side, one symbol's failure stops only it."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from scalper.core.model import LiquidationDue, Phase, SymbolState
+from scalper.core.model import LiquidationDue, Phase, Rules, SymbolState
 from scalper.core.order import OrderReport
 from scalper.core.session import Session
 from scalper.shell.engine import Engine
@@ -17,6 +17,10 @@ from scalper.shell.telemetry import count, logger
 CHECKUP_DELAY_S = 30
 CANCEL_POLLS = 5
 CANCEL_POLL_S = 0.2
+MANY = 20
+"""Symbols in question from which on the day's orders are listed rather than asked for one by one:
+an account has 200 requests a minute, and hundreds of positions would not be sold by the close."""
+
 MAX_REFUSED_LINES = 20
 """Lines of refused rows in one tick's log; all of them are counted."""
 
@@ -24,9 +28,17 @@ Answer = dict[str, Any]
 
 
 def liquidate_states(
-    engine: Engine, session: Session, states: Mapping[str, Stored], at: datetime
+    engine: Engine,
+    session: Session,
+    states: Mapping[str, Stored],
+    at: datetime,
+    orders: Sequence[OrderReport] | None = None,
 ) -> dict[str, Stored]:
-    """Take each symbol one step closer to flat, and wait a little for cancels to take effect."""
+    """Take each symbol one step closer to flat, and wait a little for cancels to take effect.
+
+    The wait is one for all symbols, so that it is as long for hundreds as for one. `orders` are the
+    day's where the caller has them, listed after the states were read.
+    """
     pending = {
         symbol: one
         for symbol, one in states.items()
@@ -36,24 +48,48 @@ def liquidate_states(
         [lambda: opened_for(engine, pending), lambda: positions_for(engine, pending)]
     )
     opened, positions = answers
+    if not _are_many(pending):
+        orders = None
+    elif orders is None:
+        orders = orders_for(engine, session, pending)
+    told = None if opened is None else told_by(opened, orders)
     rules = engine.rules(session, None)
 
     def step(stored: Stored) -> Stored:
         symbol = stored.state.symbol
-        if opened is not None:
-            stored = engine.reconcile(stored, opened, at, rules)
+        if told is not None:
+            stored = engine.reconcile(stored, told, at, rules)
         position = None if positions is None else positions.get(symbol, 0)
         due = LiquidationDue(symbol=symbol, at=at, position=position)
-        stored = engine.drive(stored, due, rules)
-        for attempt in range(CANCEL_POLLS):
-            order = stored.state.order
-            if order is None or order.cancel_at is None:
-                break
-            engine.timing.sleep(CANCEL_POLL_S * 2**attempt)
-            stored = engine.reconcile(stored, {}, at, rules)
-        return stored
+        return engine.drive(stored, due, rules, orders)
 
-    return for_each(engine, pending, step)
+    stepped = for_each(engine, pending, step)
+    for attempt in range(CANCEL_POLLS):
+        canceled = {
+            symbol: one
+            for symbol, one in stepped.items()
+            if one.state.order is not None and one.state.order.cancel_at is not None
+        }
+        if not canceled:
+            break
+        engine.timing.sleep(CANCEL_POLL_S * 2**attempt)
+        orders = orders_for(engine, session, canceled)
+        if orders is None and _are_many(canceled):
+            # Without the list each would be a request, which nothing may be left for.
+            continue
+        join = partial(_reconciled, engine, told_by({}, orders), at, rules)
+        stepped |= for_each(engine, canceled, join)
+    return stepped
+
+
+def _reconciled(
+    engine: Engine,
+    told: Mapping[str, OrderReport],
+    at: datetime,
+    rules: Rules,
+    stored: Stored,
+) -> Stored:
+    return engine.reconcile(stored, told, at, rules)
 
 
 def reconcile_all(
@@ -63,8 +99,9 @@ def reconcile_all(
     opened = opened_for(engine, states)
     if opened is None:
         return {}
+    told = told_by(opened, orders_for(engine, session, states, opened))
     rules = engine.rules(session, None)
-    return for_each(engine, states, lambda one: engine.reconcile(one, opened, at, rules))
+    return for_each(engine, states, partial(_reconciled, engine, told, at, rules))
 
 
 def for_each(
@@ -97,6 +134,51 @@ def opened_for(
         return None
 
 
+def orders_for(
+    engine: Engine,
+    session: Session,
+    states: Mapping[str, Stored],
+    opened: Mapping[str, OrderReport] | None = None,
+) -> Sequence[OrderReport] | None:
+    """Return the day's orders where many of the states' would be asked for; else, or unread, None.
+
+    Asked for are orders that `opened` lacks, and those that may have sold shares that rest.
+    """
+    return orders_of_day(engine, session) if _are_many(states, opened) else None
+
+
+def orders_of_day(engine: Engine, session: Session) -> Sequence[OrderReport] | None:
+    """Return every order of the day; None: no answer."""
+    try:
+        return engine.orders_of_day(session)
+    except BrokerError as error:
+        failed("orders of the day", error)
+        return None
+
+
+def _are_many(
+    states: Mapping[str, Stored], opened: Mapping[str, OrderReport] | None = None
+) -> bool:
+    """Whether so many symbols' orders would be asked for that a list of them all is cheaper."""
+    asked_for = [
+        one.state
+        for one in states.values()
+        if one.state.phase is Phase.TO_SELL
+        or (one.state.order is not None and one.state.order.client_order_id not in (opened or {}))
+    ]
+    return len(asked_for) > MANY
+
+
+def told_by(
+    opened: Mapping[str, OrderReport], orders: Sequence[OrderReport] | None
+) -> Mapping[str, OrderReport]:
+    """Return what the open orders and, where they were listed, the day's tell, by client id.
+
+    A replaced one is left out: it, or what works in its place, is asked for.
+    """
+    return {**opened, **{o.client_order_id: o for o in orders or () if o.status != "replaced"}}
+
+
 def positions_for(
     engine: Engine, states: Mapping[str, Stored], *, entering: bool = False
 ) -> Mapping[str, int] | None:
@@ -108,19 +190,6 @@ def positions_for(
     except BrokerError as error:
         failed("positions", error)
         return None
-
-
-def held_for(
-    engine: Engine, symbols: Collection[str], session: Session, at: datetime
-) -> Mapping[str, int]:
-    """Return the broker's shares of symbols whose shares rest, as far as they are known."""
-    if not symbols:
-        return {}
-    try:
-        return engine.held(symbols, session, at)
-    except BrokerError as error:
-        failed("positions", error)
-        return {}
 
 
 def read_rows(engine: Engine) -> Mapping[str, SymbolRules]:

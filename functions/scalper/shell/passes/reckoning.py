@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from scalper.core.model import SymbolState
-from scalper.core.order import ClientOrderId, OrderReport
+from scalper.core.order import ClientOrderId, OrderReport, Purpose
 from scalper.core.pricing import CENT, DOLLAR, Money
 from scalper.core.recovery import Exit, exits_of, rebuild
 from scalper.shell.broker import Fill, own_reports
@@ -27,6 +27,8 @@ class Reckoning:
     states: Sequence[SymbolState]
     """Each symbol that was traded, as its orders tell."""
     exits: Sequence[Exit]
+    older: Mapping[str, Money]
+    """What shares of an older session brought, by symbol; their cost is in no order of the day."""
     own_ids: Mapping[str, str]
     """The symbol of each order of ours, by the broker's id, those in replaced ones' place too."""
 
@@ -66,7 +68,7 @@ class Reckoning:
             if fill.order_id in self.own_ids:
                 symbol = self.own_ids[fill.order_id]
                 by_fills[symbol] += -fill.value if fill.is_buy else fill.value
-        by_orders = {state.symbol: _cash(state) for state in self.states}
+        by_orders = {s.symbol: _cash(s) + self.older.get(s.symbol, 0) for s in self.states}
         pairs = {
             symbol: (by_orders.get(symbol, 0), by_fills.get(symbol, 0))
             for symbol in sorted({*by_orders, *by_fills})
@@ -83,6 +85,7 @@ def reckon(reports: Sequence[OrderReport], day: date, mode: str, at: datetime) -
         day=day,
         states=[state for state in states if state.generation],
         exits=exits,
+        older={symbol: _sold_of_older(own[symbol], day) for symbol in sorted(own)},
         own_ids=_own_ids(reports, day, mode),
     )
 
@@ -107,6 +110,22 @@ def _cash(state: SymbolState) -> Money:
     if order is None:
         return cash
     return cash + (-order.filled_value if order.is_buy else order.filled_value)
+
+
+def _sold_of_older(reports: Iterable[OrderReport], day: date) -> Money:
+    """Return what a symbol's sells brought for shares that no order of the day had bought."""
+    named = [(ClientOrderId.parse(report.client_order_id), report) for report in reports]
+    orders = [(name, report) for name, report in named if name is not None and name.day == day]
+    held, brought = 0, 0
+    for name, report in sorted(orders, key=lambda one: one[0].generation):
+        if name.purpose is Purpose.ENTRY:
+            held += report.filled_qty
+        elif report.filled_qty > held:
+            brought += report.filled_value - report.filled_value * held // report.filled_qty
+            held = 0
+        else:
+            held -= report.filled_qty
+    return brought
 
 
 def dollars(amount: Money) -> str:

@@ -29,9 +29,11 @@ from scalper.shell.passes.parts import (
     is_busy,
     liquidate_states,
     opened_for,
+    orders_for,
     positions_for,
     read_rows,
     reconcile_all,
+    told_by,
 )
 from scalper.shell.store import Stored, in_shard
 from scalper.shell.symbols import SymbolRules
@@ -195,6 +197,8 @@ def _decide(
     )
     opened, positions, _ = answers
     seen = Seen.of(opened, positions)
+    orders = None if opened is None else orders_for(engine, session, states, opened)
+    told = None if opened is None else told_by(opened, orders)
     lost = _own_symbols(engine, due, session, opened or {}) - set(states)
     states = states | _recover(engine, session, lost, at)
 
@@ -202,9 +206,9 @@ def _decide(
         symbol = stored.state.symbol
         row = start.rows.get(symbol)
         rules = engine.rules(session, row, start.block)
-        if opened is not None:
+        if told is not None:
             last = engine.window.last_close(symbol)
-            stored = engine.reconcile(stored, opened, at, rules, last)
+            stored = engine.reconcile(stored, told, at, rules, last)
         event, rules = _bar_closed(engine, stored.state, row, rules, at)
         block = seen.block(stored.state) if rules.block is None else None
         if block is not None:
