@@ -163,7 +163,8 @@ ORDERS = (
     Fault(
         "26",
         "“Insufficient quantity” right after a cancel or a fill.",
-        "Nothing is sold before a cancel is certain; a refused sell goes out at the next checkup.",
+        "Nothing is sold before a cancel is certain; a refused sell goes out at the next checkup, "
+        "of what no open order holds.",
     ),
     Fault(
         "27",

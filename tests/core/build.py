@@ -117,12 +117,12 @@ def bar_closed(clock: str, close: str | None = "100.00", *, signal: bool = False
     return BarClosed(symbol=SYMBOL, at=at(clock), close=price, signal=signal)
 
 
-def checkup(clock: str, position: int | None = None) -> CheckupDue:
-    return CheckupDue(symbol=SYMBOL, at=at(clock), position=position)
+def checkup(clock: str, position: int | None = None, free: int | None = None) -> CheckupDue:
+    return CheckupDue(symbol=SYMBOL, at=at(clock), position=position, free=free)
 
 
-def liquidation(clock: str, position: int | None = None) -> LiquidationDue:
-    return LiquidationDue(symbol=SYMBOL, at=at(clock), position=position)
+def liquidation(clock: str, position: int | None = None, free: int | None = None) -> LiquidationDue:
+    return LiquidationDue(symbol=SYMBOL, at=at(clock), position=position, free=free)
 
 
 def after(before: SymbolState, *history: Event, by: Rules = RULES) -> SymbolState:

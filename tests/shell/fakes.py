@@ -16,7 +16,7 @@ from scalper.core.pricing import DOLLAR, Money, tick
 from scalper.core.session import Session, floor_minute, new_york_day
 from scalper.core.signal import Bar
 from scalper.shell import passes
-from scalper.shell.broker import NOT_UNIQUE, Clock, Fill
+from scalper.shell.broker import NOT_UNIQUE, Clock, Fill, Position
 from scalper.shell.engine import Engine
 from scalper.shell.errors import ConflictError, RefusedError, StoreDownError, UnknownOutcomeError
 from scalper.shell.market_data import Bars, Window
@@ -185,12 +185,13 @@ class FakeBroker:
         made = [one for one in self.book.values() if (one.submitted_at or start) >= start]
         return [replace(one, confirmed=True) for one in made]
 
-    def positions(self) -> dict[str, int]:
+    def positions(self) -> dict[str, Position]:
         self.log.append(("positions",))
         self._trip("positions")
-        if self.positions_answer is not None:
-            return self.positions_answer
-        return {symbol: qty for symbol, qty in self.held.items() if qty}
+        shown = self.positions_answer
+        if shown is None:
+            shown = {symbol: qty for symbol, qty in self.held.items() if qty}
+        return {s: Position(qty, max(self.available(s), 0)) for s, qty in shown.items()}
 
     def fills_since(self, start: datetime) -> list[Fill]:
         self._trip("fills_since")

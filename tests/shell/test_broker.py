@@ -25,6 +25,7 @@ from scalper.shell.broker import (
     PAGE,
     AlpacaBroker,
     Clock,
+    Position,
     day_start,
     moved_by_others,
     own_reports,
@@ -369,13 +370,19 @@ class TestQuestions:
             (
                 200,
                 [
-                    {"symbol": "AAA", "qty": "20"},
-                    {"symbol": "BBB", "qty": "-5"},
-                    {"symbol": "CCC", "qty": "0.75"},
+                    {"symbol": "AAA", "qty": "20", "qty_available": "12.5"},
+                    {"symbol": "BBB", "qty": "-5", "qty_available": "-5"},
+                    {"symbol": "CCC", "qty": "0.75", "qty_available": "0.75"},
+                    {"symbol": "DDD", "qty": "3"},
                 ],
             )
         )
-        assert alpaca(server).positions() == {"AAA": 20, "BBB": -5, "CCC": 0}
+        assert alpaca(server).positions() == {
+            "AAA": Position(20, 12),
+            "BBB": Position(-5, -5),
+            "CCC": Position(0, 0),
+            "DDD": Position(3, 3),
+        }
 
     @pytest.mark.parametrize("body", ["", "{}", "null", "5", '"x"', "[5]", "[null]", "[{}]"])
     @pytest.mark.parametrize("method", ["open_orders", "positions", "session", "clock", "find"])

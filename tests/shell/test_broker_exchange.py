@@ -9,7 +9,7 @@ import pytest
 from scalper.core.order import Order, Purpose
 from scalper.core.pricing import CENT, DOLLAR
 from scalper.core.session import Session
-from scalper.shell.broker import FILLS_PAGE, NOT_UNIQUE, PAGE, AlpacaBroker, Clock
+from scalper.shell.broker import FILLS_PAGE, NOT_UNIQUE, PAGE, AlpacaBroker, Clock, Position
 from scalper.shell.errors import RefusedError, UnauthorizedError, WrongAccountError
 from scalper.shell.market_data import AlpacaMarketData, Window
 from scalper.shell.settings import BrokerKeys
@@ -76,7 +76,7 @@ def test_an_order_works_fills_and_shows_as_a_position(client: Client):
     assert (found.status, found.filled_qty, found.filled_value) == ("filled", 10, 100 * DOLLAR)
     assert found.confirmed
     assert broker.open_orders() == []
-    assert broker.positions() == {"AAA": 10}
+    assert broker.positions() == {"AAA": Position(10, 10)}
     assert [one.status for one in broker.orders_since(OPEN - MINUTE)] == ["filled"]
     assert broker.orders_since(at(5)) == []
 

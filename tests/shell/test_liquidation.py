@@ -79,6 +79,26 @@ class TestBeforeTheClose:
         desk.liquidate(CUTOFF + MINUTE)
         assert desk.sent()[sent:] == [("cancel", target), sell(3)]
 
+    @pytest.mark.fault("26")
+    def test_what_somebodys_order_does_not_hold_is_sold_and_the_rest_once_it_is_free(
+        self, desk: Desk
+    ):
+        desk.hold(1)
+        desk.broker.put("AAA", "by-hand", qty=8)
+        desk.liquidate(CUTOFF)
+        assert desk.sent()[-1] == sell(3)
+        assert desk.phase() is Phase.TO_SELL
+        desk.liquidate(CUTOFF + MINUTE)
+        assert desk.sent()[-1] == sell(4, QTY - 8)
+        desk.broker.fill(client_id(4, "liquidation"), PRICE)
+        desk.liquidate(CUTOFF + 2 * MINUTE)
+        assert desk.state().qty == 8
+        desk.broker.say("by-hand", status="canceled")
+        desk.liquidate(CUTOFF + 3 * MINUTE)
+        assert desk.sent()[-1][2] == 8
+        desk.broker.fill(desk.submitted()[-1], PRICE)
+        assert desk.liquidate(CUTOFF + 4 * MINUTE)["flat"]
+
     def test_a_target_that_fills_as_it_is_canceled_is_not_sold_again(self, desk: Desk):
         """Known fault 1: never short."""
         target = desk.hold(1)
@@ -197,13 +217,24 @@ class TestBeforeTheClose:
         assert desk.sent()[-1][2:] == (5, None)
         assert desk.state().halt is Reason.SOLD_ELSEWHERE
 
-    def test_orders_that_cannot_be_listed_raise_to_be_invoked_again(self, desk: Desk):
-        desk.hold(1)
-        desk.broker.fail("orders_since", BrokerDownError("down"))
+    def test_orders_that_cannot_be_listed_raise_once_the_tables_symbols_are_done(self, desk: Desk):
+        """One order of ours that cannot be read must not keep all others from being sold."""
+        target = desk.hold(1)
+        desk.broker.always_fail("orders_since", BrokerDownError("an order that cannot be read"))
         with pytest.raises(BrokerDownError):
             desk.liquidate(CUTOFF)
-        desk.liquidate(CUTOFF)
-        assert desk.sent()[-1] == sell(3)
+        assert desk.sent()[-2:] == [("cancel", target), sell(3)]
+        desk.broker.heal()
+        desk.broker.fill(client_id(3, "liquidation"), PRICE)
+        assert desk.liquidate(CUTOFF + MINUTE)["flat"]
+
+    def test_without_table_and_list_nothing_can_be_known_and_it_raises(self, desk: Desk):
+        target = desk.hold(1)
+        desk.store.down.add("load_all")
+        desk.broker.always_fail("orders_since", BrokerDownError("down"))
+        with pytest.raises(BrokerDownError):
+            desk.liquidate(CUTOFF)
+        assert desk.submitted()[-1] == target
 
     def test_positions_and_open_orders_that_cannot_be_read_stop_nothing(self, desk: Desk):
         desk.hold(1)

@@ -9,7 +9,7 @@ import pytest
 
 from scalper.core.order import TERMINAL_STATUSES, Order, OrderReport, Purpose
 from scalper.core.pricing import CENT, DOLLAR
-from scalper.shell.broker import NOT_UNIQUE, Clock, Fill
+from scalper.shell.broker import NOT_UNIQUE, Clock, Fill, Position
 from scalper.shell.errors import RefusedError, UnknownOutcomeError
 from tests.shell.fakes import client_id
 from tests.simulation.venues import SIMULATED, Venue, alpaca_venue
@@ -89,7 +89,7 @@ class TestSubmit:
         taken = venue.broker.submit("AAA", order(venue, limit=None))
         venue.wait(120)
         assert (found(venue, taken).status, found(venue, taken).filled_qty) == ("filled", 10)
-        assert venue.broker.positions() == {"AAA": 10}
+        assert venue.broker.positions() == {"AAA": Position(10, 10)}
 
     def test_an_order_far_off_the_market_rests(self, venue: Venue):
         taken = buy(venue)
@@ -182,7 +182,7 @@ class TestFills:
         venue.fill(taken.client_order_id, 7, 121 * CENT)
         one = found(venue, taken)
         assert (one.status, one.filled_qty, one.filled_value) == ("filled", 7, 7 * 121 * CENT)
-        assert venue.broker.positions() == {"AAA": 7}
+        assert venue.broker.positions() == {"AAA": Position(7, 7)}
         assert venue.broker.open_orders() == []
         assert venue.broker.orders_since(venue.session.open - timedelta(hours=1)) == [one]
 
@@ -198,7 +198,7 @@ class TestFills:
             assert (one.status, one.filled_qty) == (status, filled)
             assert one.filled_value == value * CENT
             assert one.qty == 7
-            assert venue.broker.positions() == {"AAA": filled}
+            assert venue.broker.positions() == {"AAA": Position(filled, filled)}
             assert venue.broker.open_orders() == ([one] if filled < 7 else [])
 
     def test_a_canceled_order_keeps_what_it_filled(self, venue: Venue):
@@ -208,7 +208,15 @@ class TestFills:
         venue.wait(10)
         one = found(venue, taken)
         assert (one.status, one.filled_qty, one.filled_value) == ("canceled", 4, 4 * LOW)
-        assert venue.broker.positions() == {"AAA": 4}
+        assert venue.broker.positions() == {"AAA": Position(4, 4)}
+
+    def test_what_an_open_sell_holds_is_not_free(self, venue: Venue):
+        hold(venue)
+        sold = venue.broker.submit("AAA", order(venue, 2, "target", qty=6))
+        venue.wait(1)
+        assert venue.broker.positions() == {"AAA": Position(10, 4)}
+        venue.fill(sold.client_order_id, 1, HIGH)
+        assert venue.broker.positions() == {"AAA": Position(9, 4)}
 
     def test_what_is_sold_again_is_no_position(self, venue: Venue):
         assert venue.broker.positions() == {}

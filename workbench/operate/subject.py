@@ -57,7 +57,7 @@ class Subject:
             "calendar", lambda: self.broker().session(self.trading_day())
         )
         self.positions: Asked[dict[str, int]] = Asked(
-            "positions", lambda: self.broker().positions()
+            "positions", lambda: {s: held.qty for s, held in self.broker().positions().items()}
         )
         self.open_orders: Asked[list[OrderReport]] = Asked(
             "open orders", lambda: self.broker().open_orders()

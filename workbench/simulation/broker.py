@@ -16,7 +16,7 @@ from typing import TypeVar
 from scalper.core.order import Order, OrderReport, Purpose
 from scalper.core.pricing import CENT, Money
 from scalper.core.session import Session
-from scalper.shell.broker import Clock, Fill
+from scalper.shell.broker import Clock, Fill, Position
 from scalper.shell.errors import (
     BrokerDownError,
     RefusedError,
@@ -182,7 +182,7 @@ class SimulatedBroker:
 
         return self.scheduler.call("broker.orders_since", READ, effect)
 
-    def positions(self) -> dict[str, int]:
+    def positions(self) -> dict[str, Position]:
         """Return the whole shares held by symbol, foreign ones included."""
         return self.scheduler.call("broker.positions", POSITIONS, self._held)
 
@@ -208,7 +208,7 @@ class SimulatedBroker:
             return self._answered(fault, None)
         return self._answered(fault, None if self._is_hidden(found) else self._report(found))
 
-    def _held(self, fault: str) -> dict[str, int]:
+    def _held(self, fault: str) -> dict[str, Position]:
         plan = self.scheduler.plan
         lags = self._lags and not plan.calm
         if fault == "positions_stale" or lags:
@@ -217,7 +217,13 @@ class SimulatedBroker:
             held = {symbol: qty for at, symbol, qty in self._positions if at <= then}
         else:
             held = {symbol: one.qty for symbol, one in self.book.positions.items()}
-        return self._answered(fault, {symbol: qty for symbol, qty in held.items() if qty})
+        # What open orders hold is told as of now: it may be more than the position shows.
+        positions = {
+            symbol: Position(qty, max(qty - self.book.held(symbol), 0))
+            for symbol, qty in held.items()
+            if qty
+        }
+        return self._answered(fault, positions)
 
     def _submit(self, fault: str, symbol: str, order: Order) -> OrderReport:
         scheduler, name = self.scheduler, order.client_order_id

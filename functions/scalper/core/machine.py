@@ -259,7 +259,8 @@ def _retry_exit(
 ) -> Step:
     """Sell what rests in TO_SELL, yet never more than the broker's position.
 
-    Only the liquidation sells without knowing it.
+    Only the liquidation sells without knowing it. Where somebody's order holds a part of the
+    shares, what is free is sold; that none is may be behind the times, and all is tried.
     """
     position = event.position
     if position is None and isinstance(event, CheckupDue):
@@ -272,7 +273,10 @@ def _retry_exit(
         if held == 0:
             gone = replace(state, phase=idle_phase(state, event.at, rules), entered_at=None)
             return Step(gone, (), Reason.SOLD_ELSEWHERE)
-    return sell(state, event.at, rules, None, reason)
+    at_most = event.free if position is not None and position >= state.qty else None
+    if at_most is not None and at_most <= 0:
+        at_most = None
+    return sell(state, event.at, rules, None, reason, at_most)
 
 
 def _apply_risk_controls(state: SymbolState, event: BarClosed, rules: Rules) -> Step:

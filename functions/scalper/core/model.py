@@ -251,6 +251,8 @@ class CheckupDue:
     at: datetime
     position: int | None = None
     """The broker's shares; None where they were not asked for, or the answer is no proof."""
+    free: int | None = None
+    """Those of them that no open order holds, by the same answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +263,8 @@ class LiquidationDue:
     at: datetime
     position: int | None = None
     """The broker's shares; None where they could not be read."""
+    free: int | None = None
+    """Those of them that no open order holds, by the same answer."""
 
 
 Event = BarClosed | OrderSeen | CheckupDue | LiquidationDue

@@ -48,7 +48,12 @@ def submit(
 
 
 def sell(
-    held: SymbolState, at: datetime, rules: Rules, last_trade: Money | None, reason: Reason
+    held: SymbolState,
+    at: datetime,
+    rules: Rules,
+    last_trade: Money | None,
+    reason: Reason,
+    at_most: int | None = None,
 ) -> Step:
     """Sell what is held, as `exit_as` says or at market once it is time to liquidate."""
     if at >= rules.session.close:
@@ -61,7 +66,8 @@ def sell(
     entry = held.entry_price
     limit = target(entry, last_trade or entry) if purpose is Purpose.TARGET else None
     state = replace(held, phase=Phase.SELL_SUBMITTED, exit_attempts=held.exit_attempts + 1)
-    return submit(state, rules, purpose, held.qty, limit, at, reason)
+    qty = held.qty if at_most is None else min(held.qty, at_most)
+    return submit(state, rules, purpose, qty, limit, at, reason)
 
 
 def cancel(state: SymbolState, at: datetime, rules: Rules, reason: Reason) -> Step:

@@ -70,6 +70,18 @@ class Fill:
     """Quantity times price."""
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Whole shares of a symbol, whoever bought them; a short position's are negative."""
+
+    qty: int
+    free: int
+    """Those that no open order holds (`qty_available`)."""
+
+
+NOTHING = Position(0, 0)
+
+
 class Broker(Protocol):
     """What the engine needs of a broker; the simulator has one of its own."""
 
@@ -109,8 +121,8 @@ class Broker(Protocol):
         """Return every order submitted after `start`, whatever became of it, oldest first."""
         ...
 
-    def positions(self) -> dict[str, int]:
-        """Return the whole shares held by symbol, foreign ones included; shorts are negative.
+    def positions(self) -> dict[str, Position]:
+        """Return what is held by symbol, foreign shares included.
 
         A symbol of which less than a share is held is there, with 0; one without a position is not.
         """
@@ -217,13 +229,13 @@ class AlpacaBroker:
         """Return every order submitted after `start`, whatever became of it, oldest first."""
         return self._orders({"status": "all", "after": start.isoformat()})
 
-    def positions(self) -> dict[str, int]:
-        """Return the whole shares held by symbol, foreign ones included; shorts are negative.
+    def positions(self) -> dict[str, Position]:
+        """Return what is held by symbol, foreign shares included.
 
         A symbol of which less than a share is held is there, with 0; one without a position is not.
         """
         answer = ask(self._client, "/positions")
-        return _parse(lambda: {one["symbol"]: int(Decimal(one["qty"])) for one in _list(answer)})
+        return _parse(lambda: {one["symbol"]: _position(one) for one in _list(answer)})
 
     def fills_since(self, start: datetime) -> list[Fill]:
         """Return every execution after `start`, foreign orders' included, oldest first.
@@ -417,6 +429,13 @@ def _listed(document: Any) -> OrderReport | None:
         count("ForeignOrdersUnreadable")
         logger.warning("foreign order cannot be read", extra={"error": str(error)[:200]})
         return None
+
+
+def _position(document: Mapping[str, Any]) -> Position:
+    qty = Decimal(document["qty"])
+    # Alpaca's own documents do not require the field.
+    free = document.get("qty_available")
+    return Position(int(qty), int(qty if free is None else Decimal(free)))
 
 
 def _fills(answer: object) -> dict[str, Fill]:

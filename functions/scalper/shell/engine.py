@@ -15,7 +15,6 @@ from scalper.core import machine
 from scalper.core.machine import ABSENCES_TO_ABANDON
 from scalper.core.model import (
     CancelOrder,
-    CheckupDue,
     Command,
     Event,
     InvariantError,
@@ -53,6 +52,7 @@ from scalper.shell.errors import (
     UnknownOutcomeError,
 )
 from scalper.shell.inquiry import (
+    checkup_due,
     find,
     held_for_certain,
     is_asked_for,
@@ -435,8 +435,7 @@ class Engine:
             count("BrokerErrors")
             logger.error("request failed", extra={"what": "positions", "error": str(error)})
             return []
-        position = held.get(state.symbol)
-        return [CheckupDue(symbol=state.symbol, at=at, position=position)]
+        return [checkup_due(state.symbol, at, held.get(state.symbol))]
 
 
 def _with_state(stored: Stored, state: SymbolState) -> Stored:

@@ -20,7 +20,15 @@ from scalper.core.model import (
     SymbolState,
 )
 from scalper.core.order import ABSENT, ClientOrderId, OrderReport, Progress, progress_of
-from scalper.shell.broker import Broker, day_start, in_its_place, moved_by_others, own_reports
+from scalper.shell.broker import (
+    NOTHING,
+    Broker,
+    Position,
+    day_start,
+    in_its_place,
+    moved_by_others,
+    own_reports,
+)
 
 MAX_SUCCESSORS = 5
 """Replacements of one order that are followed at once."""
@@ -94,10 +102,10 @@ def unheard_of(
 
 def held_for_certain(
     symbols: Iterable[str],
-    positions: Mapping[str, int] | None,
+    positions: Mapping[str, Position] | None,
     orders: Iterable[OrderReport] | None,
     at: datetime,
-) -> dict[str, int]:
+) -> dict[str, Position]:
     """Return the broker's shares of the symbols, without those that others traded just now.
 
     Positions lie behind orders for some seconds: they may still show what somebody sold, and a sell
@@ -107,7 +115,14 @@ def held_for_certain(
     if positions is None or orders is None:
         return {}
     moved = moved_by_others(orders, at - POSITION_LAG)
-    return {symbol: positions.get(symbol, 0) for symbol in symbols if symbol not in moved}
+    return {symbol: positions.get(symbol, NOTHING) for symbol in symbols if symbol not in moved}
+
+
+def checkup_due(symbol: str, at: datetime, position: Position | None) -> CheckupDue:
+    """Return the checkup of a symbol whose position is as asked for; None: not known."""
+    if position is None:
+        return CheckupDue(symbol=symbol, at=at)
+    return CheckupDue(symbol=symbol, at=at, position=position.qty, free=position.free)
 
 
 def may_be_sold_already(

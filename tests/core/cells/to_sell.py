@@ -191,6 +191,35 @@ for position in (20, 25):
         submits=order(3, TARGET, 20, "100.01", "10:00:30"),
     )
 case(
+    "where somebody's order holds a part, what is free is sold",
+    RESTING,
+    checkup("10:00:30", 20, free=12),
+    Reason.EXIT_RETRIED,
+    phase=Phase.SELL_SUBMITTED,
+    exit_attempts=2,
+    submits=order(3, TARGET, 12, "100.01", "10:00:30"),
+)
+for free in (None, 0, -5, 25):
+    case(
+        f"where {free} are said to be free all are tried at the liquidation",
+        RESTING,
+        liquidation("15:57", 20, free=free),
+        Reason.LIQUIDATING,
+        phase=Phase.SELL_SUBMITTED,
+        liquidating=True,
+        exit_attempts=2,
+        submits=order(3, LIQUIDATION, 20, None, "15:57"),
+    )
+case(
+    "what is free by a position that lags behind is no reason to sell less",
+    RESTING,
+    checkup("10:00:24.999", 7, free=7),
+    Reason.EXIT_RETRIED,
+    phase=Phase.SELL_SUBMITTED,
+    exit_attempts=2,
+    submits=order(3, TARGET, 20, "100.01", "10:00:24.999"),
+)
+case(
     "a position younger than 15 s is not believed",
     RESTING,
     checkup("10:00:24.999", 0),

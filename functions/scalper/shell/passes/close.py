@@ -11,7 +11,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from scalper.core.order import OrderReport, Progress, progress_of
 from scalper.core.pricing import DOLLAR
 from scalper.core.session import MINUTE, Session, new_york_day
-from scalper.shell.broker import Fill, day_start, own_reports
+from scalper.shell.broker import NOTHING, Fill, Position, day_start, own_reports
 from scalper.shell.engine import Engine
 from scalper.shell.errors import BrokerError, StoreError
 from scalper.shell.memory_store import LastResortStore
@@ -38,7 +38,8 @@ def liquidate(engine: Engine, at: datetime) -> Answer:
 
     Works from the broker's orders alone where the state table is down. At or after the close
     it sends nothing and says what is left. What the broker says of orders that are over is compared
-    with what was settled, so that a fill taken back is found without any event.
+    with what was settled, so that a fill taken back is found without any event. Raises BrokerError
+    where the day's orders cannot be read, once the symbols of the table are done.
     """
     session = engine.session(new_york_day(at))
     if session is not None and (now := engine.now()) >= session.close:
@@ -49,8 +50,10 @@ def liquidate(engine: Engine, at: datetime) -> Answer:
         return {"status": "not due", "flat": None}
     engine = replace(engine, store=LastResortStore(engine.store))
     states = engine.states(session)
-    orders = engine.broker.orders_since(day_start(at))
-    own = own_reports(orders, engine.settings.mode)
+    orders, unread = _read_orders(engine, session)
+    if unread is not None and not states:
+        raise unread
+    own = own_reports(orders or (), engine.settings.mode)
     states |= engine.recover(set(own) - set(states), session, at, own)
     rules = engine.rules(session, None)
     states |= for_each(
@@ -63,6 +66,9 @@ def liquidate(engine: Engine, at: datetime) -> Answer:
     if unsold and at >= session.close - MINUTE:
         count("NotFlat")
         logger.error("not flat", extra={"symbols": unsold})
+    if unread is not None:
+        # What the table tells was done; what it does not needs the list, by the next try.
+        raise unread
     return {"status": "ok", "flat": not unsold, "left": unsold}
 
 
@@ -145,6 +151,17 @@ def _rest(found: Findings) -> Answer:
     }
 
 
+def _read_orders(
+    engine: Engine, session: Session
+) -> tuple[Sequence[OrderReport] | None, BrokerError | None]:
+    """Return the day's orders, or why they cannot be read."""
+    try:
+        return engine.orders_of_day(session), None
+    except BrokerError as error:
+        failed("orders of the day", error)
+        return None, error
+
+
 def _read_fills(engine: Engine, at: datetime) -> list[Fill] | None:
     """Return the day's fills, None where they cannot be read: the owner is told all the same."""
     try:
@@ -166,7 +183,7 @@ def _read_states(engine: Engine) -> tuple[Mapping[str, Stored], str] | None:
 def _left(
     reckoning: Reckoning,
     stored: tuple[Mapping[str, Stored], str] | None,
-    positions: Mapping[str, int],
+    positions: Mapping[str, Position],
 ) -> dict[str, int]:
     """Return the shares of ours that the broker still holds, by symbol.
 
@@ -178,7 +195,7 @@ def _left(
     for symbol, one in (stored[0] if stored else {}).items():
         if symbol not in bought and one.state.qty:
             ours[symbol] = one.state.qty
-    held = {symbol: min(qty, positions.get(symbol, 0)) for symbol, qty in ours.items()}
+    held = {symbol: min(qty, positions.get(symbol, NOTHING).qty) for symbol, qty in ours.items()}
     # A short position of a symbol that was traded is ours: a fill taken back, or one too many.
     return {symbol: qty for symbol, qty in sorted(held.items()) if qty != 0}
 
@@ -220,7 +237,7 @@ def _finish(
     session: Session,
     states: Mapping[str, Stored],
     at: datetime,
-    orders: Sequence[OrderReport],
+    orders: Sequence[OrderReport] | None,
 ) -> dict[str, Stored]:
     """Liquidate before the close; from then on only see what became of it."""
     if at < session.close:

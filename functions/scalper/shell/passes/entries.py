@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.order import OrderReport
+from scalper.shell.broker import Position
 from scalper.shell.engine import Engine
 from scalper.shell.errors import BrokerError, UnauthorizedError
 from scalper.shell.passes.parts import failed
@@ -18,12 +19,12 @@ class Seen:
 
     ordered: Collection[str] | None
     """Symbols with an open order."""
-    positions: Mapping[str, int] | None
-    """Shares by symbol."""
+    held: Collection[str] | None
+    """Symbols with a position."""
 
     @classmethod
     def of(
-        cls, opened: Mapping[str, OrderReport] | None, positions: Mapping[str, int] | None
+        cls, opened: Mapping[str, OrderReport] | None, positions: Mapping[str, Position] | None
     ) -> "Seen":
         """Return what a list of open orders and one of positions show."""
         ordered = None if opened is None else {report.symbol for report in opened.values()}
@@ -37,11 +38,11 @@ class Seen:
         """
         if not may_enter(state):
             return None
-        if self.ordered is None or self.positions is None:
+        if self.ordered is None or self.held is None:
             return Reason.BROKER_UNREAD
         if state.symbol in self.ordered:
             return Reason.FOREIGN_ORDER
-        if state.symbol in self.positions:
+        if state.symbol in self.held:
             return Reason.FOREIGN_POSITION
         return None
 

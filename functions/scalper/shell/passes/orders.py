@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from scalper.core.model import CheckupDue, OrderSeen, Phase, Reason
+from scalper.core.model import OrderSeen, Phase, Reason
 from scalper.core.order import ClientOrderId, Order, OrderReport, Progress
 from scalper.core.session import new_york_day
 from scalper.shell.engine import Engine
-from scalper.shell.inquiry import held_for_certain
+from scalper.shell.inquiry import checkup_due, held_for_certain
 from scalper.shell.passes.parts import (
     CHECKUP_DELAY_S,
     Answer,
@@ -100,7 +100,7 @@ def checkup(engine: Engine, at: datetime) -> Answer:
         symbol = stored.state.symbol
         rules = engine.rules(session, rows.get(symbol), block)
         stored = engine.reconcile(stored, told, at, rules)
-        event = CheckupDue(symbol=symbol, at=at, position=held.get(symbol))
+        event = checkup_due(symbol, at, held.get(symbol))
         return engine.drive(stored, event, rules, orders)
 
     for_each(engine, busy, look_after)

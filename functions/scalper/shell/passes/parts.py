@@ -1,6 +1,7 @@
 """What several passes do: over all symbols side by side, one symbol's failure stops only it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from scalper.core.model import LiquidationDue, Phase, Rules, SymbolState
 from scalper.core.order import OrderReport
 from scalper.core.session import Session
+from scalper.shell.broker import NOTHING, Position
 from scalper.shell.engine import Engine
 from scalper.shell.errors import BrokerError, ScalperError, StoreError
 from scalper.shell.store import Stored
@@ -59,8 +61,10 @@ def liquidate_states(
         symbol = stored.state.symbol
         if told is not None:
             stored = engine.reconcile(stored, told, at, rules)
-        position = None if positions is None else positions.get(symbol, 0)
-        due = LiquidationDue(symbol=symbol, at=at, position=position)
+        due = LiquidationDue(symbol=symbol, at=at)
+        if positions is not None:
+            held = positions.get(symbol, NOTHING)
+            due = replace(due, position=held.qty, free=held.free)
         return engine.drive(stored, due, rules, orders)
 
     stepped = for_each(engine, pending, step)
@@ -181,7 +185,7 @@ def told_by(
 
 def positions_for(
     engine: Engine, states: Mapping[str, Stored], *, entering: bool = False
-) -> Mapping[str, int] | None:
+) -> Mapping[str, Position] | None:
     """Return the broker's shares by symbol; None: unknown, or nothing hangs on them."""
     if not entering and all(one.state.is_flat for one in states.values()):
         return None
