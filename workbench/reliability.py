@@ -66,9 +66,9 @@ def _mutants(mutants: list[Mapping[str, Any]]) -> list[str]:
     if survivors:
         lines += ["These survived:", ""]
         lines += table(
-            ["mutant", "what it breaks", "seeds run", "why it is not found"],
+            ["mutant", "what it breaks", "seeds run"],
             [
-                [code(one["name"]), *(_text(one.get(key)) for key in ("what", "seeds_run", "why"))]
+                [code(one["name"]), *(_text(one.get(key)) for key in ("what", "seeds_run"))]
                 for one in survivors
             ],
         )
