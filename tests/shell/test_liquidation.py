@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from scalper.core.model import Phase, Reason
+from scalper.core.order import OrderReport
 from scalper.core.pricing import CENT
 from scalper.core.session import Session
 from scalper.shell import passes
@@ -262,9 +263,10 @@ class TestManyPositions:
         return desk
 
     @pytest.mark.fault("31")
+    @pytest.mark.parametrize("told", [True, False])
     @pytest.mark.parametrize("cancels_take", [True, False])
     def test_three_hundred_are_sold_within_the_accounts_requests(
-        self, crowd: Desk, cancels_take: bool
+        self, crowd: Desk, cancels_take: bool, told: bool
     ):
         crowd.broker.requests_a_minute = 200
         crowd.broker.cancels_take = cancels_take
@@ -272,9 +274,13 @@ class TestManyPositions:
         def fill() -> None:
             for order in crowd.broker.open_orders_now():
                 if order.limit is None:
-                    crowd.broker.fill(order.client_order_id, PRICE)
+                    tell(crowd.broker.fill(order.client_order_id, PRICE))
                 elif order.status == "pending_cancel":
-                    crowd.broker.say(order.client_order_id, status="canceled")
+                    tell(crowd.broker.say(order.client_order_id, status="canceled"))
+
+        def tell(report: OrderReport) -> None:
+            if told:
+                crowd.update(report, crowd.broker.now, PRICE)
 
         for number in range(5):
             at = CUTOFF + number * MINUTE
