@@ -473,5 +473,16 @@ class Desk:
         assert order.purpose is Purpose.TARGET
         return order.client_order_id
 
+    def land_after_it_was_given_up(self) -> None:
+        """Let a buy be given up and land all the same; entries are stopped."""
+        self.trade("AAA")
+        self.broker.always_fail("submit", UnknownOutcomeError("read timed out"))
+        self.tick(1)
+        self.stop_entries()
+        for number in (2, 3, 4):
+            self.tick(number)
+        self.broker.heal()
+        self.broker.put("AAA", client_id(1))
+
     def stop_entries(self) -> None:
         self.symbols.rows = {s: replace(r, signal=never) for s, r in self.symbols.rows.items()}
