@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from functools import partial
 from random import Random
 from typing import TypeVar
 
@@ -28,9 +27,9 @@ from workbench.exchange.book import Book, Ticket, Update
 from workbench.exchange.book import Order as Record
 from workbench.exchange.refusals import Refusal
 from workbench.exchange.wire import nanoseconds
-from workbench.matching import Side
 from workbench.simulation.checks import Checks
 from workbench.simulation.faults import CANCEL, POSITIONS, READ, SUBMIT
+from workbench.simulation.owner import Owner
 from workbench.simulation.scheduler import SECOND, Scheduler
 
 OPERATIONS = frozenset(
@@ -58,9 +57,6 @@ HIDDEN_S = 45.0
 
 POSITION_LAG_S = 10.0
 """How far positions may lie behind orders (facts: about 10 s)."""
-
-SOON_S = 20.0
-"""How soon after an exit was sent its owner may cancel it, as positions still lie behind."""
 
 _REFUSALS: dict[str, Callable[[], Refusal]] = {
     "refused_buying_power": lambda: refusals.buying_power("1.00", "2000.00"),
@@ -106,11 +102,23 @@ class SimulatedBroker:
     _lags: bool = field(init=False)
     """Whether every list of positions lies behind on this day."""
     _nature: Random = field(init=False)
+    owner: Owner = field(init=False)
 
     def __post_init__(self) -> None:
         self._nature = Random(f"fills {self.scheduler.seed}")
         self._lags = self.scheduler.plan.happens("positions_lag", 0.8, "day")
         self.checks.book = self.book
+        self.owner = Owner(
+            self.scheduler,
+            self.book,
+            self.checks,
+            self.prices,
+            self.session_of_day.close,
+            self._nature,
+            self.finish_cancel,
+            self._has_moved,
+            hasty=self._lags,
+        )
 
     # The protocol --------------------------------------------------------------------------
 
@@ -305,7 +313,7 @@ class SimulatedBroker:
         self.scheduler.after(self._nature.uniform(0, 0.05), lambda: self._accept(taken.id))
         self._let_fill(taken)
         if order.purpose is Purpose.TARGET:
-            self._let_owner_step_in(taken)
+            self.owner.step_in(taken)
         return taken
 
     def _knows(self, order: Order) -> bool:
@@ -401,7 +409,10 @@ class SimulatedBroker:
             price = order.limit + (better if order.side == "sell" else -better)
         self._say(self.book.fill(order, price=price, qty=qty, at=self.scheduler.time()))
         self.checks.filled(order.symbol)
-        self._positions.append((self.scheduler.now, order.symbol, self.book.qty(order.symbol)))
+        self._has_moved(order.symbol)
+
+    def _has_moved(self, symbol: str) -> None:
+        self._positions.append((self.scheduler.now, symbol, self.book.qty(symbol)))
 
     def settle_down(self) -> None:
         """End what the faults left hanging: cancels take effect, market orders fill."""
@@ -431,75 +442,13 @@ class SimulatedBroker:
 
     def _replace(self, order: Record) -> None:
         replaced = self.book.replace(order, self.scheduler.time())
-        successor = self._by_hand(
+        successor = self.owner.order(
             order.symbol, order.side, order.remaining, order.limit, len(self.book.orders)
         )
         self._successors[order.id] = successor.id
         self.checks.replaced(order, successor)
         self._say(replaced)
         self._let_fill(successor)
-
-    def trade_by_hand(self, symbol: str, qty: int) -> None:
-        """Let the account's owner buy some shares and offer a part of them far above the market.
-
-        Where an order of ours could trade with it the broker refuses, and nothing happens.
-        """
-        if symbol in self.checks.sold_by_hand:
-            return
-        price = self.prices(symbol)
-        number = len(self.book.orders)
-        try:
-            bought = self._by_hand(symbol, "buy", qty, price, number)
-        except Refusal:
-            return
-        self._fill_by_hand(bought, price)
-        self.checks.by_hand(symbol, qty)
-        self._by_hand(symbol, "sell", max(qty // 2, 1), 3 * price, number + 1)
-
-    def sell_by_hand(self, symbol: str) -> None:
-        """Let the owner cancel our sell and sell some of our shares, none of the owner's own."""
-        if self.checks.foreign.get(symbol):
-            return
-        held = self.book.qty(symbol)
-        for order in self.book.open_orders(symbol):
-            if order.side == "sell" and self.checks.is_own(order):
-                self.finish_cancel(order.id)
-        if held > 0 and self.book.held(symbol) == 0 and not self.book.open_orders(symbol):
-            price = self.prices(symbol)
-            qty = held if self._nature.random() < 0.5 else self._nature.randint(1, held)
-            sold = self._by_hand(symbol, "sell", qty, None, len(self.book.orders))
-            self.checks.sold_by_hand[symbol] = self.scheduler.time()
-            self._fill_by_hand(sold, price)
-
-    def _let_owner_step_in(self, target: Record) -> None:
-        """Let the owner cancel a target soon after the buy, or close the position, now and then.
-
-        Mostly where positions lie behind: that is when it is easily mistaken.
-        """
-        plan, name = self.scheduler.plan, target.client_order_id
-        often = 4 if self._lags else 1
-        if plan.happens("canceled_by_hand", 0.03 * often, name):
-            wait = plan.amount(0.5, SOON_S)
-            self.scheduler.after(wait, partial(self.finish_cancel, target.id))
-        elif plan.happens("sold_by_hand", 0.015 * often, name):
-            wait = plan.amount(0.5, SOON_S)
-            self.scheduler.after(wait, partial(self.sell_by_hand, target.symbol))
-
-    def _by_hand(
-        self, symbol: str, side: Side, qty: int, limit: Money | None, number: int
-    ) -> Record:
-        return self.book.submit(
-            Ticket(symbol, side, qty, limit, f"hand-{number}"),
-            now=self.scheduler.time(),
-            expires_at=self.session_of_day.close,
-            status="new",
-            last_trade=self.prices(symbol),
-        )
-
-    def _fill_by_hand(self, order: Record, price: Money) -> None:
-        self.scheduler.note(f"by hand: {order.side} {order.qty} {order.symbol}")
-        self.book.fill(order, price=price, qty=order.qty, at=self.scheduler.time())
-        self._positions.append((self.scheduler.now, order.symbol, self.book.qty(order.symbol)))
 
     def _answered(self, fault: str, answer: T) -> T:
         """Return the answer of a request without effect, or raise that none came."""

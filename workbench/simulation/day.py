@@ -169,9 +169,9 @@ class Day:
         if plan.happens("replaced", 0.02, minute):
             self.broker.replace_one()
         if plan.happens("sold_by_hand", 0.02, minute):
-            self.broker.sell_by_hand(symbol)
+            self.broker.owner.sell(symbol)
         if plan.happens("foreign_orders", 0.01, minute):
-            self.broker.trade_by_hand(symbol, self.nature.randint(1, 9))
+            self.broker.owner.trade(symbol, self.nature.randint(1, 9))
         if plan.happens("account_blocked", 0.01, minute):
             self.broker.blocked = "trading is blocked"
             self.scheduler.after(later, self._unblock)
