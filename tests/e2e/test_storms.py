@@ -36,6 +36,10 @@ ROUGH = (
 """Every kind of fault, the rare ones more often, so that a few days show them all."""
 
 
+FURTHER = range(10, 14)
+"""Days that are played on where a kind has not struck yet."""
+
+
 def expected_kinds() -> set[str]:
     """Return the names under which the faults are counted."""
     names = {kind for kind in RATES if not kind.startswith(DOORS)}
@@ -65,7 +69,14 @@ def storms(logs: Path, **options: Any) -> dict[str, Any]:
 def test_days_of_rough_weather_end_flat_and_every_fault_and_kill_really_happens(tmp_path):
     found = storms(tmp_path, days=2, first=8, climate=ROUGH)
     assert found["violations"] == []
-    assert expected_kinds() - found["faults"].keys() == set()
+    missing = expected_kinds() - found["faults"].keys()
+    for first in FURTHER:
+        # Where real processes take turns, what a rare kind meets is not the seed's alone.
+        if missing:
+            more = storms(tmp_path, days=1, first=first, climate=ROUGH)
+            assert more["violations"] == []
+            missing -= more["faults"].keys()
+    assert missing == set()
     killed = {name.rpartition("_")[0] for name in found["kills"]} - {""}
     assert killed >= {"tick", "trade_update", "checkup", "relay"}
     assert found["kills"][BEFORE] > 10

@@ -28,6 +28,7 @@ MOVES = "core/moves.py"
 ORDER = "core/order.py"
 RECOVERY = "core/recovery.py"
 ENGINE = "shell/engine.py"
+INQUIRY = "shell/inquiry.py"
 STORE = "shell/store.py"
 ENTRIES = "shell/passes/entries.py"
 TICKS = "shell/passes/ticks.py"
@@ -461,7 +462,7 @@ MUTANTS = (
         "A symbol is entered beside somebody else's order or shares.",
         (
             Edit(ENTRIES, "        if state.symbol in self.ordered:\n", "        if False:\n"),
-            Edit(ENTRIES, "        if state.symbol in self.positions:\n", "        if False:\n"),
+            Edit(ENTRIES, "        if state.symbol in self.held:\n", "        if False:\n"),
         ),
     ),
     Mutant(
@@ -509,10 +510,9 @@ MUTANTS = (
         (
             Edit(
                 MACHINE,
-                "        return Step(replace(left, phase=Phase.TO_SELL), (), Reason.EXIT_REFUSED)",
+                "        rests = replace(left, phase=Phase.TO_SELL, exit_attempts=attempts)\n",
                 "        idle = idle_phase(left, event.at, rules)\n"
-                "        gone = replace(left, phase=idle, qty=0, cost=0)\n"
-                "        return Step(gone, (), Reason.EXIT_REFUSED)",
+                "        rests = replace(left, phase=idle, qty=0, cost=0)\n",
             ),
         ),
     ),
@@ -554,7 +554,7 @@ MUTANTS = (
         "A position is believed right after somebody else's trade, which it may not show yet.",
         (
             Edit(
-                ENGINE,
+                INQUIRY,
                 " for symbol in symbols if symbol not in moved}",
                 " for symbol in symbols}",
             ),

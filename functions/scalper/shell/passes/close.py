@@ -13,7 +13,7 @@ from scalper.core.pricing import DOLLAR
 from scalper.core.session import MINUTE, Session, new_york_day
 from scalper.shell.broker import NOTHING, Fill, Position, day_start, own_reports
 from scalper.shell.engine import Engine
-from scalper.shell.errors import BrokerError, StoreError
+from scalper.shell.errors import BrokerError, StoreError, UnauthorizedError
 from scalper.shell.memory_store import LastResortStore
 from scalper.shell.passes.parts import (
     Answer,
@@ -154,9 +154,11 @@ def _rest(found: Findings) -> Answer:
 def _read_orders(
     engine: Engine, session: Session
 ) -> tuple[Sequence[OrderReport] | None, BrokerError | None]:
-    """Return the day's orders, or why they cannot be read."""
+    """Return the day's orders, or why they cannot be read. Raises UnauthorizedError."""
     try:
         return engine.orders_of_day(session), None
+    except UnauthorizedError:
+        raise
     except BrokerError as error:
         failed("orders of the day", error)
         return None, error
