@@ -27,7 +27,7 @@ from scalper.shell.broker import (
     Clock,
     Position,
     day_start,
-    moved_by_others,
+    moved_lately,
     own_reports,
     parse_time,
     report_of,
@@ -720,10 +720,10 @@ class TestReports:
         assert (own.client_order_id, own.broker_id) == (client_id(2, "target"), "b3")
         assert (own.status, own.qty, own.filled_qty) == ("partially_filled", 20, 10)
         assert (own.filled_value, own.carried) == (10 * PRICE, (8, 8 * PRICE))
-        # What filled in the place of ours is ours, too; in the place of somebody else's it is not.
-        assert moved_by_others(chain, OPEN) == set()
-        of_others = replace(chain[0], client_order_id="by hand", filled_qty=0)
-        assert moved_by_others([of_others, *chain[1:]], OPEN) == {"AAA"}
+        # What filled in the place of a buy of ours is one, too; in the place of others it is not.
+        for name, moved in ((client_id(1), set()), ("by hand", {"AAA"})):
+            replaced = replace(chain[0], client_order_id=name, filled_qty=0)
+            assert moved_lately([replaced, *chain[1:]], OPEN) == moved
         # Without its successor among the reports it is told as it is.
         assert own_reports(chain[:1], "paper")["AAA"] == chain[:1]
 
@@ -733,13 +733,14 @@ class TestReports:
     [
         ({}, {"AAA"}),
         ({"client_order_id": client_id(1)}, set()),
+        ({"client_order_id": client_id(2, "target")}, {"AAA"}),
         ({"filled_qty": 0}, set()),
         ({"updated_at": OPEN}, set()),
         ({"updated_at": None}, {"AAA"}),
         ({"status": "canceled"}, {"AAA"}),
     ],
 )
-def test_shares_move_by_the_fills_of_others_alone(changes: dict[str, Any], moved: set[str]):
+def test_shares_move_by_sells_and_by_the_buys_of_others(changes: dict[str, Any], moved: set[str]):
     just_now = OPEN + timedelta(seconds=1)
     sold = OrderReport(
         client_order_id="by hand",
@@ -750,7 +751,7 @@ def test_shares_move_by_the_fills_of_others_alone(changes: dict[str, Any], moved
         updated_at=just_now,
         broker_id="b1",
     )
-    assert moved_by_others([replace(sold, **changes)], OPEN) == moved
+    assert moved_lately([replace(sold, **changes)], OPEN) == moved
 
 
 @pytest.mark.parametrize(

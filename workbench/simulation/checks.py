@@ -157,7 +157,10 @@ class Checks:
 
         What is bought is offered, and a stop is sold, at once: that the owner sells the shares in
         that moment cannot be helped. A bail-out comes after somebody else's hand, and has to look.
+        A liquidation that lost the table does not hear what another sold meanwhile.
         """
+        if order.purpose is Purpose.LIQUIDATION and _invocation().store_failed:
+            return
         sold_at = self.sold_by_hand.get(symbol)
         if sold_at is not None:
             looks = order.purpose is Purpose.BAILOUT

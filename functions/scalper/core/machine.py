@@ -385,7 +385,9 @@ def _on_absence(state: SymbolState, event: OrderSeen, rules: Rules, order: Order
     if wanted:
         again = replace(order, sends=order.sends + 1)
         return Step(replace(seen, order=again), (SubmitOrder(again),), Reason.RESENT)
-    if age >= ABANDON_AFTER and order.absences >= ABSENCES_TO_ABANDON and not event.contested:
+    # A buy may be what lists show under another name; a sell is watched, and looked at before more.
+    contested = event.contested and order.is_buy
+    if age >= ABANDON_AFTER and order.absences >= ABSENCES_TO_ABANDON and not contested:
         phase = Phase.TO_SELL if state.qty else idle_phase(seen, event.at, rules)
         return Step(replace(retire(seen, order), phase=phase), (), Reason.ABANDONED)
     return Step(seen, (), Reason.AWAITING_ANSWER)

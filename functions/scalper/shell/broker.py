@@ -15,7 +15,7 @@ from urllib.parse import quote
 from alpaca.common.exceptions import APIError
 from requests import RequestException
 
-from scalper.core.order import PREFIX, ClientOrderId, Order, OrderReport
+from scalper.core.order import PREFIX, ClientOrderId, Order, OrderReport, Purpose
 from scalper.core.pricing import Money, money, notional, price_text
 from scalper.core.session import Session, new_york_day
 from scalper.shell.client import TradingClient, ask
@@ -368,18 +368,19 @@ def own_reports(reports: Iterable[OrderReport], mode: str) -> dict[str, list[Ord
     return own
 
 
-def moved_by_others(reports: Iterable[OrderReport], since: datetime) -> set[str]:
-    """Return the symbols of which an order that this system did not make filled after `since`.
+def moved_lately(reports: Iterable[OrderReport], since: datetime) -> set[str]:
+    """Return the symbols of which a sell, or somebody else's buy, filled after `since`.
 
-    One that the broker put in the place of another counts as made by who made that; `reports` are
-    told oldest first.
+    An order that the broker put in the place of another counts as made by who made that; `reports`
+    are told oldest first.
     """
     moved: set[str] = set()
-    in_place_of_ours: set[str] = set()
+    in_place_of_buys: set[str] = set()
     for report in reports:
-        is_ours = ClientOrderId.parse(report.client_order_id) is not None
-        if is_ours or report.broker_id in in_place_of_ours:
-            in_place_of_ours.add(report.replaced_by)
+        name = ClientOrderId.parse(report.client_order_id)
+        buys = name is not None and name.purpose is Purpose.ENTRY
+        if buys or report.broker_id in in_place_of_buys:
+            in_place_of_buys.add(report.replaced_by)
         elif report.filled_qty and (report.updated_at is None or report.updated_at > since):
             moved.add(report.symbol)
     return moved

@@ -26,7 +26,7 @@ from scalper.shell.broker import (
     Position,
     day_start,
     in_its_place,
-    moved_by_others,
+    moved_lately,
     own_reports,
 )
 
@@ -106,15 +106,15 @@ def held_for_certain(
     orders: Iterable[OrderReport] | None,
     at: datetime,
 ) -> dict[str, Position]:
-    """Return the broker's shares of the symbols, without those that others traded just now.
+    """Return the broker's shares of the symbols, without those of which some moved just now.
 
-    Positions lie behind orders for some seconds: they may still show what somebody sold, and a sell
-    of it would be a short one. `orders` are the day's, listed after the positions; where either is
+    Positions lie behind orders for some seconds: they may still show what was sold, and a sell of
+    it would be a short one. `orders` are the day's, listed after the positions; where either is
     not known, nothing is.
     """
     if positions is None or orders is None:
         return {}
-    moved = moved_by_others(orders, at - POSITION_LAG)
+    moved = moved_lately(orders, at - POSITION_LAG)
     return {symbol: positions.get(symbol, NOTHING) for symbol in symbols if symbol not in moved}
 
 
