@@ -363,19 +363,22 @@ case(
     Reason.AWAITING_ANSWER,
     order=replace(TARGET_2, absences=1, absent_at=event.at),
 )
-case(
-    "it is given up then, and the shares are sold after a look",
-    after(
-        UNANSWERED,
-        seen("15:55:30", 2, TARGET, ABSENT),
-    ),
-    seen("15:56", 2, TARGET, ABSENT),
-    Reason.ABANDONED,
-    phase=Phase.TO_SELL,
-    order=None,
-    settled=(20, 0),
-    abandoned=(client_id(2, TARGET),),
-)
+for contested in (False, True):
+    case(
+        "it is given up then"
+        + (", also beside an open order of somebody's" if contested else "")
+        + ", and the shares are sold after a look",
+        after(
+            UNANSWERED,
+            seen("15:55:30", 2, TARGET, ABSENT),
+        ),
+        seen("15:56", 2, TARGET, ABSENT, contested=contested),
+        Reason.ABANDONED,
+        phase=Phase.TO_SELL,
+        order=None,
+        settled=(20, 0),
+        abandoned=(client_id(2, TARGET),),
+    )
 case(
     "a market sell of the liquidation that the broker does not know is sent again",
     after(RESTING, liquidation("15:55")),
