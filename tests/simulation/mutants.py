@@ -99,7 +99,7 @@ MUTANTS = (
             Edit(
                 MACHINE,
                 "    if age >= ABANDON_AFTER and order.absences >= ABSENCES_TO_ABANDON"
-                " and not event.contested:",
+                " and not contested:",
                 "    if order.absences >= 1:",
             ),
             Edit(
