@@ -36,12 +36,7 @@ from scalper.core.order import (
 from scalper.core.pricing import Money
 from scalper.core.recovery import begin_session, rebuild
 from scalper.core.session import Session
-from scalper.shell.broker import (
-    NOT_UNIQUE,
-    Broker,
-    day_start,
-    own_reports,
-)
+from scalper.shell.broker import NOT_UNIQUE, Broker, day_start, own_reports
 from scalper.shell.codec import SCHEMA
 from scalper.shell.errors import (
     BrokerError,
