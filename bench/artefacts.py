@@ -12,11 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from workbench import measured
 from workbench.cloud import artefacts
 from workbench.cloud.errors import CloudError
 from workbench.cloud.interpreter import runtime, tells
 from workbench.cloud.stack import build
+from workbench.docs import provenance as measured
 
 RUNS = 5
 PYTHON = measured.ROOT / ".venv/cloud/bin/python"

@@ -26,11 +26,14 @@ from botocore.client import BaseClient
 
 from scalper.core.session import MINUTE, Session
 from scalper.core.signal import Bar
-from workbench import costs, local, measured, servers
-from workbench.bars import write_bars
-from workbench.invocations import WithoutMetrics
-from workbench.market import Market, MarketDay
-from workbench.synthetic import MAX_SYMBOLS, synthetic_market
+from workbench.docs import costs
+from workbench.docs import provenance as measured
+from workbench.local import day as local
+from workbench.local.invocations import WithoutMetrics
+from workbench.market.bars.reader import write_bars
+from workbench.market.model import Market, MarketDay
+from workbench.market.synthetic import MAX_SYMBOLS, synthetic_market
+from workbench.servers import processes as servers
 
 RESULTS = Path(__file__).parent / "results" / "costs.json"
 SEED = 7

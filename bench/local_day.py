@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from workbench import measured
+from workbench.docs import provenance as measured
 
 RUNS = 3
 BAR_S = 60.0

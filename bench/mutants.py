@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.planting import MAX_SEEDS, hunt
-from workbench import measured
+from workbench.docs import provenance as measured
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "mutants.json"

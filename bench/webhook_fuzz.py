@@ -15,8 +15,8 @@ from random import Random
 from tests.fuzz.deliveries import delivery
 from tests.fuzz.http_requests import application, storm
 from tests.fuzz.judge import Verdict, judging
-from workbench import measured
-from workbench.loopback import serving
+from workbench.docs import provenance as measured
+from workbench.servers.loopback import serving
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "webhook_fuzz.json"

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from scalper.shell import passes, telemetry
+from scalper.shell import telemetry
 from scalper.shell.runtime import current_engine
+from scalper.shell.trading.checkup import checkup
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     """Check up once, however many messages came; raises to have them delivered again."""
     with telemetry.sent():
         engine = current_engine()
-        return {**passes.checkup(engine, engine.now()), "batchItemFailures": []}
+        return {**checkup(engine, engine.now()), "batchItemFailures": []}

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from scalper.shell import events, passes, telemetry
+from scalper.shell import events, telemetry
 from scalper.shell.runtime import current_engine
+from scalper.shell.trading.close_day import close_day
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     """Close the day where it is over; raises to be invoked again."""
     with telemetry.sent():
         engine = current_engine()
-        return passes.close_day(engine, events.scheduled_time(event) or engine.now())
+        return close_day(engine, events.scheduled_time(event) or engine.now())

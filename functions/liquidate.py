@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from scalper.shell import events, passes, telemetry
+from scalper.shell import events, telemetry
 from scalper.shell.runtime import current_engine
+from scalper.shell.trading.liquidate import liquidate
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     """Liquidate where it is time to; raises to be invoked again."""
     with telemetry.sent():
         engine = current_engine()
-        return passes.liquidate(engine, events.scheduled_time(event) or engine.now())
+        return liquidate(engine, events.scheduled_time(event) or engine.now())

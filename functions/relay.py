@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scalper.shell import telemetry
-from scalper.shell.relay_run import run
+from scalper.shell.relay.run import run
 from scalper.shell.runtime import current_relay, time_left
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from scalper.shell import events, passes, telemetry
+from scalper.shell import events, telemetry
 from scalper.shell.runtime import current_engine
+from scalper.shell.trading.tick import tick
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     """Tick once for a schedule's event, or for each message of the tick queue."""
     with telemetry.sent():
         engine = current_engine()
-        answers = [passes.tick(engine, due) for due in events.ticks_due(event, engine.now)]
+        answers = [tick(engine, due) for due in events.ticks_due(event, engine.now)]
         return answers[0] if len(answers) == 1 else {"ticks": answers}

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from scalper.shell import passes, telemetry, webhook
+from scalper.shell import telemetry, webhook
 from scalper.shell.errors import ScalperError, WebhookRefusedError
 from scalper.shell.runtime import current_engine, current_webhook_keys, renewed_webhook_keys
+from scalper.shell.trading.trade_update import trade_update
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
@@ -15,7 +16,7 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
             delivery = webhook.receive(event, current_webhook_keys, renewed_webhook_keys)
             if delivery is None:
                 return webhook.answer(200, {"status": "ignored"})
-            taken = passes.trade_update(current_engine(), delivery)
+            taken = trade_update(current_engine(), delivery)
             return webhook.answer(503 if taken["status"] == "failed" else 200, taken)
         except WebhookRefusedError as error:
             return webhook.refuse(error)

@@ -52,7 +52,7 @@ def test_matching_and_replay_know_the_core_and_not_the_shell(path: Path) -> None
 
 
 def test_matching_is_pure() -> None:
-    for module in imported(ROOT / "workbench/matching.py"):
+    for module in imported(ROOT / "workbench/market/matching.py"):
         assert standard(module) or within(module, "scalper.core"), module
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from scalper.core.signal import Bar
 from scalper.shell.symbols import parse_row
-from workbench.cli import app
+from workbench.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from scalper.shell.errors import WebhookRefusedError
 from scalper.shell.webhook import sign, verify
-from workbench.cli import app
+from workbench.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 RUNBOOK = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")

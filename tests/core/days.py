@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from scalper.core.model import Phase
-from scalper.core.moves import MAX_LIQUIDATION_ATTEMPTS
+from scalper.core.order_actions import MAX_LIQUIDATION_ATTEMPTS
 from scalper.core.pricing import money
 from scalper.core.session import MINUTE
 from tests.core.venue import POSITION_LAG, Fate, World

@@ -22,8 +22,8 @@ from scalper.core.model import (
     SubmitOrder,
     SymbolState,
 )
-from scalper.core.moves import MAX_EXIT_ATTEMPTS, MAX_LIQUIDATION_ATTEMPTS
 from scalper.core.order import ABSENT, REFUSED, ClientOrderId, Purpose
+from scalper.core.order_actions import MAX_EXIT_ATTEMPTS, MAX_LIQUIDATION_ATTEMPTS
 from scalper.core.pricing import CENT, DOLLAR, money
 from scalper.core.recovery import rebuild
 from scalper.core.session import Session

@@ -5,14 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from scalper.core.session import (
-    MINUTE,
-    Session,
-    floor_minute,
-    new_york_day,
-    new_york_text,
-    to_utc,
-)
+from scalper.core.session import MINUTE, Session, floor_minute, new_york_day, new_york_text, to_utc
 
 
 def utc(year: int, month: int, day: int, hour: int, minute: int = 0) -> datetime:

@@ -22,12 +22,12 @@ import pytest
 from scalper.core.order import ClientOrderId
 from scalper.core.pricing import text
 from tests.workbench.plain_loop import CancelRow, TradeRow, plain_day, read_rows
-from workbench.bars import read_bars, write_bars
-from workbench.local import LEAD
-from workbench.market import Market
-from workbench.results import books_of, stamp
-from workbench.servers import KEY_ID, SECRET_KEY, started
-from workbench.synthetic import synthetic_market
+from workbench.local.day import LEAD
+from workbench.market.bars.reader import read_bars, write_bars
+from workbench.market.model import Market
+from workbench.market.synthetic import synthetic_market
+from workbench.results.trades import books_of, stamp
+from workbench.servers.processes import KEY_ID, SECRET_KEY, started
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "bars"

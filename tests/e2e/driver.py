@@ -28,11 +28,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from scalper.shell import lease, relay
-from workbench import aws
-from workbench.bars import read_bars
-from workbench.local import LocalDay
-from workbench.schedules import Schedule
+from scalper.shell.relay import lease
+from scalper.shell.relay import stream as relay
+from workbench.local.day import LocalDay
+from workbench.market.bars.reader import read_bars
+from workbench.servers import aws
+from workbench.template.schedules import Schedule
 
 
 class DrivenDay(LocalDay):

@@ -14,11 +14,12 @@ from typing import Any
 
 from scalper.core.model import SymbolState
 from scalper.core.order import Order, OrderReport, Progress
-from scalper.shell.broker import AlpacaBroker
+from scalper.shell.alpaca.broker import AlpacaBroker
+from scalper.shell.aws.state_table import DynamoStore
 from scalper.shell.errors import BrokerError, RefusedError, UnknownOutcomeError
+from scalper.shell.ports import Stored
 from scalper.shell.runtime import current_engine
-from scalper.shell.store import DynamoStore, Stored
-from workbench.storms import season
+from workbench.chaos import campaign as season
 
 
 def submit_before_the_intent_is_saved() -> None:

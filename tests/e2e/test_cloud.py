@@ -21,10 +21,10 @@ import pytest
 
 from scalper.core.order import ClientOrderId, Purpose
 from scalper.core.session import NEW_YORK
-from scalper.shell.passes.parts import CHECKUP_DELAY_S
+from scalper.shell.trading.batch import CHECKUP_DELAY_S
 from workbench.cloud.stack import NAME
 from workbench.cloud.trading import FUNCTIONS, Cloud, Look, Options, trading
-from workbench.results import own_orders
+from workbench.results.trades import own_orders
 
 PYTHON = os.environ.get("CLOUD_PYTHON", "")
 pytestmark = [

@@ -23,7 +23,7 @@ from tests.e2e.days import (
     trade_rows,
 )
 from tests.workbench.plain_loop import TradeRow
-from workbench.bars import read_bars
+from workbench.market.bars.reader import read_bars
 
 SIGKILLED = -9
 KILLS = 3

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.days import ROOT, scalper
-from workbench.storms.weather import (
+from workbench.chaos.fault_plan import (
     AFTER,
     BEFORE,
     EXCHANGE,

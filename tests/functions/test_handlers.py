@@ -24,13 +24,15 @@ import relay
 import tick
 import trade_update
 from scalper.core.session import MINUTE, Session, floor_minute, new_york_day
-from scalper.shell import client, runtime
+from scalper.shell import runtime
+from scalper.shell.alpaca import client
+from scalper.shell.aws.lease_table import DynamoLeaseTable
+from scalper.shell.aws.state_table import DynamoStore
 from scalper.shell.errors import BrokerDownError, ScalperError, SettingsError, StoreDownError
-from scalper.shell.lease import Lease
-from scalper.shell.lease_table import DynamoLeaseTable
-from scalper.shell.passes import MAX_LINKS, parts
+from scalper.shell.relay.lease import Lease
 from scalper.shell.settings import Settings
-from scalper.shell.store import DynamoStore
+from scalper.shell.trading import batch as parts
+from scalper.shell.trading.tick_schedule import MAX_LINKS
 from scalper.shell.webhook import MAX_BODY, sign
 from tests.shell.conftest import Records, make_state_table, make_symbols_table
 from tests.shell.fakes import client_id
@@ -569,9 +571,9 @@ class TestRelay:
     @pytest.fixture
     def hooked(self, world: World, environment: pytest.MonkeyPatch) -> World:
         environment.setenv("WEBHOOK_URL", "http://127.0.0.1:9/")
-        environment.setattr("scalper.shell.relay.LISTEN_SLICE_S", 0.01)
-        environment.setattr("scalper.shell.lease.POLL_S", 0.01)
-        environment.setattr("scalper.shell.lease.WATCH_S", 0.05)
+        environment.setattr("scalper.shell.relay.stream.LISTEN_SLICE_S", 0.01)
+        environment.setattr("scalper.shell.relay.lease.POLL_S", 0.01)
+        environment.setattr("scalper.shell.relay.lease.WATCH_S", 0.05)
         world.advance(at(1))
         return world
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.fuzz.deliveries import delivery
 from tests.fuzz.judge import Judge, body_of
-from workbench.invocations import function_url_event
+from workbench.local.invocations import function_url_event
 
 ANSWER_WITHIN_S = 5.0
 METHODS = ("POST",) * 12 + ("GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "PROPFIND", "p\0st")

@@ -21,9 +21,9 @@ from typing import Any
 import trade_update
 from scalper.core.pricing import price_text
 from scalper.shell import runtime
-from scalper.shell.engine import Engine
 from scalper.shell.settings import Settings
 from scalper.shell.timing import SystemTiming
+from scalper.shell.trading.engine import Engine
 from scalper.shell.webhook import MAX_BODY
 from tests.shell.fakes import PRICE, QTY, Desk, client_id, minute, settings
 from tests.shell.test_webhook import KEY, OLD

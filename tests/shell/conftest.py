@@ -8,8 +8,10 @@ import hypothesis
 import pytest
 from moto import mock_aws
 
-from scalper.shell import client, relay
-from scalper.shell.passes import parts, ticks
+from scalper.shell.alpaca import client
+from scalper.shell.relay import stream as relay
+from scalper.shell.trading import batch as parts
+from scalper.shell.trading import tick as ticks
 from tests.shell.fakes import Desk
 from tests.shell.scripted import Scripted, scripted
 

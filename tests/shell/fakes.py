@@ -15,15 +15,18 @@ from scalper.core.order import ClientOrderId, Order, OrderReport, Purpose
 from scalper.core.pricing import DOLLAR, Money, tick
 from scalper.core.session import Session, floor_minute, new_york_day
 from scalper.core.signal import Bar
-from scalper.shell import passes
-from scalper.shell.broker import NOT_UNIQUE, Clock, Fill, Position
-from scalper.shell.engine import Engine
 from scalper.shell.errors import ConflictError, RefusedError, StoreDownError, UnknownOutcomeError
-from scalper.shell.market_data import Bars, Window
 from scalper.shell.memory_store import MemoryStore
+from scalper.shell.ports import NOT_UNIQUE, Bars, Clock, Fill, Position, Stored, SymbolRules
 from scalper.shell.settings import Settings
-from scalper.shell.store import Stored
-from scalper.shell.symbols import SymbolRules
+from scalper.shell.trading.checkup import checkup
+from scalper.shell.trading.close_day import close_day
+from scalper.shell.trading.engine import Engine
+from scalper.shell.trading.liquidate import liquidate
+from scalper.shell.trading.tick import tick as run_tick
+from scalper.shell.trading.tick_schedule import TickDue
+from scalper.shell.trading.trade_update import trade_update
+from scalper.shell.trading.window import Window
 from scalper.shell.webhook import Delivery
 
 T = TypeVar("T")
@@ -421,23 +424,23 @@ class Desk:
 
     def tick(self, number: float, **late: Any) -> dict[str, Any]:
         self.broker.now = minute(number) + late.get("late", timedelta(0))
-        return passes.tick(self.engine, passes.TickDue(minute(number)))
+        return run_tick(self.engine, TickDue(minute(number)))
 
     def checkup(self, number: float) -> dict[str, Any]:
         self.broker.now = minute(number)
-        return passes.checkup(self.engine, minute(number))
+        return checkup(self.engine, minute(number))
 
     def liquidate(self, at: datetime) -> dict[str, Any]:
         self.broker.now = at
-        return passes.liquidate(self.engine, at)
+        return liquidate(self.engine, at)
 
     def close_day(self, at: datetime) -> dict[str, Any]:
         self.broker.now = at
-        return passes.close_day(self.engine, at)
+        return close_day(self.engine, at)
 
     def update(self, report: OrderReport, at: datetime, price: Money | None = None) -> Any:
         self.broker.now = at
-        return passes.trade_update(self.engine, Delivery(report, price, at))
+        return trade_update(self.engine, Delivery(report, price, at))
 
     def state(self, symbol: str = "AAA") -> SymbolState:
         stored = MemoryStore.load(self.store, symbol)

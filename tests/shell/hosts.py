@@ -14,7 +14,7 @@ from random import Random
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from scalper.shell.errors import ConflictError, StoreDownError
-from scalper.shell.lease import Lease
+from scalper.shell.relay.lease import Lease
 
 START = datetime(2025, 3, 5, 14, 25, tzinfo=UTC)
 

@@ -7,12 +7,9 @@ import pytest
 
 from scalper.core.model import Phase, Reason
 from scalper.core.pricing import CENT, DOLLAR
-from scalper.shell import passes
-from scalper.shell.errors import (
-    BrokerDownError,
-    RefusedError,
-)
+from scalper.shell.errors import BrokerDownError, RefusedError
 from scalper.shell.memory_store import MemoryStore
+from scalper.shell.trading.checkup import checkup
 from tests.shell.fakes import (
     CLOSE,
     DAY,
@@ -148,7 +145,7 @@ class TestCheckups:
         desk.hold(1)
         desk.log.clear()
         desk.broker.now = at
-        assert passes.checkup(desk.engine, at) == {"status": "closed"}
+        assert checkup(desk.engine, at) == {"status": "closed"}
         assert desk.log == []
 
     def test_it_enters_nothing(self, desk: Desk):

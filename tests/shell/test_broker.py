@@ -17,22 +17,11 @@ from hypothesis import strategies as st
 
 from scalper.core.order import Order, OrderReport, Purpose
 from scalper.core.pricing import DOLLAR
-from scalper.core.session import Session
-from scalper.shell import client as client_module
-from scalper.shell.broker import (
-    MAX_PAGES,
-    NOT_UNIQUE,
-    PAGE,
-    AlpacaBroker,
-    Clock,
-    Position,
-    day_start,
-    moved_lately,
-    own_reports,
-    parse_time,
-    report_of,
-)
-from scalper.shell.client import BoundedClient
+from scalper.core.session import Session, parse_time
+from scalper.shell.alpaca import client as client_module
+from scalper.shell.alpaca.broker import MAX_PAGES, PAGE, AlpacaBroker
+from scalper.shell.alpaca.client import BoundedClient
+from scalper.shell.alpaca.parsing import report_of
 from scalper.shell.errors import (
     BrokerDownError,
     RefusedError,
@@ -40,7 +29,9 @@ from scalper.shell.errors import (
     UnauthorizedError,
     UnknownOutcomeError,
 )
+from scalper.shell.ports import NOT_UNIQUE, Clock, Position
 from scalper.shell.settings import BrokerKeys
+from scalper.shell.trading.own_orders import day_start, moved_lately, own_reports
 from tests.shell.conftest import Records
 from tests.shell.fakes import DAY, OPEN, PRICE, client_id, settings
 from tests.shell.scripted import CUT, HANG, RESET, Request, Scripted
@@ -642,7 +633,7 @@ class TestPinned:
         assert len(server.requests) == 1
 
     def test_neither_pandas_nor_numpy_is_loaded(self):
-        functions = Path(client_module.__file__).parents[2]
+        functions = Path(client_module.__file__).parents[3]
         code = (
             "import sys, pkgutil, importlib, scalper.shell as shell\n"
             "for one in pkgutil.iter_modules(shell.__path__):\n"

@@ -6,10 +6,7 @@ import pytest
 
 from scalper.core.model import Phase
 from scalper.core.pricing import CENT
-from scalper.shell.errors import (
-    BrokerDownError,
-    UnknownOutcomeError,
-)
+from scalper.shell.errors import BrokerDownError, UnknownOutcomeError
 from tests.shell.conftest import Records
 from tests.shell.fakes import (
     PRICE,

@@ -10,12 +10,13 @@ import pytest
 from scalper.core.model import Reason
 from scalper.core.pricing import CENT, DOLLAR
 from scalper.core.session import MINUTE, Session
-from scalper.shell.broker import Fill
 from scalper.shell.errors import BrokerDownError, UnknownOutcomeError
 from scalper.shell.memory_store import MemoryStore
-from scalper.shell.passes import close, measures, ticks
-from scalper.shell.passes.reckoning import MAX_LISTED
-from scalper.shell.store import Stored
+from scalper.shell.ports import Fill, Stored
+from scalper.shell.trading import close_day as close
+from scalper.shell.trading import tick as ticks
+from scalper.shell.trading import tick_metrics as measures
+from scalper.shell.trading.day_summary import MAX_LISTED
 from tests.shell.conftest import Records
 from tests.shell.fakes import CLOSE, CUTOFF, DAY, PRICE, QTY, Desk, client_id, minute
 

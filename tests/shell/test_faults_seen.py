@@ -1,4 +1,4 @@
-"""Faults seen in the field that no other module's tests show; the rows of workbench/faults.py."""
+"""Faults seen in the field that no other module's tests show: rows of docs/incidents.py."""
 
 import json
 

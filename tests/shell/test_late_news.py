@@ -10,12 +10,10 @@ from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.order import OrderReport
 from scalper.core.pricing import CENT, DOLLAR, Money
 from scalper.core.session import Session
-from scalper.shell import passes
-from scalper.shell.errors import (
-    RefusedError,
-    UnknownOutcomeError,
-)
+from scalper.shell.errors import RefusedError, UnknownOutcomeError
 from scalper.shell.memory_store import MemoryStore
+from scalper.shell.trading.tick import tick
+from scalper.shell.trading.tick_schedule import TickDue
 from tests.shell.conftest import Records
 from tests.shell.fakes import (
     CLOSE,
@@ -57,7 +55,7 @@ class TestOrdersInDoubt:
         desk.broker.sessions[tomorrow.day] = tomorrow
         desk.market.by_symbol["AAA"] = [bar(tomorrow.open)]
         desk.broker.now = tomorrow.open + timedelta(minutes=1)
-        passes.tick(desk.engine, passes.TickDue(desk.broker.now))
+        tick(desk.engine, TickDue(desk.broker.now))
         assert desk.submitted()[-1] == client_id(1, day=tomorrow.day)
 
     def test_an_exit_in_doubt_that_sold_five_leaves_fifteen_to_sell(self, desk: Desk):

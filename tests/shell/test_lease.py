@@ -12,10 +12,10 @@ import pytest
 from moto import mock_aws
 from moto.server import ThreadedMotoServer
 
-from scalper.shell import lease as lease_module
+from scalper.shell.aws.lease_table import DynamoLeaseTable, decode, encode
 from scalper.shell.errors import ConflictError, StoreDownError
-from scalper.shell.lease import FREE, LEASE_S, MARGIN_S, Lease, LeaseTable, Tenancy
-from scalper.shell.lease_table import DynamoLeaseTable, decode, encode
+from scalper.shell.relay import lease as lease_module
+from scalper.shell.relay.lease import FREE, LEASE_S, MARGIN_S, Lease, LeaseTable, Tenancy
 from scalper.shell.timing import SystemTiming
 from tests.shell.conftest import Records, make_state_table
 from tests.shell.fakes import OPEN, settings
@@ -484,7 +484,7 @@ def test_a_lease_whose_first_write_was_not_answered_is_taken_up_at_the_real_tabl
 
 
 def test_a_request_is_over_long_before_the_lease_is() -> None:
-    from scalper.shell import lease_table
+    from scalper.shell.aws import lease_table
 
     longest = lease_table.CONNECT_TIMEOUT_S + lease_table.READ_TIMEOUT_S
     assert longest + lease_module.RETRY_EVERY_S < MARGIN_S

@@ -8,9 +8,11 @@ from scalper.core.model import Phase, Reason
 from scalper.core.order import OrderReport
 from scalper.core.pricing import CENT
 from scalper.core.session import Session
-from scalper.shell import passes
 from scalper.shell.errors import BrokerDownError, RefusedError, UnknownOutcomeError
-from scalper.shell.passes import parts
+from scalper.shell.trading import batch as parts
+from scalper.shell.trading.liquidate import liquidate
+from scalper.shell.trading.tick import tick
+from scalper.shell.trading.tick_schedule import TickDue
 from tests.shell.conftest import Records
 from tests.shell.fakes import CLOSE, CUTOFF, DAY, PRICE, QTY, Desk, client_id, minute, never
 
@@ -23,7 +25,7 @@ def sell(generation: int, qty: int = QTY) -> tuple[object, ...]:
 
 def tick_at(desk: Desk, at: object) -> dict[str, object]:
     desk.broker.now = at  # type: ignore[assignment]
-    return passes.tick(desk.engine, passes.TickDue(desk.broker.now))
+    return tick(desk.engine, TickDue(desk.broker.now))
 
 
 class TestDue:
@@ -606,7 +608,7 @@ class TestFromTheCloseOn:
         desk.hold(1)
         sent = desk.sent()
         desk.broker.now = CLOSE + MINUTE
-        assert passes.liquidate(desk.engine, CUTOFF)["left"] == ["AAA"]
+        assert liquidate(desk.engine, CUTOFF)["left"] == ["AAA"]
         assert desk.sent() == sent
 
     def test_a_liquidation_of_yesterday_is_not_due_today(self, desk: Desk):
@@ -615,5 +617,5 @@ class TestFromTheCloseOn:
         desk.hold(1)
         before = desk.state()
         desk.broker.now = minute(5)
-        assert passes.liquidate(desk.engine, yesterday.liquidate_at)["status"] == "not due"
+        assert liquidate(desk.engine, yesterday.liquidate_at)["status"] == "not due"
         assert desk.state() == before

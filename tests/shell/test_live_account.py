@@ -8,17 +8,21 @@ from typing import Any
 
 import pytest
 
-from scalper.shell import passes
-from scalper.shell.broker import AlpacaBroker
+from scalper.shell.alpaca.broker import AlpacaBroker
 from scalper.shell.errors import (
     BrokerDownError,
     UnauthorizedError,
     UnknownOutcomeError,
     WrongAccountError,
 )
+from scalper.shell.ports import Stored
 from scalper.shell.runtime import relay_of
 from scalper.shell.settings import BrokerKeys
-from scalper.shell.store import Stored
+from scalper.shell.trading.checkup import checkup
+from scalper.shell.trading.close_day import close_day
+from scalper.shell.trading.liquidate import liquidate
+from scalper.shell.trading.tick import tick
+from scalper.shell.trading.tick_schedule import TickDue
 from tests.shell.conftest import Records
 from tests.shell.fakes import OPEN, Desk, minute, settings
 from tests.shell.scripted import HANG, Request, Scripted
@@ -95,7 +99,7 @@ class TestAnotherAccount:
 
     def test_each_refusal_is_counted(self, server: Scripted, monkeypatch: pytest.MonkeyPatch):
         counted: list[str] = []
-        monkeypatch.setattr("scalper.shell.client.count", counted.append)
+        monkeypatch.setattr("scalper.shell.alpaca.client.count", counted.append)
         server.answer(account(OTHER))
         with pytest.raises(WrongAccountError):
             live(server).submit("AAA", BUY)
@@ -186,7 +190,7 @@ class TestOurAccount:
         self, server: Scripted, answer: Any, monkeypatch: pytest.MonkeyPatch
     ):
         """Not a refusal: the order stays an intent, and goes with the next pass."""
-        monkeypatch.setattr("scalper.shell.client.READ_TIMEOUT_S", 0.2)
+        monkeypatch.setattr("scalper.shell.alpaca.client.READ_TIMEOUT_S", 0.2)
         server.answer(answer)
         broker = live(server)
         with pytest.raises(UnknownOutcomeError):
@@ -278,7 +282,7 @@ class TestPasses:
     def test_a_tick_does_nothing_and_says_why_in_one_line(
         self, wrong: Desk, server: Scripted, records: Records
     ):
-        answer = passes.tick(wrong.engine, passes.TickDue(minute(1)))
+        answer = tick(wrong.engine, TickDue(minute(1)))
         assert answer["status"] == "wrong_account"
         assert OTHER in answer["error"]
         assert records.messages() == ["wrong account: nothing is sent"]
@@ -296,12 +300,12 @@ class TestPasses:
         wrong.store.save(_new(held), held)
         before = wrong.state()
         wrong.broker.now = minute(3)
-        assert passes.tick(wrong.engine, passes.TickDue(minute(3)))["status"] == "wrong_account"
-        assert passes.checkup(wrong.engine, minute(3))["status"] == "failed"
+        assert tick(wrong.engine, TickDue(minute(3)))["status"] == "wrong_account"
+        assert checkup(wrong.engine, minute(3))["status"] == "failed"
         with pytest.raises(WrongAccountError):
-            passes.liquidate(wrong.engine, minute(386))
+            liquidate(wrong.engine, minute(386))
         with pytest.raises(WrongAccountError):
-            passes.close_day(wrong.engine, minute(395))
+            close_day(wrong.engine, minute(395))
         assert wrong.state() == before
         assert set(asked(server)) == {("GET", "/v2/account")}
 

@@ -8,13 +8,12 @@ import pytest
 from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.pricing import CENT
 from scalper.core.session import Session
-from scalper.shell import passes
-from scalper.shell.errors import (
-    BrokerDownError,
-    StoreDownError,
-)
+from scalper.shell.errors import BrokerDownError, StoreDownError
 from scalper.shell.memory_store import MemoryStore
-from scalper.shell.store import Stored, in_shard
+from scalper.shell.ports import Stored
+from scalper.shell.shards import in_shard
+from scalper.shell.trading.tick import tick
+from scalper.shell.trading.tick_schedule import TickDue
 from tests.shell.conftest import Records
 from tests.shell.fakes import (
     DAY,
@@ -108,7 +107,7 @@ class TestRecovery:
         desk.trade(*[f"B{letter}" for letter in "ABCDEFGH"], signal=never)
         for shard in range(2):
             desk.broker.now = minute(2)
-            passes.tick(desk.engine, passes.TickDue(minute(2), shard, 2))
+            tick(desk.engine, TickDue(minute(2), shard, 2))
             known = MemoryStore.load(desk.store, "AAA") is not None
             assert known == (in_shard("AAA", 0, 2) or shard == 1)
 
@@ -175,6 +174,6 @@ class TestRecovery:
         desk.broker.now = tomorrow.open + timedelta(minutes=1)
         desk.trade("AAA")
         desk.market.by_symbol["AAA"] = [bar(tomorrow.open)]
-        passes.tick(desk.engine, passes.TickDue(desk.broker.now))
+        tick(desk.engine, TickDue(desk.broker.now))
         assert desk.submitted()[-1] == client_id(1, day=tomorrow.day)
         assert desk.state().trades == 0

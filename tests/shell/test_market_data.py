@@ -10,17 +10,11 @@ from hypothesis import strategies as st
 
 from scalper.core.pricing import DOLLAR
 from scalper.core.signal import Bar
+from scalper.shell.alpaca.bars import MAX_REFUSALS, SYMBOLS_PER_REQUEST, AlpacaMarketData, parse_bar
 from scalper.shell.errors import BrokerDownError, RefusedError
-from scalper.shell.market_data import (
-    MAX_REFUSALS,
-    OVERLAP,
-    SYMBOLS_PER_REQUEST,
-    AlpacaMarketData,
-    Bars,
-    Window,
-    parse_bar,
-)
+from scalper.shell.ports import Bars
 from scalper.shell.settings import BrokerKeys
+from scalper.shell.trading.window import OVERLAP, Window
 from tests.shell.fakes import CLOSE, OPEN, SESSION, FakeMarket, bar, minute, settings
 from tests.shell.scripted import Request, Scripted
 
@@ -217,7 +211,7 @@ class TestRequests:
     def test_pages_without_end_have_a_bound(
         self, server: Scripted, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setattr("scalper.shell.market_data.MAX_PAGES", 3)
+        monkeypatch.setattr("scalper.shell.alpaca.bars.MAX_PAGES", 3)
         server.answer(page({}, "again"))
         with pytest.raises(BrokerDownError):
             alpaca(server).bars(["AAA"], OPEN, minute(5))

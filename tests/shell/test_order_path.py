@@ -5,12 +5,10 @@ from dataclasses import replace
 import pytest
 
 from scalper.core.model import Phase, Reason, SymbolState
-from scalper.core.moves import MAX_EXIT_ATTEMPTS
 from scalper.core.order import Progress, Purpose
+from scalper.core.order_actions import MAX_EXIT_ATTEMPTS
 from scalper.core.pricing import CENT
-from scalper.shell.broker import NOT_UNIQUE
 from scalper.shell.codec import SCHEMA
-from scalper.shell.engine import MAX_CONFLICTS
 from scalper.shell.errors import (
     BrokerDownError,
     RefusedError,
@@ -18,7 +16,8 @@ from scalper.shell.errors import (
     UnknownOutcomeError,
 )
 from scalper.shell.memory_store import MemoryStore
-from scalper.shell.store import Stored
+from scalper.shell.ports import NOT_UNIQUE, Stored
+from scalper.shell.trading.engine import MAX_CONFLICTS
 from tests.shell.conftest import Records
 from tests.shell.fakes import (
     DAY,

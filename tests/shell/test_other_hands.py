@@ -14,7 +14,7 @@ from scalper.shell.errors import (
     UnauthorizedError,
     UnknownOutcomeError,
 )
-from scalper.shell.store import Stored
+from scalper.shell.ports import Stored
 from tests.shell.conftest import Records
 from tests.shell.fakes import (
     CUTOFF,

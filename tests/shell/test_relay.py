@@ -14,9 +14,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Response
 from websockets.sync.server import ServerConnection, serve
 
-from scalper.shell import relay as relay_module
 from scalper.shell.errors import SettingsError, UnauthorizedError, WebhookRefusedError
-from scalper.shell.relay import Relay, Rotating, relay_until
+from scalper.shell.relay import stream as relay_module
+from scalper.shell.relay.stream import Relay, Rotating, relay_until
 from scalper.shell.settings import BrokerKeys
 from scalper.shell.webhook import MAX_BODY, receive
 from tests.shell.conftest import Records

@@ -10,10 +10,11 @@ import pytest
 
 from scalper.core.model import BarClosed, Phase, Reason, Step, SymbolState
 from scalper.shell import runtime, telemetry
+from scalper.shell.aws.outbox import AwsOutbox
 from scalper.shell.errors import SettingsError
 from scalper.shell.events import scheduled_time, ticks_due
-from scalper.shell.passes import TickDue
-from scalper.shell.runtime import AwsOutbox, Pool, time_left
+from scalper.shell.runtime import Pool, time_left
+from scalper.shell.trading.tick_schedule import TickDue
 from tests.shell.conftest import Records
 from tests.shell.fakes import DAY, OPEN, minute, settings
 

@@ -6,8 +6,9 @@ import boto3
 import pytest
 
 from scalper.core.pricing import DOLLAR
+from scalper.shell.aws.secrets import broker_keys, webhook_keys
 from scalper.shell.errors import SettingsError
-from scalper.shell.settings import BrokerKeys, Settings, broker_keys, webhook_keys
+from scalper.shell.settings import BrokerKeys, Settings
 
 NEEDED = {"SYMBOLS_TABLE": "symbols", "STATE_TABLE": "state"}
 

@@ -13,10 +13,12 @@ from moto.server import ThreadedMotoServer
 
 from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.order import Order, Purpose
+from scalper.shell.aws.state_table import DynamoStore
 from scalper.shell.codec import SCHEMA, decode, encode
 from scalper.shell.errors import ConflictError, StoreDownError
 from scalper.shell.memory_store import MemoryStore
-from scalper.shell.store import DynamoStore, Store, Stored, in_shard
+from scalper.shell.ports import Store, Stored
+from scalper.shell.shards import in_shard
 from tests.shell.conftest import Records, make_state_table
 from tests.shell.fakes import DAY, OPEN, QTY, client_id, minute, settings
 from tests.shell.flaky import losing_answers

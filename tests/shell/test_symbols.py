@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from scalper.core.pricing import DOLLAR
 from scalper.core.signal import crossover
+from scalper.shell.aws.symbols_table import DynamoSymbols
 from scalper.shell.errors import StoreDownError
-from scalper.shell.symbols import MAX_SYMBOLS, DynamoSymbols, SymbolRules, parse_rows
+from scalper.shell.ports import SymbolRules
+from scalper.shell.symbols import MAX_SYMBOLS, parse_rows
 from tests.shell.conftest import make_symbols_table
 from tests.shell.fakes import LOT, always, settings
 

@@ -12,8 +12,6 @@ from scalper.core.model import Phase, SymbolState
 from scalper.core.pricing import CENT, DOLLAR
 from scalper.core.session import Session, floor_minute, new_york_day
 from scalper.core.signal import Bar
-from scalper.shell import passes
-from scalper.shell.broker import Clock
 from scalper.shell.codec import SCHEMA
 from scalper.shell.errors import (
     BrokerDownError,
@@ -22,10 +20,12 @@ from scalper.shell.errors import (
     UnauthorizedError,
     UnknownOutcomeError,
 )
-from scalper.shell.market_data import Bars
 from scalper.shell.memory_store import MemoryStore
-from scalper.shell.passes import ticks
-from scalper.shell.store import Stored, in_shard
+from scalper.shell.ports import Bars, Clock, Stored
+from scalper.shell.shards import in_shard
+from scalper.shell.trading import tick as ticks
+from scalper.shell.trading.tick import tick
+from scalper.shell.trading.tick_schedule import TickDue
 from tests.shell.conftest import Records
 from tests.shell.fakes import (
     CLOSE,
@@ -75,7 +75,7 @@ class TestIdle:
     def test_outside_the_session_nothing_happens(self, desk: Desk, at: datetime):
         desk.trade("AAA")
         desk.broker.now = at
-        answer = passes.tick(desk.engine, passes.TickDue(at))
+        answer = tick(desk.engine, TickDue(at))
         assert answer == {"status": "closed", "minute": at.isoformat()}
         assert desk.log == []
 
@@ -98,7 +98,7 @@ class TestIdle:
     def test_seconds_of_the_scheduled_time_do_no_harm(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.now = minute(1)
-        passes.tick(desk.engine, passes.TickDue(minute(1) + timedelta(seconds=13)))
+        tick(desk.engine, TickDue(minute(1) + timedelta(seconds=13)))
         assert desk.state().order.submitted_at == minute(1)  # type: ignore[union-attr]
 
 
@@ -337,7 +337,7 @@ class TestSystemClock:
     def run(self, desk: Desk) -> dict[str, Any]:
         at = datetime.now(UTC)
         desk.market.by_symbol["AAA"] = [bar(floor_minute(at) - timedelta(minutes=1))]
-        return passes.tick(desk.engine, passes.TickDue(at))
+        return tick(desk.engine, TickDue(at))
 
     @pytest.mark.fault("48")
     @pytest.mark.parametrize("skew", [-1, 0, 1])
@@ -414,7 +414,7 @@ class TestRepeats:
         desk.broker.fill(target, PRICE + CENT)
         desk.broker.now = minute(5)
         for at in (yesterday.open + timedelta(minutes=5), yesterday.close - timedelta(minutes=2)):
-            answer = passes.tick(desk.engine, passes.TickDue(at))
+            answer = tick(desk.engine, TickDue(at))
             assert answer == {"status": "too late", "symbols": 1}
         state = desk.state()
         assert (state.phase, state.session, state.generation) == (Phase.TO_BUY, DAY, 2)
@@ -424,7 +424,7 @@ class TestRepeats:
         desk.hold(1)
         sent = desk.sent()
         desk.broker.now = CLOSE + timedelta(minutes=20)
-        passes.tick(desk.engine, passes.TickDue(CLOSE - timedelta(minutes=3)))
+        tick(desk.engine, TickDue(CLOSE - timedelta(minutes=3)))
         assert desk.sent() == sent
 
     def test_an_earlier_minute_that_is_decided_later_takes_nothing_back(self, desk: Desk):
@@ -521,7 +521,7 @@ class TestShards:
         desk.trade(*names)
         for shard in range(3):
             desk.broker.now = minute(1)
-            answer = passes.tick(desk.engine, passes.TickDue(minute(1), shard, 3))
+            answer = tick(desk.engine, TickDue(minute(1), shard, 3))
             assert answer["status"] == "ok"
             mine = [name for name in names if in_shard(name, shard, 3)]
             assert answer["symbols"] == len(mine)

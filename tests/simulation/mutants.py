@@ -24,15 +24,15 @@ class Mutant(NamedTuple):
 
 
 MACHINE = "core/machine.py"
-MOVES = "core/moves.py"
+MOVES = "core/order_actions.py"
 ORDER = "core/order.py"
 RECOVERY = "core/recovery.py"
-ENGINE = "shell/engine.py"
-INQUIRY = "shell/inquiry.py"
-STORE = "shell/store.py"
-ENTRIES = "shell/passes/entries.py"
-TICKS = "shell/passes/ticks.py"
-CLOSE = "shell/passes/close.py"
+ENGINE = "shell/trading/engine.py"
+INQUIRY = "shell/trading/reconciliation.py"
+STORE = "shell/aws/state_table.py"
+ENTRIES = "shell/trading/pre_trade.py"
+TICKS = "shell/trading/tick.py"
+CLOSE = "shell/trading/liquidate.py"
 
 MUTANTS = (
     # The order path: one effect, whatever crashes.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from workbench.cli import app
+from workbench.cli.app import app
 from workbench.simulation import campaign
 from workbench.simulation.checks import Checks
 from workbench.simulation.cloud import quiet

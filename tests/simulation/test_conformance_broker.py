@@ -9,8 +9,8 @@ import pytest
 
 from scalper.core.order import TERMINAL_STATUSES, Order, OrderReport, Purpose
 from scalper.core.pricing import CENT, DOLLAR
-from scalper.shell.broker import NOT_UNIQUE, Clock, Fill, Position
 from scalper.shell.errors import RefusedError, UnknownOutcomeError
+from scalper.shell.ports import NOT_UNIQUE, Clock, Fill, Position
 from tests.shell.fakes import client_id
 from tests.simulation.venues import SIMULATED, Venue, alpaca_venue
 

@@ -11,13 +11,14 @@ import pytest
 from scalper.core.pricing import DOLLAR
 from scalper.core.session import Session
 from scalper.core.signal import Bar
-from scalper.shell.market_data import AlpacaMarketData, MarketData
+from scalper.shell.alpaca.bars import AlpacaMarketData
+from scalper.shell.ports import MarketData
 from scalper.shell.settings import BrokerKeys
 from tests.shell.fakes import OPEN, SESSION, FakeMarket, settings
 from tests.simulation.build import let_pass, scheduler_of
 from tests.workbench.exchange.conftest import HEADERS, KEY, SECRET
 from workbench.exchange.server import Exchange, running
-from workbench.market import Market, MarketDay
+from workbench.market.model import Market, MarketDay
 from workbench.simulation.market import Edition, SimulatedMarket, market_of
 from workbench.simulation.scheduler import MINUTE, SECOND
 

@@ -9,9 +9,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from scalper.shell.engine import Outbox
-from scalper.shell.passes import TickDue
-from scalper.shell.runtime import AwsOutbox
+from scalper.shell.aws.outbox import AwsOutbox
+from scalper.shell.ports import Outbox
+from scalper.shell.trading.tick_schedule import TickDue
 from tests.shell.conftest import Records
 from tests.shell.fakes import settings
 from tests.simulation.build import ended, let_pass, scheduler_of

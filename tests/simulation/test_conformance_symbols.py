@@ -8,7 +8,8 @@ import pytest
 from moto import mock_aws
 
 from scalper.core.pricing import DOLLAR
-from scalper.shell.symbols import DynamoSymbols, SymbolRules, Symbols
+from scalper.shell.aws.symbols_table import DynamoSymbols
+from scalper.shell.ports import SymbolRules, Symbols
 from tests.shell.conftest import make_symbols_table
 from tests.shell.fakes import FakeSymbols, settings
 from tests.simulation.build import scheduler_of

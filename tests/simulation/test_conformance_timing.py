@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from scalper.shell.timing import SystemTiming, Timing
+from scalper.shell.ports import Timing
+from scalper.shell.timing import SystemTiming
 from tests.shell.fakes import OPEN
 from tests.simulation.build import ended, scheduler_of
 from workbench.simulation.cloud import SimulatedTiming

@@ -16,8 +16,8 @@ import pytest
 from scalper.core.pricing import DOLLAR
 from scalper.core.session import MINUTE, Session
 from scalper.shell import telemetry
-from scalper.shell.passes.pace import MAX_LINKS
-from scalper.shell.symbols import SymbolRules
+from scalper.shell.ports import SymbolRules
+from scalper.shell.trading.tick_schedule import MAX_LINKS
 from tests.shell.fakes import DAY, OPEN, never, settings
 from tests.simulation.build import scheduler_of, unwatched
 from workbench.simulation.broker import SimulatedBroker

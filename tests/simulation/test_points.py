@@ -33,10 +33,10 @@ NO_BOUNDARY = {
 
 THE_RELAYS = {
     ("runtime.py", "outbox.checkup_in"),
-    ("relay_run.py", "broker().account_block"),
-    ("relay_run.py", "broker().clock"),
-    ("relay_run.py", "broker().session"),
-    ("relay_run.py", "broker.clock"),
+    ("relay/run.py", "broker().account_block"),
+    ("relay/run.py", "broker().clock"),
+    ("relay/run.py", "broker().session"),
+    ("relay/run.py", "broker.clock"),
 }
 """The relay is a process of its own, which no simulated day runs."""
 
@@ -86,7 +86,7 @@ def test_each_operation_that_the_shell_knows_has_a_site():
 
 
 @pytest.mark.parametrize(
-    ("file", "function"), [("passes/orders.py", "checkup"), ("passes/ticks.py", "_read_start")]
+    ("file", "function"), [("trading/checkup.py", "checkup"), ("trading/tick.py", "_read_start")]
 )
 def test_a_request_handed_to_fan_out_by_reference_is_found(file: str, function: str):
     (site,) = [
@@ -106,12 +106,12 @@ def test_a_day_reaches_requests_by_call_and_by_reference():
         for seed in range(1, 4):
             assert not run_day(seed, points, []).violation
     reached = {str(points._sites[number // 2]) for number in points._known.values()}
-    assert "passes/orders.py:checkup:store.account_halt" in reached
-    assert "passes/ticks.py:_read_start:store.account_halt" in reached
-    assert "engine.py:_submit:broker.submit" in reached
+    assert "trading/checkup.py:checkup:store.account_halt" in reached
+    assert "trading/tick.py:_read_start:store.account_halt" in reached
+    assert "trading/engine.py:_submit:broker.submit" in reached
     # Two requests of one sort in one file are two places.
-    assert "engine.py:_advance:store.save" in reached
-    assert "engine.py:recover:store.save" in reached
+    assert "trading/engine.py:_advance:store.save" in reached
+    assert "trading/engine.py:recover:store.save" in reached
     assert points.hit == [0] * len(points.hit)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scalper.shell.passes import parts
+from scalper.shell.trading import batch as parts
 from workbench.simulation.campaign import Tally, simulate
 
 RECORDED = Path(__file__).parents[2] / "bench/results/simulation.json"

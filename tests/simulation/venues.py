@@ -13,12 +13,13 @@ from typing import Protocol
 
 from scalper.core.pricing import DOLLAR, Money
 from scalper.core.session import Session
-from scalper.shell.broker import AlpacaBroker, Broker
+from scalper.shell.alpaca.broker import AlpacaBroker
+from scalper.shell.ports import Broker
 from scalper.shell.settings import BrokerKeys
 from tests.shell.fakes import DAY, OPEN, SESSION, FakeBroker, settings
 from tests.simulation.build import let_pass, scheduler_of, unwatched
 from tests.workbench.exchange.conftest import FRIDAY, KEY, SECRET, Client, asking
-from workbench.exchange.book import Book, Ticket
+from workbench.exchange.ledger import Book, Ticket
 from workbench.simulation.broker import SimulatedBroker
 
 MARKET: Money = 10 * DOLLAR

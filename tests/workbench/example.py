@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.workbench.plain_loop import CancelRow, TradeRow, plain_day, read_rows
-from workbench.bars import read_bars, write_bars
-from workbench.market import Market
-from workbench.report import report_page
-from workbench.results import Trade, summary_of, trades_of
-from workbench.synthetic import synthetic_market
+from workbench.market.bars.reader import read_bars, write_bars
+from workbench.market.model import Market
+from workbench.market.synthetic import synthetic_market
+from workbench.results.report import report_page
+from workbench.results.trades import Trade, summary_of, trades_of
 
 
 class Example(NamedTuple):

@@ -11,8 +11,8 @@ import boto3
 import httpx
 import pytest
 
-from workbench import aws
-from workbench.servers import started
+from workbench.servers import aws
+from workbench.servers.processes import started
 
 DECLARED = aws.load_template()["Resources"]
 NOON = datetime(2015, 12, 24, 17, 0, tzinfo=UTC)

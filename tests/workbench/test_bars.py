@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalper.core.signal import Bar
-from workbench.bars import COLUMNS, BarsError, read_bars, write_bars
-from workbench.market import Market, MarketDay, sessions_between
+from workbench.market.bars.reader import COLUMNS, BarsError, read_bars, write_bars
+from workbench.market.model import Market, MarketDay, sessions_between
 
 HEADER = ",".join(COLUMNS)
 GOOD = "SPY,2013-10-04T13:30:00Z,168.1,168.3,168,168.2,1000"

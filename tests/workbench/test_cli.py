@@ -28,11 +28,11 @@ from tests.e2e.days import (
     synthetic_bars,
     trade_rows,
 )
-from workbench import aws
-from workbench.cli import app
-from workbench.loopback import listen
-from workbench.market import sessions_between
-from workbench.servers import started
+from workbench.cli.app import app
+from workbench.market.model import sessions_between
+from workbench.servers import aws
+from workbench.servers.loopback import listen
+from workbench.servers.processes import started
 
 HEADER = "symbol,timestamp,open,high,low,close,volume"
 GOOD = "SYN01,2024-11-29T14:30:00Z,10.00,10.10,9.90,10.05,100"

@@ -9,8 +9,8 @@ import pytest
 
 from bench.costs import Tally
 from tests.template.metrics import emitted
-from workbench import costs
-from workbench.costs import Standing, item_size, month_of, read_units, write_units
+from workbench.docs import costs
+from workbench.docs.costs import Standing, item_size, month_of, read_units, write_units
 
 ROOT = Path(__file__).parents[2]
 NOTHING = Standing(

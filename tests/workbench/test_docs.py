@@ -17,9 +17,9 @@ from scalper.core.model import (
     Reason,
 )
 from scalper.core.transitions import TRANSITIONS
-from workbench import docs
-from workbench.markdown import fill
-from workbench.reliability import RESULTS, reliability
+from workbench.docs import build as docs
+from workbench.docs.markdown import fill
+from workbench.docs.reliability import RESULTS, reliability
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.faults import FAULTS, PLATFORM, SECTIONS, Shown, shown_by
+from workbench.docs.incidents import FAULTS, PLATFORM, SECTIONS, Shown, shown_by
 
 ROOT = Path(__file__).parents[2]
 SHOWN = shown_by(ROOT)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scalper.core.pricing import Money
 from scalper.core.signal import Bar
-from workbench.matching import (
+from workbench.market.matching import (
     Side,
     buy_limit,
     market,

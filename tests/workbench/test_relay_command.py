@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from moto.server import ThreadedMotoServer
 
+from scalper.shell.aws.lease_table import DynamoLeaseTable
 from scalper.shell.errors import BrokerDownError, SettingsError
-from scalper.shell.lease import FREE, Lease
-from scalper.shell.lease_table import DynamoLeaseTable
-from scalper.shell.relay_run import check_clock, market_s
+from scalper.shell.relay.lease import FREE, Lease
+from scalper.shell.relay.run import check_clock, market_s
 from tests.e2e.days import ROOT
 from tests.shell.conftest import make_state_table
 from tests.shell.fakes import CLOSE, DAY, OPEN, Desk, settings

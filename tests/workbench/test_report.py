@@ -12,10 +12,10 @@ import pytest
 
 from scalper.core.pricing import CENT
 from tests.workbench.example import Example, example
-from workbench.bars import read_bars
-from workbench.market import Market, sessions_between
-from workbench.report import FILL_RULES, _script_json, report_page
-from workbench.synthetic import synthetic_market
+from workbench.market.bars.reader import read_bars
+from workbench.market.model import Market, sessions_between
+from workbench.market.synthetic import synthetic_market
+from workbench.results.report import FILL_RULES, _script_json, report_page
 
 SIZE_LIMIT = 8_000_000
 

@@ -16,8 +16,9 @@ from scalper.core.order import Purpose
 from scalper.core.pricing import money
 from tests.workbench.example import example
 from tests.workbench.plain_loop import plain_day, read_rows
-from workbench.bars import write_bars
-from workbench.results import (
+from workbench.market.bars.reader import write_bars
+from workbench.market.synthetic import synthetic_market
+from workbench.results.trades import (
     ORDER_COLUMNS,
     TRADE_COLUMNS,
     Trade,
@@ -29,7 +30,6 @@ from workbench.results import (
     usd,
     write_results,
 )
-from workbench.synthetic import synthetic_market
 
 DAY = date(2013, 10, 4)
 FILES = ["orders.csv", "report.html", "summary.json", "trades.csv"]

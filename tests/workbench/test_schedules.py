@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from scalper.core.session import MINUTE
-from workbench.aws import load_template
-from workbench.market import sessions_between
-from workbench.schedules import Schedule, schedules_of
+from workbench.market.model import sessions_between
+from workbench.servers.aws import load_template
+from workbench.template.schedules import Schedule, schedules_of
 
 NEW_YORK = ZoneInfo("America/New_York")
 REGULAR = date(2025, 9, 17)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scalper.core.pricing import DOLLAR, tick
 from scalper.core.signal import Bar
 from tests.workbench.plain_loop import plain_day, read_rows
-from workbench.bars import BarsError, read_bars, write_bars
-from workbench.synthetic import synthetic_market
+from workbench.market.bars.reader import BarsError, read_bars, write_bars
+from workbench.market.synthetic import synthetic_market
 
 MINUTE = timedelta(minutes=1)
 

@@ -22,13 +22,13 @@ from typing import Any
 
 import httpx
 
-from workbench import aws
 from workbench.cloud.emulator import free_port
 from workbench.cloud.errors import CloudError
 from workbench.cloud.processes import end_group
-from workbench.loopback import HOST
-from workbench.servers import KEY_ID, SECRET_KEY, started
-from workbench.synthetic import synthetic_market
+from workbench.market.synthetic import synthetic_market
+from workbench.servers import aws
+from workbench.servers.loopback import HOST
+from workbench.servers.processes import KEY_ID, SECRET_KEY, started
 
 START_WITHIN_S = 20.0
 ANSWER_WITHIN_S = 90.0

@@ -16,10 +16,10 @@ import boto3
 import httpx
 from botocore.config import Config
 
-from workbench.aws import REGION
 from workbench.cloud.errors import CloudError
 from workbench.cloud.processes import end_group
-from workbench.loopback import HOST, listen
+from workbench.servers.aws import REGION
+from workbench.servers.loopback import HOST, listen
 
 GATEWAY = Path(__file__).parent / "gateway.py"
 START_WITHIN_S = 60.0

@@ -8,8 +8,8 @@ import httpx
 
 from scalper.core.session import MINUTE, Session, to_utc
 from workbench.cloud.errors import CloudError
-from workbench.market import Market, sessions_between
-from workbench.synthetic import synthetic_market
+from workbench.market.model import Market, sessions_between
+from workbench.market.synthetic import synthetic_market
 
 FULL_DAY = timedelta(hours=6, minutes=30)
 LOOK_BACK = timedelta(days=10)

@@ -19,16 +19,16 @@ import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
 from scalper.core.session import new_york_day
-from workbench.aws import load_template
-from workbench.bars import write_bars
 from workbench.cloud.emulator import Emulator, emulator
 from workbench.cloud.errors import CloudError
 from workbench.cloud.gateway import ZONE
 from workbench.cloud.session import Clock, latest_full_session, made_up, time_of_day
 from workbench.cloud.stack import Stack, build
-from workbench.results import Trade, trades_of
-from workbench.schedules import schedules_of
-from workbench.servers import KEY_ID, SECRET_KEY, LocalDayError, started
+from workbench.market.bars.reader import write_bars
+from workbench.results.trades import Trade, trades_of
+from workbench.servers.aws import load_template
+from workbench.servers.processes import KEY_ID, SECRET_KEY, LocalDayError, started
+from workbench.template.schedules import schedules_of
 
 LEAD = timedelta(seconds=20)
 """How long before the first minute time begins: the emulator's scheduler looks every 10 s."""

@@ -10,7 +10,7 @@ from datetime import date
 from decimal import Decimal
 
 from workbench.exchange import refusals
-from workbench.exchange.book import named_uuid
+from workbench.exchange.ledger import named_uuid
 from workbench.exchange.venue import Venue
 from workbench.exchange.wire import parse_stamp
 

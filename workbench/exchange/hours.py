@@ -10,7 +10,7 @@ from datetime import date, datetime
 from functools import cache
 
 from scalper.core.session import Session
-from workbench.market import MarketDay, sessions_between
+from workbench.market.model import MarketDay, sessions_between
 
 FIRST_YEAR, LAST_YEAR = 1970, 2101
 """The dates that have sessions here."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 from scalper.core.pricing import Money
 from scalper.core.session import Session, new_york_day, new_york_text
 from scalper.core.signal import Bar
-from workbench.exchange.book import Order, Position, Update, named_uuid
+from workbench.exchange.ledger import Order, Position, Update, named_uuid
 from workbench.exchange.tape import trades_estimate, typical_price
 from workbench.exchange.venue import Venue
 from workbench.exchange.wire import dollars, new_york, number, quotient, ratio, stamp, stamp_ns

@@ -26,8 +26,8 @@ from workbench.exchange.refusals import Refusal
 from workbench.exchange.stream import Stream
 from workbench.exchange.venue import END_OF_TIME, Venue
 from workbench.exchange.wire import parse_time, stamp
-from workbench.loopback import Server, address, listen, serving
-from workbench.market import Market
+from workbench.market.model import Market
+from workbench.servers.loopback import Server, address, listen, serving
 
 PACE_STEP_S = 0.05
 """How often, in real seconds, a paced clock moves."""

@@ -13,9 +13,9 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from workbench.exchange import refusals, render
-from workbench.exchange.book import Update
 from workbench.exchange.calls import Answer
 from workbench.exchange.gate import Credentials, respond
+from workbench.exchange.ledger import Update
 
 STREAMS = ("trade_updates",)
 AUTHENTICATE_WITHIN_S = 10.0

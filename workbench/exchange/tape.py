@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from scalper.core.pricing import Money
 from scalper.core.session import MINUTE
 from scalper.core.signal import Bar
-from workbench.market import Market, MarketDay
+from workbench.market.model import Market, MarketDay
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from uuid import UUID
 
 from scalper.core.pricing import DOLLAR, MAX_MONEY, Money
 from workbench.exchange import refusals, render
-from workbench.exchange.book import Order, Ticket, newest_first
 from workbench.exchange.calls import Answer, Call, Endpoint, asked_symbol
+from workbench.exchange.ledger import Order, Ticket, newest_first
 from workbench.exchange.refusals import Refusal
 from workbench.exchange.venue import Venue
 from workbench.exchange.wire import plain
-from workbench.matching import Side
+from workbench.market.matching import Side
 
 MAX_CLIENT_ID = 128
 MAX_QTY = 10**9

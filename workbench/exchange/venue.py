@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 from scalper.core.pricing import Money
 from scalper.core.session import MINUTE, Session, new_york_day
 from workbench.exchange import refusals
-from workbench.exchange.book import Book, Order, Ticket, Update
 from workbench.exchange.hours import LAST_YEAR, Hours
+from workbench.exchange.ledger import Book, Order, Ticket, Update
 from workbench.exchange.tape import Tape
-from workbench.market import Market
-from workbench.matching import market_at_close, match, works_on
+from workbench.market.matching import market_at_close, match, works_on
+from workbench.market.model import Market
 
 MAX_ADVANCE = timedelta(days=4000)
 """The longest single step of the clock; a date further off is a typing mistake."""

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterable
 from datetime import timedelta
 
-from scalper.shell.broker import ACCOUNT_BLOCKS
+from scalper.shell.alpaca.broker import ACCOUNT_BLOCKS
 from scalper.shell.errors import RefusedError
-from scalper.shell.passes.ticks import SKEW_LIMIT
+from scalper.shell.trading.tick import SKEW_LIMIT
 from workbench.operate.findings import Finding, fail, ok, warn
 from workbench.operate.subject import Subject
 

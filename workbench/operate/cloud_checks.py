@@ -10,14 +10,10 @@ import boto3
 import requests
 
 from scalper.core.session import MINUTE, new_york_text
-from scalper.shell.settings import AWS_CONFIG, webhook_keys
+from scalper.shell.aws.config import AWS_CONFIG
+from scalper.shell.aws.secrets import webhook_keys
 from workbench.operate.findings import Finding, fail, ok, warn
-from workbench.operate.stack import (
-    Stack,
-    expected_alarms,
-    expected_outputs,
-    expected_schedules,
-)
+from workbench.operate.stack import Stack, expected_alarms, expected_outputs, expected_schedules
 from workbench.operate.subject import Subject
 
 STANDS = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from datetime import timedelta
 
-from scalper.shell.broker import parse_time
+from scalper.core.session import parse_time
 from workbench.operate.findings import Finding, fail, ok, warn
 from workbench.operate.subject import Subject
 

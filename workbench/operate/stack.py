@@ -25,9 +25,10 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from scalper.shell.settings import AWS_CONFIG, Settings
-from workbench.aws import TEMPLATE, load_template
-from workbench.schedules import schedules_of
+from scalper.shell.aws.config import AWS_CONFIG
+from scalper.shell.settings import Settings
+from workbench.servers.aws import TEMPLATE, load_template
+from workbench.template.schedules import schedules_of
 
 ROOT = Path(__file__).parents[2]
 SAMCONFIG = ROOT / "samconfig.toml"

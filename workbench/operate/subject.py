@@ -10,12 +10,15 @@ import boto3
 from scalper.core.model import SymbolState
 from scalper.core.order import OrderReport
 from scalper.core.session import Session, new_york_day
-from scalper.shell.broker import AlpacaBroker
-from scalper.shell.client import BoundedClient, ask
+from scalper.shell.alpaca.broker import AlpacaBroker
+from scalper.shell.alpaca.client import BoundedClient, ask
+from scalper.shell.aws.config import AWS_CONFIG
+from scalper.shell.aws.secrets import broker_keys
+from scalper.shell.aws.state_table import DynamoStore
+from scalper.shell.aws.symbols_table import DynamoSymbols
 from scalper.shell.errors import SettingsError
-from scalper.shell.settings import AWS_CONFIG, BrokerKeys, Settings, broker_keys
-from scalper.shell.store import DynamoStore
-from scalper.shell.symbols import DynamoSymbols, SymbolRules
+from scalper.shell.ports import SymbolRules
+from scalper.shell.settings import BrokerKeys, Settings
 from workbench.operate.findings import Asked
 from workbench.operate.stack import Stack, settings_of
 

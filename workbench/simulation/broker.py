@@ -15,16 +15,16 @@ from typing import TypeVar
 from scalper.core.order import Order, OrderReport, Purpose
 from scalper.core.pricing import CENT, Money
 from scalper.core.session import Session
-from scalper.shell.broker import Clock, Fill, Position
 from scalper.shell.errors import (
     BrokerDownError,
     RefusedError,
     UnauthorizedError,
     UnknownOutcomeError,
 )
+from scalper.shell.ports import Clock, Fill, Position
 from workbench.exchange import refusals
-from workbench.exchange.book import Book, Ticket, Update
-from workbench.exchange.book import Order as Record
+from workbench.exchange.ledger import Book, Ticket, Update
+from workbench.exchange.ledger import Order as Record
 from workbench.exchange.refusals import Refusal
 from workbench.exchange.wire import nanoseconds
 from workbench.simulation.checks import Checks

@@ -14,9 +14,9 @@ from greenlet import getcurrent
 from scalper.core.model import SymbolState
 from scalper.core.order import ClientOrderId, Order, Progress, Purpose
 from scalper.core.pricing import DOLLAR, Money
-from scalper.shell.store import Stored
-from workbench.exchange.book import Book
-from workbench.exchange.book import Order as Record
+from scalper.shell.ports import Stored
+from workbench.exchange.ledger import Book
+from workbench.exchange.ledger import Order as Record
 from workbench.exchange.refusals import Refusal
 from workbench.simulation.scheduler import Invocation, Scheduler, Task, Violation
 

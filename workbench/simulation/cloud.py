@@ -17,15 +17,15 @@ from greenlet import GreenletExit
 
 from scalper.core.model import InvariantError
 from scalper.shell import runtime, telemetry
-from scalper.shell.engine import Engine
 from scalper.shell.errors import ScalperError
-from scalper.shell.market_data import Window
-from scalper.shell.relay import POST_ATTEMPTS
+from scalper.shell.ports import Stored
+from scalper.shell.relay.stream import POST_ATTEMPTS
 from scalper.shell.settings import Settings
-from scalper.shell.store import Stored
+from scalper.shell.trading.engine import Engine
+from scalper.shell.trading.window import Window
 from scalper.shell.webhook import sign
 from workbench.exchange import render
-from workbench.exchange.book import Update
+from workbench.exchange.ledger import Update
 from workbench.simulation.broker import SimulatedBroker
 from workbench.simulation.faults import SEND
 from workbench.simulation.market import SimulatedMarket

@@ -15,8 +15,8 @@ from scalper.core.order import Progress
 from scalper.core.pricing import DOLLAR, Money
 from scalper.core.session import Session
 from scalper.core.signal import Signal, crossover
+from scalper.shell.ports import SymbolRules
 from scalper.shell.settings import Settings
-from scalper.shell.symbols import SymbolRules
 from workbench.simulation import broker, cloud, market, table
 from workbench.simulation.broker import SimulatedBroker
 from workbench.simulation.checks import Checks

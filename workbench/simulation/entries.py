@@ -7,7 +7,7 @@ from scalper.core.model import SymbolState
 from scalper.core.order import Order
 from scalper.core.pricing import Money, round_down
 from scalper.core.session import MINUTE, Session
-from scalper.shell.store import Stored
+from scalper.shell.ports import Stored
 from workbench.simulation.checks import Checks
 from workbench.simulation.market import SimulatedMarket
 from workbench.simulation.scheduler import Invocation, Scheduler

@@ -10,7 +10,7 @@ from random import Random
 from scalper.core.pricing import CENT, DOLLAR, Money
 from scalper.core.signal import Bar
 from scalper.shell.errors import BrokerDownError
-from scalper.shell.market_data import Bars
+from scalper.shell.ports import Bars
 from workbench.simulation.faults import BAR, READ, Plan
 from workbench.simulation.scheduler import MINUTE, SECOND, Scheduler
 

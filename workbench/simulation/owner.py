@@ -7,10 +7,10 @@ from functools import partial
 from random import Random
 
 from scalper.core.pricing import Money
-from workbench.exchange.book import Book, Ticket
-from workbench.exchange.book import Order as Record
+from workbench.exchange.ledger import Book, Ticket
+from workbench.exchange.ledger import Order as Record
 from workbench.exchange.refusals import Refusal
-from workbench.matching import Side
+from workbench.market.matching import Side
 from workbench.simulation.checks import Checks
 from workbench.simulation.scheduler import Scheduler
 

@@ -23,11 +23,8 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from scalper.core.model import SymbolState
 from scalper.core.order import OrderReport
 from scalper.core.session import Session
-from scalper.shell.broker import Clock
 from scalper.shell.errors import ScalperError
-from scalper.shell.market_data import Bars
-from scalper.shell.store import Stored
-from scalper.shell.symbols import SymbolRules
+from scalper.shell.ports import Bars, Clock, Stored, SymbolRules
 from workbench.simulation.faults import Menu, Plan
 from workbench.simulation.points import CrashPoints
 

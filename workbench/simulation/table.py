@@ -13,11 +13,11 @@ from datetime import date, datetime
 from greenlet import getcurrent
 
 from scalper.core.model import SymbolState
+from scalper.shell.aws.state_table import ConditionFailedError, write_once
 from scalper.shell.codec import SCHEMA, decode, encode
 from scalper.shell.errors import ConflictError, StoreDownError
 from scalper.shell.memory_store import MemoryStore
-from scalper.shell.store import ConditionFailedError, Stored, write_once
-from scalper.shell.symbols import SymbolRules
+from scalper.shell.ports import Stored, SymbolRules
 from workbench.simulation.checks import Checks
 from workbench.simulation.faults import STORE_READ, STORE_WRITE
 from workbench.simulation.scheduler import Scheduler, Task

@@ -7,7 +7,7 @@ each event. What may happen at all stands as data in `transitions.py`, asserted 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from scalper.core.late import on_other_order
+from scalper.core.corrections import on_other_order
 from scalper.core.model import (
     BarClosed,
     CheckupDue,
@@ -21,18 +21,6 @@ from scalper.core.model import (
     SubmitOrder,
     SymbolState,
 )
-from scalper.core.moves import (
-    MAX_LIQUIDATION_ATTEMPTS,
-    cancel,
-    cancel_again,
-    idle_phase,
-    must_liquidate,
-    oversized,
-    retire,
-    sell,
-    submit,
-    working,
-)
 from scalper.core.order import (
     ABSENT,
     MAX_GENERATION,
@@ -44,6 +32,18 @@ from scalper.core.order import (
     follow,
     is_correction,
     join,
+)
+from scalper.core.order_actions import (
+    MAX_LIQUIDATION_ATTEMPTS,
+    cancel,
+    cancel_again,
+    idle_phase,
+    must_liquidate,
+    oversized,
+    retire,
+    sell,
+    submit,
+    working,
 )
 from scalper.core.pricing import round_down, shares
 from scalper.core.transitions import assert_legal

@@ -69,3 +69,14 @@ def new_york_text(at: datetime) -> str:
 def floor_minute(at: datetime) -> datetime:
     """Return the whole minute that `at` lies in."""
     return at.replace(second=0, microsecond=0)
+
+
+def parse_time(text: str) -> datetime:
+    """Return an RFC 3339 time with up to nine fractional digits as aware UTC, to the microsecond.
+
+    Raises ValueError where the text is no such time or has no offset.
+    """
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"a time without an offset: {text!r}")
+    return at.astimezone(UTC)

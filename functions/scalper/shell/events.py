@@ -6,11 +6,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from scalper.shell.broker import parse_time
+from scalper.core.session import parse_time
 from scalper.shell.errors import SettingsError
-from scalper.shell.passes import MAX_LINKS, TickDue
-
-MAX_SHARDS = 1_000
+from scalper.shell.shards import MAX_SHARDS
+from scalper.shell.trading.tick_schedule import MAX_LINKS, TickDue
 
 
 def scheduled_time(event: Mapping[str, Any]) -> datetime | None:

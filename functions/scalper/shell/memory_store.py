@@ -5,7 +5,8 @@ from datetime import date, datetime
 from scalper.core.model import SymbolState
 from scalper.shell.codec import SCHEMA
 from scalper.shell.errors import ConflictError, StoreError
-from scalper.shell.store import Store, Stored, in_shard
+from scalper.shell.ports import Store, Stored
+from scalper.shell.shards import in_shard
 from scalper.shell.telemetry import count, logger
 
 

@@ -1,37 +1,38 @@
 """Builds the engine of this process from its environment, once while it is warm."""
 
-import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache, partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError
-
-from scalper.shell.broker import AlpacaBroker
-from scalper.shell.engine import Engine
+from scalper.shell.alpaca.bars import AlpacaMarketData
+from scalper.shell.alpaca.broker import AlpacaBroker
+from scalper.shell.aws.lease_table import DynamoLeaseTable
+from scalper.shell.aws.outbox import AwsOutbox
+from scalper.shell.aws.secrets import broker_keys, webhook_keys
+from scalper.shell.aws.state_table import DynamoStore
+from scalper.shell.aws.symbols_table import DynamoSymbols
 from scalper.shell.errors import SettingsError
-from scalper.shell.lease_table import DynamoLeaseTable
-from scalper.shell.market_data import AlpacaMarketData, Window
-from scalper.shell.relay import Relay, Rotating
-from scalper.shell.relay_run import Run, admitted_s
-from scalper.shell.settings import AWS_CONFIG, BrokerKeys, Settings, broker_keys, webhook_keys
-from scalper.shell.store import DynamoStore
-from scalper.shell.symbols import DynamoSymbols
-from scalper.shell.telemetry import count, logger
+from scalper.shell.relay.run import Run, admitted_s
+from scalper.shell.relay.stream import Relay, Rotating
+from scalper.shell.settings import BrokerKeys, Settings
+from scalper.shell.telemetry import logger
+from scalper.shell.trading.engine import Engine
+from scalper.shell.trading.window import Window
 
 T = TypeVar("T")
 
 KEYS_KEPT_S = 60
+
 KEYS_RENEWED_S = 10
 """How often at most a signature that does not fit has the webhook's keys fetched again."""
 
 RESERVE_S = 5.0
+
 DEFAULT_RELAY_S = 840.0
 """How long a relay runs whose context tells no deadline."""
 
@@ -167,50 +168,3 @@ class Pool:
             if error is not None:
                 raise error
         return [future.result() for future in futures]
-
-
-class AwsOutbox:
-    """Messages by SQS and SNS; trading is correct without any of them."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._queue: Any = None
-        self._topic: Any = None
-
-    def checkup_in(self, delay_s: int, at: datetime) -> None:
-        """Let the checkup run after a delay; the next tick makes up for a lost message."""
-        try:
-            self._send(self._settings.checkup_queue_url, delay_s, {"armed_at": at.isoformat()})
-        except (ClientError, BotoCoreError) as error:
-            count("QueueErrors")
-            logger.warning("checkup not armed", extra={"error": str(error)})
-
-    def tick_in(self, delay_s: int, event: Mapping[str, Any]) -> None:
-        """Let a tick's event come after a delay; the schedule makes up for a lost message."""
-        try:
-            self._send(self._settings.tick_queue_url, delay_s, event)
-        except (ClientError, BotoCoreError) as error:
-            count("QueueErrors")
-            logger.warning("tick not armed", extra={"error": str(error)})
-
-    def _send(self, queue_url: str, delay_s: int, body: Mapping[str, Any]) -> None:
-        """Send a message to a queue; without an address to nowhere."""
-        if not queue_url:
-            return
-        self._queue = self._queue or boto3.client("sqs", config=AWS_CONFIG)
-        self._queue.send_message(
-            QueueUrl=queue_url, DelaySeconds=delay_s, MessageBody=json.dumps(body)
-        )
-
-    def notify(self, subject: str, text: str) -> None:
-        """Tell the owner, where there is a topic."""
-        if not self._settings.notify_topic_arn:
-            return
-        try:
-            self._topic = self._topic or boto3.client("sns", config=AWS_CONFIG)
-            self._topic.publish(
-                TopicArn=self._settings.notify_topic_arn, Subject=subject[:100], Message=text
-            )
-        except (ClientError, BotoCoreError) as error:
-            count("NotifyErrors")
-            logger.error("not notified", extra={"error": str(error)})

@@ -2,20 +2,14 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from importlib import import_module
-from typing import Any, Protocol
-
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from typing import Any
 
 from scalper.core.pricing import Money, money
-from scalper.core.signal import Signal, crossover
-from scalper.shell.errors import StoreDownError
-from scalper.shell.settings import Settings
+from scalper.core.signal import Signal
+from scalper.shell.ports import SymbolRules
 
 MAX_SYMBOLS = 2_000
 """Rows beyond, in the order of their symbols, are refused: one tick must end within its minute."""
@@ -24,52 +18,8 @@ MAX_LOT: Money = 10_000_000 * 10_000
 """Ten million dollars: a larger lot is taken for a slip of the finger."""
 
 SYMBOL = re.compile(r"[A-Z][A-Z0-9.]{0,9}")
+
 _SIGNAL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_TABLE_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 3})
-
-
-@dataclass(frozen=True, slots=True)
-class SymbolRules:
-    """One row of the symbols table, checked, with the defaults filled in."""
-
-    symbol: str
-    lot: Money
-    enabled: bool = True
-    signal: Signal = crossover
-    stop_loss_pct: Decimal | None = None
-    max_hold: timedelta | None = None
-    max_entries: int | None = None
-
-
-class Symbols(Protocol):
-    """Where the list of symbols comes from."""
-
-    def read(self) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
-        """Return the rows that make sense by symbol, and a line for each that does not."""
-        ...
-
-
-class DynamoSymbols:
-    """The symbols table on DynamoDB, read anew at each tick: edits act at the next one."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._table = settings.symbols_table
-        self._default_lot = settings.default_lot
-        self._client = boto3.client("dynamodb", config=_TABLE_CONFIG)
-
-    def read(self) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
-        """Return the rows that make sense by symbol, and a line for each that does not.
-
-        Raises StoreDownError where the table cannot be read.
-        """
-        try:
-            pages = self._client.get_paginator("scan").paginate(
-                TableName=self._table, ConsistentRead=True
-            )
-            rows = [row for page in pages for row in page["Items"]]
-        except (ClientError, BotoCoreError) as error:
-            raise StoreDownError(f"the symbols table cannot be read: {error}") from error
-        return parse_rows(rows, self._default_lot)
 
 
 def parse_rows(

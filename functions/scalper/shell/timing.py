@@ -2,23 +2,6 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Protocol
-
-
-class Timing(Protocol):
-    """A clock on the wall, one that only counts, and a wait."""
-
-    def now(self) -> datetime:
-        """Return this machine's time, aware UTC."""
-        ...
-
-    def monotonic(self) -> float:
-        """Return seconds that only rise, to bound waits by."""
-        ...
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-        ...
 
 
 class SystemTiming:

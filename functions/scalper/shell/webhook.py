@@ -23,8 +23,9 @@ from standardwebhooks.webhooks import (
 
 from scalper.core.order import OrderReport
 from scalper.core.pricing import Money, money
-from scalper.shell.broker import parse_time, report_of
-from scalper.shell.client import exact
+from scalper.core.session import parse_time
+from scalper.shell.alpaca.client import exact
+from scalper.shell.alpaca.parsing import report_of
 from scalper.shell.errors import ScalperError, SettingsError, WebhookRefusedError
 from scalper.shell.telemetry import count, logger
 

@@ -5,12 +5,7 @@ from functools import partial
 from typing import Any
 
 from scalper.core.machine import COOL_DOWN
-from scalper.core.model import (
-    CancelOrder,
-    Phase,
-    Reason,
-    SubmitOrder,
-)
+from scalper.core.model import CancelOrder, Phase, Reason, SubmitOrder
 from scalper.core.order import ABSENT, REFUSED, Progress
 from scalper.core.pricing import money
 from tests.core.build import (

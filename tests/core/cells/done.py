@@ -3,11 +3,7 @@
 from functools import partial
 from typing import Any
 
-from scalper.core.model import (
-    CancelOrder,
-    Phase,
-    Reason,
-)
+from scalper.core.model import CancelOrder, Phase, Reason
 from scalper.core.pricing import money
 from tests.core.build import after, at, bar_closed, checkup, client_id, liquidation, order, seen
 from tests.core.cells.histories import (

@@ -2,12 +2,7 @@
 
 from functools import partial
 
-from scalper.core.model import (
-    CancelOrder,
-    Phase,
-    Reason,
-    SubmitOrder,
-)
+from scalper.core.model import CancelOrder, Phase, Reason, SubmitOrder
 from scalper.core.order import ABSENT, REFUSED
 from scalper.core.pricing import money
 from tests.core.build import (

@@ -4,11 +4,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from scalper.core.model import (
-    CancelOrder,
-    Phase,
-    Reason,
-)
+from scalper.core.model import CancelOrder, Phase, Reason
 from scalper.core.order import REFUSED
 from scalper.core.pricing import money
 from tests.core.build import after, at, bar_closed, checkup, client_id, liquidation, order, seen

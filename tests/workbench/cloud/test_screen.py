@@ -7,7 +7,7 @@ from rich.console import Console
 
 from workbench.cloud.screen import line, table
 from workbench.cloud.trading import FUNCTIONS, Look
-from workbench.results import trades_of
+from workbench.results.trades import trades_of
 
 NOW = datetime(2026, 11, 20, 15, 32, 10, tzinfo=UTC)
 

@@ -13,8 +13,8 @@ from workbench.cloud.errors import CloudError
 from workbench.cloud.gateway import ExchangeTime
 from workbench.cloud.session import Clock, latest_full_session, time_of_day
 from workbench.exchange.server import Exchange, running
-from workbench.loopback import serving
-from workbench.synthetic import synthetic_market
+from workbench.market.synthetic import synthetic_market
+from workbench.servers.loopback import serving
 
 WITHIN_S = 10.0
 

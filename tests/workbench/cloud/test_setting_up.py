@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from workbench.cli import app
+from workbench.cli.app import app
 from workbench.cloud import interpreter, trading
 from workbench.cloud.emulator import check_port, emulator
 from workbench.cloud.errors import CloudError
 from workbench.cloud.gateway import without_punctuation
 from workbench.cloud.processes import command
-from workbench.loopback import listen
+from workbench.servers.loopback import listen
 
 RUN = CliRunner()
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"

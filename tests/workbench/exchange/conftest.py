@@ -13,7 +13,7 @@ from scalper.core.pricing import CENT
 from scalper.core.session import Session
 from scalper.core.signal import Bar
 from workbench.exchange.server import Exchange, Running, running
-from workbench.market import Market, MarketDay
+from workbench.market.model import Market, MarketDay
 
 KEY, SECRET = "test-key", "test-secret"
 HEADERS = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from scalper.core.pricing import CENT, DOLLAR, Money
 from scalper.core.session import Session
 from tests.workbench.exchange.conftest import CLOSE, FRIDAY, MONDAY, OPEN, at, day, two_days
-from workbench.exchange.book import Order, Ticket, Update
+from workbench.exchange.ledger import Order, Ticket, Update
 from workbench.exchange.refusals import Refusal
 from workbench.exchange.venue import END_OF_TIME, Venue
-from workbench.market import Market
-from workbench.matching import Side
+from workbench.market.matching import Side
+from workbench.market.model import Market
 
 
 def venue(cash: Money | None = None, market: Market | None = None) -> Venue:

@@ -16,8 +16,9 @@ from typing import Any
 import boto3
 
 from scalper.core.model import SymbolState
+from scalper.shell.aws.state_table import DynamoStore
+from scalper.shell.ports import Stored
 from scalper.shell.settings import Settings
-from scalper.shell.store import DynamoStore, Stored
 from tests.shell.conftest import make_state_table, make_symbols_table
 from tests.workbench.exchange.conftest import KEY, OPEN, SECRET, two_days
 from workbench.exchange.server import Exchange, Running, running

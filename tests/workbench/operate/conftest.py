@@ -6,7 +6,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from scalper.shell import client
+from scalper.shell.alpaca import client
 from tests.shell.scripted import Scripted, scripted
 from tests.workbench.operate.build import REGION, Deployed, deployed
 

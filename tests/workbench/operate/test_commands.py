@@ -14,8 +14,8 @@ from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.pricing import DOLLAR
 from tests.workbench.exchange.conftest import FRIDAY, KEY, SECRET
 from tests.workbench.operate.build import Deployed, Told
-from workbench.cli import app
-from workbench.operate import commands
+from workbench.cli import stack as commands
+from workbench.cli.app import app
 from workbench.operate.stack import (
     CloudFormationStacks,
     OperateError,

@@ -16,7 +16,7 @@ from scalper.shell.errors import WrongAccountError
 from tests.shell.scripted import Scripted
 from tests.workbench.exchange.conftest import CLOSE, FRIDAY, KEY, OPEN, SECRET
 from tests.workbench.operate.build import WEBHOOK_KEY, Deployed, make_alarm, not_ok, of
-from workbench.exchange.book import Ticket
+from workbench.exchange.ledger import Ticket
 from workbench.operate import doctor
 from workbench.operate.findings import Level
 from workbench.operate.stack import Resource

@@ -1,0 +1,1 @@
+"""Alpaca behind the ports: nothing else knows its addresses, words or numbers."""

@@ -1,0 +1,1 @@
+"""AWS behind the ports: tables, queues, topics and secrets."""

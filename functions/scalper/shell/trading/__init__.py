@@ -1,0 +1,1 @@
+"""What each handler does with all symbols: one module for each, over the ports alone."""

@@ -1,0 +1,68 @@
+"""The checkup: 30 seconds after a tick, every working order is looked after."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from scalper.core.model import Phase, Reason
+from scalper.core.order import Progress
+from scalper.core.session import new_york_day
+from scalper.shell.ports import Stored, SymbolRules
+from scalper.shell.trading.batch import (
+    Answer,
+    for_each,
+    is_busy,
+    opened_for,
+    orders_for,
+    orders_of_day,
+    positions_for,
+    read_rows,
+    told_by,
+)
+from scalper.shell.trading.engine import Engine
+from scalper.shell.trading.reconciliation import checkup_due, held_for_certain
+
+
+def checkup(engine: Engine, at: datetime) -> Answer:
+    """Look after every working order, order in doubt and refused exit."""
+    session = engine.session(new_york_day(at))
+    if session is None or at >= session.close:
+        return {"status": "closed"}
+    busy = {s: one for s, one in engine.states(session).items() if is_busy(one.state)}
+    if not busy:
+        return {"status": "ok", "busy": 0}
+    resting = {s: one for s, one in busy.items() if one.state.phase is Phase.TO_SELL}
+    answers: list[Any] = engine.fan_out(
+        [
+            lambda: opened_for(engine, busy),
+            lambda: positions_for(engine, resting),
+            lambda: _rows_for(engine, busy),
+            engine.store.account_halt,
+        ]
+    )
+    opened, positions, rows, halt = answers
+    if opened is None:
+        return {"status": "failed", "busy": len(busy)}
+    block = Reason.ACCOUNT_HALTED if halt else None
+    orders = orders_for(engine, session, busy, opened)
+    told = told_by(opened, orders)
+    newest = orders_of_day(engine, session) if resting and orders is None else orders
+    held = held_for_certain(resting, positions, newest, at)
+
+    def look_after(stored: Stored) -> Stored:
+        symbol = stored.state.symbol
+        rules = engine.rules(session, rows.get(symbol), block)
+        stored = engine.reconcile(stored, told, at, rules)
+        event = checkup_due(symbol, at, held.get(symbol))
+        return engine.drive(stored, event, rules, orders)
+
+    for_each(engine, busy, look_after)
+    return {"status": "ok", "busy": len(busy)}
+
+
+def _rows_for(engine: Engine, states: Mapping[str, Stored]) -> Mapping[str, SymbolRules]:
+    """Return the symbols' rows where a buy may have to be sent again."""
+    orders = [one.state.order for one in states.values()]
+    if any(order and order.is_buy and order.progress is Progress.INTENT for order in orders):
+        return read_rows(engine)
+    return {}

@@ -1,0 +1,204 @@
+"""What a day came to: its trades by the broker's orders, and whether the broker's fills agree.
+
+Orders and the account's activities are two books that the broker keeps apart: an order that was
+missed, counted twice or corrected shows as cash that only one of them knows.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from scalper.core.model import SymbolState
+from scalper.core.order import ClientOrderId, OrderReport, Purpose
+from scalper.core.pricing import CENT, DOLLAR, Money
+from scalper.core.recovery import Exit, exits_of, rebuild
+from scalper.shell.ports import Fill
+from scalper.shell.trading.own_orders import own_reports
+
+MAX_LISTED = 100
+"""Symbols that the mail lists one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reckoning:
+    """A session by the broker's orders."""
+
+    day: date
+    states: Sequence[SymbolState]
+    """Each symbol that was traded, as its orders tell."""
+    exits: Sequence[Exit]
+    older: Mapping[str, Money]
+    """What shares of an older session brought, by symbol; their cost is in no order of the day."""
+    own_ids: Mapping[str, str]
+    """The symbol of each order of ours, by the broker's id, those in replaced ones' place too."""
+
+    @property
+    def pnl(self) -> Money:
+        """What the day's trades brought in all."""
+        return sum(state.pnl for state in self.states)
+
+    @property
+    def trades(self) -> int:
+        """How many sells filled."""
+        return sum(state.trades for state in self.states)
+
+    @property
+    def wins(self) -> int:
+        """How many trades brought more than they cost."""
+        return sum(one.pnl > 0 for one in self.exits)
+
+    @property
+    def by_reason(self) -> Mapping[str, int]:
+        """How many trades ended by which sort of exit, the most frequent first."""
+        return dict(Counter(one.purpose.value for one in self.exits).most_common())
+
+    @property
+    def ranking(self) -> Sequence[SymbolState]:
+        """The symbols with a trade, the best first."""
+        traded = [state for state in self.states if state.trades]
+        return sorted(traded, key=lambda state: (-state.pnl, state.symbol))
+
+    def mismatches(self, fills: Iterable[Fill]) -> Mapping[str, tuple[Money, Money]]:
+        """Return where orders and fills disagree by a cent or more: cash by orders, by fills.
+
+        An average price is rounded by the broker: parts of a cent say nothing.
+        """
+        by_fills: dict[str, Money] = defaultdict(int)
+        for fill in fills:
+            if fill.order_id in self.own_ids:
+                symbol = self.own_ids[fill.order_id]
+                by_fills[symbol] += -fill.value if fill.is_buy else fill.value
+        by_orders = {s.symbol: _cash(s) + self.older.get(s.symbol, 0) for s in self.states}
+        pairs = {
+            symbol: (by_orders.get(symbol, 0), by_fills.get(symbol, 0))
+            for symbol in sorted({*by_orders, *by_fills})
+        }
+        return {symbol: (a, b) for symbol, (a, b) in pairs.items() if abs(a - b) >= CENT}
+
+
+def reckon(reports: Sequence[OrderReport], day: date, mode: str, at: datetime) -> Reckoning:
+    """Return what the orders of a day came to; others among the reports do not count."""
+    own = own_reports(reports, mode)
+    states = [rebuild(symbol, day, mode, own[symbol], at) for symbol in sorted(own)]
+    exits = [one for symbol in sorted(own) for one in exits_of(symbol, day, mode, own[symbol], at)]
+    return Reckoning(
+        day=day,
+        states=[state for state in states if state.generation],
+        exits=exits,
+        older={symbol: _sold_of_older(own[symbol], day) for symbol in sorted(own)},
+        own_ids=_own_ids(reports, day, mode),
+    )
+
+
+def _own_ids(reports: Sequence[OrderReport], day: date, mode: str) -> dict[str, str]:
+    by_id = {report.broker_id: report for report in reports}
+    found: dict[str, str] = {}
+    for report in reports:
+        name = ClientOrderId.parse(report.client_order_id)
+        if name is None or (name.mode, name.day) != (mode, day):
+            continue
+        newest: OrderReport | None = report
+        while newest is not None and newest.broker_id not in found:
+            found[newest.broker_id] = name.symbol
+            newest = by_id.get(newest.replaced_by) if newest.status == "replaced" else None
+    return found
+
+
+def _cash(state: SymbolState) -> Money:
+    """Return what a symbol's orders paid in and out: what is still held is paid and not earned."""
+    order, cash = state.order, state.pnl - state.cost
+    if order is None:
+        return cash
+    return cash + (-order.filled_value if order.is_buy else order.filled_value)
+
+
+def _sold_of_older(reports: Iterable[OrderReport], day: date) -> Money:
+    """Return what a symbol's sells brought for shares that no order of the day had bought."""
+    named = [(ClientOrderId.parse(report.client_order_id), report) for report in reports]
+    orders = [(name, report) for name, report in named if name is not None and name.day == day]
+    held, brought = 0, 0
+    for name, report in sorted(orders, key=lambda one: one[0].generation):
+        if name.purpose is Purpose.ENTRY:
+            held += report.filled_qty
+        elif report.filled_qty > held:
+            brought += report.filled_value - report.filled_value * held // report.filled_qty
+            held = 0
+        else:
+            held -= report.filled_qty
+    return brought
+
+
+def dollars(amount: Money) -> str:
+    """Return an amount for people: "+$1,234.50"."""
+    return f"{'-' if amount < 0 else '+'}${abs(amount) / DOLLAR:,.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is left at the broker, and what else the owner has to know."""
+
+    still_held: Mapping[str, int]
+    """Shares of ours by symbol."""
+    still_open: Sequence[str]
+    """Client ids of orders of ours."""
+    mismatches: Mapping[str, tuple[Money, Money]] | None
+    """None where the fills could not be read."""
+    halts: Mapping[str, str] | None
+    """Why by symbol, "account" among them; None where the table could not be read."""
+
+    @property
+    def flat(self) -> bool:
+        """Whether nothing of ours is held or open."""
+        return not self.still_held and not self.still_open
+
+
+def summary_text(day: Reckoning, found: Findings, mode: str) -> tuple[str, str]:
+    """Return the subject and the text of the day's mail."""
+    flat = "flat" if found.flat else "NOT FLAT"
+    subject = f"Scalper {day.day}: {dollars(day.pnl)}, {day.trades} trades, {flat}"
+    ranking = day.ranking
+    rate = f", {day.wins} won ({day.wins / day.trades:.0%})" if day.trades else ""
+    reasons = ", ".join(f"{number} {reason}" for reason, number in day.by_reason.items())
+    rows = [
+        ("Session", f"{day.day}, {mode}"),
+        ("P&L", dollars(day.pnl)),
+        ("Trades", f"{day.trades}{rate}"),
+        ("Exits", reasons or "none"),
+        *[
+            (what, f"{one.symbol} {dollars(one.pnl)}, {one.trades} trades")
+            for what, one in zip(("Best", "Worst"), (*ranking[:1], *ranking[-1:]), strict=False)
+        ],
+        ("Account", flat),
+        ("P&L check", _check_text(found)),
+        ("Halts", _halts_text(found)),
+    ]
+    lines = [f"{what:<10} {text}" for what, text in rows]
+    lines += [f"STILL HELD: {qty} {symbol}" for symbol, qty in found.still_held.items()]
+    lines += [f"STILL OPEN: {client_order_id}" for client_order_id in found.still_open]
+    lines += [
+        f"MISMATCH: {symbol} {dollars(by_orders)} by its orders, {dollars(by_fills)} by its fills"
+        for symbol, (by_orders, by_fills) in (found.mismatches or {}).items()
+    ]
+    lines += ["", *(_line(state) for state in ranking[:MAX_LISTED])]
+    if len(ranking) > MAX_LISTED:
+        lines.append(f"and {len(ranking) - MAX_LISTED} more")
+    return subject, "\n".join([subject, "", *lines]).rstrip()
+
+
+def _line(state: SymbolState) -> str:
+    return f"{state.symbol:<10} {state.trades:>4} trades {state.pnl / DOLLAR:>12,.2f}"
+
+
+def _check_text(found: Findings) -> str:
+    if found.mismatches is None:
+        return "NOT CHECKED: the broker's fills could not be read"
+    if found.mismatches:
+        return f"DISAGREES with the broker's fills: {', '.join(found.mismatches)}"
+    return "agrees with the broker's fills"
+
+
+def _halts_text(found: Findings) -> str:
+    if found.halts is None:
+        return "not known: the state table could not be read"
+    return ", ".join(f"{who}: {why}" for who, why in found.halts.items()) or "none"

@@ -1,0 +1,449 @@
+"""One event of one symbol: load, step, store the intent, send, join the answer, store.
+
+The order of these is the whole of the order path: an intent is in the table before its order is
+sent, an order is sent once in a pass, and what is unknown stays an intent until the broker is
+asked. Of two writers one meets a conflict, loads again and decides again.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from typing import TypeVar
+
+from scalper.core import machine
+from scalper.core.machine import ABSENCES_TO_ABANDON
+from scalper.core.model import (
+    CancelOrder,
+    Command,
+    Event,
+    InvariantError,
+    OrderSeen,
+    Reason,
+    Rules,
+    Step,
+    SubmitOrder,
+    SymbolState,
+)
+from scalper.core.order import ABSENT, REFUSED, Order, OrderReport, Progress, progress_of
+from scalper.core.pricing import Money
+from scalper.core.recovery import begin_session, rebuild
+from scalper.core.session import Session
+from scalper.shell.codec import SCHEMA
+from scalper.shell.errors import (
+    BrokerError,
+    ConflictError,
+    RefusedError,
+    ScalperError,
+    StoreError,
+    UnknownOutcomeError,
+)
+from scalper.shell.ports import (
+    NOT_UNIQUE,
+    Broker,
+    FanOut,
+    Outbox,
+    Store,
+    Stored,
+    SymbolRules,
+    Symbols,
+    Timing,
+)
+from scalper.shell.settings import Settings
+from scalper.shell.telemetry import count, log_step, logger
+from scalper.shell.timing import SystemTiming
+from scalper.shell.trading.own_orders import day_start, own_reports
+from scalper.shell.trading.reconciliation import (
+    checkup_due,
+    find,
+    held_for_certain,
+    is_asked_for,
+    is_news,
+    listed_or_found,
+    may_be_sold_already,
+    unheard_of,
+)
+from scalper.shell.trading.window import Window
+
+T = TypeVar("T")
+
+TOO_MANY_REQUESTS = 429
+
+MAX_CONFLICTS = 5
+
+MAX_EVENTS = 12
+"""Events that one may lead to in one pass; a chain that does not end is a defect."""
+
+
+@dataclass(slots=True)
+class Engine:
+    """The collaborators of a pass, and the order path over them."""
+
+    settings: Settings
+    store: Store
+    broker: Broker
+    window: Window
+    symbols: Symbols
+    outbox: Outbox
+    fan_out: FanOut
+    timing: Timing = field(default_factory=SystemTiming)
+    sessions: dict[date, Session] = field(default_factory=dict)
+    sent_at: float | None = None
+    """When the newest order was answered, by the monotonic clock."""
+
+    def now(self) -> datetime:
+        """Return the time that decisions go by, as CLOCK says."""
+        if self.settings.clock == "broker":
+            return self.broker.clock().now
+        return self.timing.now()
+
+    def session(self, day: date) -> Session | None:
+        """Return the trading hours of a New York date, asked for once while warm.
+
+        None is asked for again: where it was wrong the next tick trades.
+        """
+        session = self.sessions.get(day) or self.broker.session(day)
+        if session is not None:
+            self.sessions[day] = session
+        return session
+
+    def states(self, session: Session, shard: int = 0, shard_count: int = 1) -> dict[str, Stored]:
+        """Return a shard's states as they stand in this session: an idle one begins it anew."""
+        stored = self.store.load_all(shard, shard_count)
+        return {
+            s: _with_state(one, begin_session(one.state, session.day)) for s, one in stored.items()
+        }
+
+    def rules(
+        self, session: Session, row: SymbolRules | None, block: Reason | None = None
+    ) -> Rules:
+        """Return what holds for a symbol; without a row it is managed to the end, not entered."""
+        if row is None:
+            return Rules(
+                session=session,
+                mode=self.settings.mode,
+                lot=self.settings.default_lot,
+                block=block or Reason.PAUSED,
+            )
+        return Rules(
+            session=session,
+            mode=self.settings.mode,
+            lot=row.lot,
+            block=block or (None if row.enabled else Reason.PAUSED),
+            stop_loss_pct=row.stop_loss_pct,
+            max_hold=row.max_hold,
+            max_entries=row.max_entries,
+        )
+
+    def drive(
+        self,
+        stored: Stored,
+        event: Event,
+        rules: Rules,
+        orders: Sequence[OrderReport] | None = None,
+    ) -> Stored:
+        """Carry an event and all that follows from it through to the end.
+
+        `orders` are the day's where the caller lists them, for requests are scarce: then neither
+        they nor what came of a cancel are asked for here.
+
+        Raises StoreError where nothing more could be written, InvariantError where the machine
+        refuses its own step; nothing that was not stored before was sent.
+        """
+        pending = deque([event])
+        canceled: set[str] = set()
+        confirmed: set[str] = set()
+        looked = False
+        for _ in range(MAX_EVENTS):
+            if not pending:
+                return stored
+            event = pending.popleft()
+            if not looked and may_be_sold_already(event, stored.state, rules):
+                looked = True
+                news = unheard_of(self.broker, stored.state, event, rules, orders)
+                if not any(progress_of(one.report.status) is Progress.LIVE for one in news):
+                    pending.appendleft(event)
+                # Else what still lives may sell the shares: they wait for the next pass.
+                pending.extendleft(reversed(news))
+                continue
+            stored, step = self._advance(stored, event, rules)
+            state = stored.state
+            for command in step.commands:
+                if isinstance(command, CancelOrder):
+                    # The answer to a cancel may be that it has had no effect yet.
+                    if command.client_order_id in canceled:
+                        continue
+                    canceled.add(command.client_order_id)
+                pending += self._carry_out(state, command, event.at, asks=orders is None)
+            if step.reason is Reason.EXIT_ENDED_UNFILLED and state.order is None:
+                pending += self._bail_out(state, event.at, rules)
+            doubted = _doubted(state, event, step)
+            if doubted and doubted not in confirmed and not pending:
+                confirmed.add(doubted)
+                pending += self._ask(state, doubted, event.at)
+        logger.error("a chain of events did not end", extra={"symbol": stored.state.symbol})
+        return stored
+
+    def reconcile(
+        self,
+        stored: Stored,
+        opened: Mapping[str, OrderReport],
+        at: datetime,
+        rules: Rules,
+        last_trade: Money | None = None,
+    ) -> Stored:
+        """Join what the broker says of the symbol's orders: by the list, else by asking for each.
+
+        `opened` are the account's open orders by client id, read after `stored` was; others of the
+        day may be among them.
+        """
+        state = stored.state
+        ids = [*state.abandoned, *([state.order.client_order_id] if state.order else [])]
+        listed = [report for report in opened.values() if report.symbol == state.symbol]
+        contested = any(
+            report.client_order_id not in ids and progress_of(report.status) is Progress.LIVE
+            for report in listed
+        )
+        for client_order_id in ids:
+            if not is_asked_for(stored.state, client_order_id):
+                # Over by what was just taken up: the list is older than that.
+                continue
+            report = opened.get(client_order_id) or listed_or_found(
+                self.broker, stored.state, client_order_id, listed
+            )
+            if report.status == ABSENT and client_order_id in state.abandoned:
+                continue
+            event = OrderSeen(
+                symbol=state.symbol,
+                at=at,
+                report=report,
+                last_trade=last_trade,
+                contested=contested,
+            )
+            stored = self.drive(stored, event, rules)
+        return self.look_over(stored, listed, at, rules)
+
+    def look_over(
+        self, stored: Stored, reports: Iterable[OrderReport], at: datetime, rules: Rules
+    ) -> Stored:
+        """Take up what the broker lists of the symbol's own orders and the state does not say.
+
+        A fill taken back or added when the order was over, an order of a number never given. A
+        list may lag behind what was heard since, so each such order is asked for before it counts.
+        """
+        for report in reports:
+            asked_for = is_asked_for(stored.state, report.client_order_id)
+            if asked_for or not is_news(stored.state, report):
+                continue
+            for event in self._ask(stored.state, report.client_order_id, at):
+                stored = self.drive(stored, event, rules)
+        return stored
+
+    def open_orders(self) -> dict[str, OrderReport]:
+        """Return the account's open orders by client id, by one request."""
+        return {report.client_order_id: report for report in self.broker.open_orders()}
+
+    def orders_of_day(self, session: Session) -> list[OrderReport]:
+        """Return every order of the session's day, foreign ones and closed ones included."""
+        return self.broker.orders_since(day_start(session.open))
+
+    def recover(
+        self,
+        symbols: Iterable[str],
+        session: Session,
+        at: datetime,
+        own: Mapping[str, Sequence[OrderReport]] | None = None,
+    ) -> dict[str, Stored]:
+        """Build the states that the table lacks from the broker's orders of the day.
+
+        `own` are these orders by symbol where the caller has them. A state that somebody else
+        wrote meanwhile is loaded instead; an item that can be neither read nor written is left
+        out.
+        """
+        if own is None:
+            own = own_reports(self.orders_of_day(session), self.settings.mode)
+        recovered: dict[str, Stored] = {}
+        for symbol in sorted(set(symbols)):
+            reports = own.get(symbol, [])
+            state = rebuild(symbol, session.day, self.settings.mode, reports, at)
+            try:
+                recovered[symbol] = self.store.save(Stored(state, None), state)
+            except ConflictError:
+                present = self._load_instead(symbol)
+                if present is not None:
+                    recovered[symbol] = present
+                continue
+            except StoreError as error:
+                _log_not_recovered(symbol, error)
+                continue
+            if state.generation:
+                count("StatesRecovered")
+                logger.error("state rebuilt", extra={"symbol": symbol, "phase_to": state.phase})
+        return recovered
+
+    def _load_instead(self, symbol: str) -> Stored | None:
+        try:
+            return self.store.load(symbol)
+        except StoreError as error:
+            _log_not_recovered(symbol, error)
+            return None
+
+    def isolate(self, symbol: str, task: Callable[[], Stored]) -> Stored | None:
+        """Run one symbol's part of a pass; its failure is logged and stops only that symbol."""
+        try:
+            return task()
+        except (ScalperError, InvariantError) as error:
+            count("SymbolFailures")
+            logger.error(
+                "symbol failed",
+                exc_info=isinstance(error, InvariantError),
+                extra={"symbol": symbol, "error": f"{type(error).__name__}: {error}"},
+            )
+            return None
+
+    def _advance(self, stored: Stored, event: Event, rules: Rules) -> tuple[Stored, Step]:
+        """Step and store; on a conflict load what somebody else wrote and step again."""
+        for _ in range(MAX_CONFLICTS):
+            if stored.schema > SCHEMA:
+                rules = replace(rules, block=Reason.NEWER_SCHEMA)
+            before = begin_session(stored.state, rules.session.day)
+            step = machine.step(before, event, rules)
+            version = stored.version
+            try:
+                if step.state == before and not step.commands and version is not None:
+                    stored = _with_state(stored, before)
+                else:
+                    stored = self.store.save(stored, step.state)
+            except ConflictError:
+                count("Conflicts")
+                present = self.store.load(before.symbol)
+                if present is None:
+                    raise
+                stored = present
+                # What the broker said is older than this state: it confirms nothing about it.
+                event = _unconfirmed(event)
+            else:
+                # A decision that lost to another was none, and must not alarm.
+                log_step(before, event, step, version or 0, self._lag_ms(event.at))
+                return stored, step
+        raise ConflictError(f"{event.symbol}: {MAX_CONFLICTS} conflicts in a row")
+
+    def _lag_ms(self, at: datetime) -> int | None:
+        """Return how long ago an event's time is; a simulated clock has no such age."""
+        if self.settings.clock == "broker":
+            return None
+        return round((self.timing.now() - at).total_seconds() * 1000)
+
+    def _carry_out(
+        self, state: SymbolState, command: Command, at: datetime, *, asks: bool
+    ) -> list[Event]:
+        """Send a command once and return what the broker answered, nothing where unknown.
+
+        `asks`: whether to find out at once what came of a cancel.
+        """
+        match command:
+            case SubmitOrder(order):
+                answered = self._submit(state, order, at)
+                self.sent_at = self.timing.monotonic()
+                return answered
+            case CancelOrder(client_order_id, broker_id):
+                try:
+                    self.broker.cancel(broker_id)
+                except UnknownOutcomeError as error:
+                    _log_unknown(state.symbol, client_order_id, error)
+                return self._ask(state, client_order_id, at) if asks else []
+
+    def _submit(self, state: SymbolState, order: Order, at: datetime) -> list[Event]:
+        symbol = state.symbol
+        try:
+            report = self.broker.submit(symbol, order)
+        except RefusedError as error:
+            # The code says other things too: of an order that is not there after all it is a
+            # refusal, which the machine believes once more requests show none.
+            if error.code == NOT_UNIQUE and order.absences < ABSENCES_TO_ABANDON:
+                return self._ask(state, order.client_order_id, at)
+            count("OrdersRefused")
+            logger.warning(
+                "order refused",
+                extra={
+                    "symbol": symbol,
+                    "client_order_id": order.client_order_id,
+                    "status": error.status,
+                    "code": error.code,
+                    "error": error.message,
+                },
+            )
+            report = OrderReport(
+                client_order_id=order.client_order_id,
+                status=REFUSED,
+                throttled=error.status == TOO_MANY_REQUESTS,
+            )
+        except UnknownOutcomeError as error:
+            _log_unknown(symbol, order.client_order_id, error)
+            return []
+        return [OrderSeen(symbol=symbol, at=at, report=report)]
+
+    def _ask(self, state: SymbolState, client_order_id: str, at: datetime) -> list[Event]:
+        try:
+            report = find(self.broker, state, client_order_id)
+        except ScalperError as error:
+            _log_unknown(state.symbol, client_order_id, error)
+            return []
+        if report.status == ABSENT:
+            # Asked for right after a request with an effect: too early to count as absent.
+            return []
+        return [OrderSeen(symbol=state.symbol, at=at, report=report)]
+
+    def _bail_out(self, state: SymbolState, at: datetime, rules: Rules) -> list[Event]:
+        """Ask what is held before a sell that ended by another's hand is tried again.
+
+        Where that is not known the shares rest until a checkup.
+        """
+        if at >= rules.session.close:
+            return []
+        try:
+            positions = self.broker.positions()
+            held = held_for_certain(
+                [state.symbol], positions, self.orders_of_day(rules.session), at
+            )
+        except BrokerError as error:
+            count("BrokerErrors")
+            logger.error("request failed", extra={"what": "positions", "error": str(error)})
+            return []
+        return [checkup_due(state.symbol, at, held.get(state.symbol))]
+
+
+def _with_state(stored: Stored, state: SymbolState) -> Stored:
+    return stored if stored.state is state else replace(stored, state=state)
+
+
+def _doubted(state: SymbolState, event: Event, step: Step) -> str:
+    """Return the client id of the order that has to be asked for before the step is the last."""
+    order = state.order
+    if order is not None and order.needs_confirmation:
+        return order.client_order_id
+    if not isinstance(event, OrderSeen):
+        return ""
+    followed = step.reason is Reason.REPLACED_ORDER and order is not None and order.successor
+    if followed or step.reason is Reason.AWAITING_CONFIRMATION:
+        return event.report.client_order_id
+    return ""
+
+
+def _unconfirmed(event: Event) -> Event:
+    if isinstance(event, OrderSeen) and event.report.status != ABSENT:
+        return replace(event, report=replace(event.report, confirmed=False))
+    return event
+
+
+def _log_not_recovered(symbol: str, error: StoreError) -> None:
+    count("SymbolFailures")
+    logger.error("symbol failed", extra={"symbol": symbol, "error": str(error)})
+
+
+def _log_unknown(symbol: str, client_order_id: str, error: ScalperError) -> None:
+    count("UnknownOutcomes")
+    logger.warning(
+        "outcome unknown",
+        extra={"symbol": symbol, "client_order_id": client_order_id, "error": str(error)},
+    )

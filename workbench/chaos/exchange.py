@@ -1,0 +1,363 @@
+"""The simulated exchange with a will of its own: late orders, parts, lost cancels, lost events.
+
+Lateness goes by the exchange's clock. At each landing of an order its books are looked at: what
+must never be the case (`Ledger`) is written down, whatever the weather was.
+"""
+
+import heapq
+import json
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from itertools import count
+from threading import Lock
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.websockets import WebSocket
+
+from scalper.core.order import ClientOrderId, Purpose
+from scalper.core.pricing import Money
+from workbench.chaos.fault_plan import Weather
+from workbench.chaos.fault_proxy import Answered, Asked, Inside
+from workbench.exchange import refusals, render, trading
+from workbench.exchange.calls import Answer, Call, Endpoint
+from workbench.exchange.gate import Credentials
+from workbench.exchange.ledger import Order, Ticket, Update
+from workbench.exchange.refusals import Refusal
+from workbench.exchange.server import Exchange
+from workbench.exchange.stream import Stream
+from workbench.exchange.venue import Venue
+from workbench.exchange.wire import stamp
+from workbench.market.model import Market
+
+LANDS_LATE_S = (5, 50)
+HIDDEN_S = (5, 30)
+"""A buy is given up 120 s after its decision, at the earliest, and sent for the last time 30 s
+after it (core/machine.py): the longest lateness and the longest invisibility fit in between."""
+
+REJECTED_AFTER_S = (1, 45)
+CANCELED_AFTER_S = (10, 90)
+EVENT_DELAY_S = (10, 180)
+
+JSON = [("content-type", "application/json")]
+
+
+class StormyVenue(Venue):
+    """A venue whose fills come in parts and whose cancels come late, lose or get stuck."""
+
+    def __init__(
+        self,
+        market: Market,
+        weather: Weather,
+        *,
+        lot: Money,
+        cash: Money | None = None,
+        start: datetime | None = None,
+    ) -> None:
+        """Open; `lot` is what no entry may exceed."""
+        super().__init__(market, cash=cash, start=start)
+        self.weather = weather
+        self.violations: list[str] = []
+        self.positions_before: list[render.Json] = []
+        self._lot = lot
+        self._hidden: dict[str, datetime] = {}
+        self._stuck: set[str] = set()
+        self._agenda: list[tuple[datetime, int, Callable[[], None]]] = []
+        self._numbers = count()
+
+    # Time ----------------------------------------------------------------------------------
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something when the clock is so much further."""
+        due = self.now + timedelta(seconds=seconds)
+        heapq.heappush(self._agenda, (due, next(self._numbers), action))
+
+    def advance(self, to: datetime) -> None:
+        """Move the clock; what is due on the way happens at its time."""
+        while self._agenda and self._agenda[0][0] <= to:
+            due, _, action = heapq.heappop(self._agenda)
+            self._advance(max(due, self.now))
+            action()
+        self._advance(to)
+
+    def _advance(self, to: datetime) -> None:
+        held = self.book.positions
+        self.positions_before = [render.position(self, held[symbol]) for symbol in sorted(held)]
+        super().advance(to)
+
+    def calm(self) -> None:
+        """End the bad weather: what is late comes now, what is stuck is canceled."""
+        self.weather.calm()
+        self._hidden.clear()
+        while self._agenda:
+            heapq.heappop(self._agenda)[2]()
+        for order_id in sorted(self._stuck):
+            self._cancel_at_last(order_id)
+        self._stuck.clear()
+
+    # Orders --------------------------------------------------------------------------------
+
+    def submit(self, ticket: Ticket) -> Order:
+        """Take an order on, and look at what must never be the case."""
+        try:
+            order = super().submit(ticket)
+        except Refusal as refusal:
+            if "held_for_orders" in refusal.body:
+                self._violated(f"I3 sells more than is held: {ticket}")
+            if "reject_reason" in refusal.body:
+                self._violated(f"I1 both sides at work: {ticket}")
+            raise
+        self._look(order)
+        kind = self.weather.strikes("fate of orders", "order_not_visible", "order_rejected_later")
+        if kind == "order_not_visible":
+            seconds = self.weather.draw("invisible for").randint(*HIDDEN_S)
+            self._hidden[order.client_order_id] = self.now + timedelta(seconds=seconds)
+        elif kind:
+            seconds = self.weather.draw("rejected after").randint(*REJECTED_AFTER_S)
+            self.later(seconds, lambda: self._reject(order.id))
+        return order
+
+    def submit_later(self, body: bytes) -> None:
+        """Take an order on when its request has arrived at last."""
+
+        def land() -> None:
+            try:
+                trading.post_order(self, Call(body=body))
+            except Refusal:
+                return
+
+        self.later(self.weather.draw("late by").randint(*LANDS_LATE_S), land)
+
+    def is_hidden(self, client_order_id: object) -> bool:
+        """Return whether no request shows the order yet."""
+        until = self._hidden.get(str(client_order_id))
+        return until is not None and self.now < until
+
+    def cancel(self, order_id: str) -> None:
+        """Cancel an order: at once, later, never, or too late."""
+        order = self.book.order(order_id)
+        if not order.is_open:
+            super().cancel(order_id)
+            return
+        if order_id in self._stuck or order.status == "pending_cancel":
+            return
+        kinds = ("cancel_loses_to_fill", "cancel_after_a_part", "cancel_stuck", "cancel_late")
+        kind = self.weather.strikes("fate of cancels", *kinds)
+        chance = self.weather.draw("of a cancel")
+        if kind == "cancel_loses_to_fill":
+            self._execute(order, order.remaining)
+            if chance.random() < 0.5:
+                raise refusals.not_cancelable("filled")
+        elif kind == "cancel_after_a_part" and order.remaining > 1:
+            self._execute(order, chance.randint(1, order.remaining - 1))
+            super().cancel(order_id)
+        elif kind in ("cancel_stuck", "cancel_late"):
+            self._tell(self.book.pend_cancel(order, self.now))
+            if kind == "cancel_stuck":
+                self._stuck.add(order_id)
+            else:
+                seconds = chance.randint(*CANCELED_AFTER_S)
+                self.later(seconds, lambda: self._cancel_at_last(order_id))
+        else:
+            super().cancel(order_id)
+
+    def _cancel_at_last(self, order_id: str) -> None:
+        if self.book.order(order_id).is_open:
+            super().cancel(order_id)
+
+    def _reject(self, order_id: str) -> None:
+        order = self.book.order(order_id)
+        if order.is_open and not order.filled_qty:
+            self._tell(self.book.reject(order, self.now))
+
+    def _execute(self, order: Order, qty: int) -> None:
+        price = order.limit or self.last_trade(order.symbol)
+        if price is not None:
+            self._told_price[order.symbol] = (self.now, price)
+            self._tell(self.book.fill(order, price=price, qty=qty, at=self.now))
+
+    def _fill(self, order: Order, price: Money) -> None:
+        """Fill an order, or a part of it."""
+        if order.remaining == 1 or not self.weather.strikes("fate of fills", "fill_in_parts"):
+            super()._fill(order, price)
+            return
+        qty = self.weather.draw("part").randint(1, order.remaining - 1)
+        self._told_price[order.symbol] = (self.now, price)
+        self._tell(self.book.fill(order, price=price, qty=qty, at=self.now))
+
+    # What must never be the case -----------------------------------------------------------
+
+    def _look(self, order: Order) -> None:
+        """Look at the books as an order has just landed."""
+        at_work = [one.client_order_id for one in self.book.open_orders(order.symbol)]
+        if len(at_work) > 1:
+            self._violated(f"I1 two live orders of one symbol: {', '.join(at_work)}")
+        name = ClientOrderId.parse(order.client_order_id)
+        if name is None:
+            self._violated(f"an id that is not this system's: {order.client_order_id}")
+            return
+        is_entry = name.purpose is Purpose.ENTRY
+        if (order.side == "buy") is not is_entry:
+            self._violated(f"a {order.side} for {name.purpose}: {order.client_order_id}")
+        if is_entry and order.qty * (order.limit or 0) > self._lot:
+            self._violated(f"I2 an entry above the lot: {order.client_order_id}")
+        if is_entry and self.book.qty(order.symbol):
+            self._violated(f"I2 an entry on top of a position: {order.client_order_id}")
+
+    def _violated(self, text: str) -> None:
+        self.violations.append(f"{stamp(self.now)} {text}")
+
+
+class StormyStream(Stream):
+    """A stream that loses, repeats, delays and mixes up its messages, and hangs up."""
+
+    def __init__(self, credentials: Credentials, venue: StormyVenue) -> None:
+        super().__init__(credentials)
+        self._venue = venue
+        self._held: Update | None = None
+        self._lock = Lock()
+        self._on_the_way = Counter[str]()
+
+    def tell(self, update: Update) -> None:
+        """Send an update, or do to it what the weather wants."""
+        if not self.listening:
+            return
+        kinds = (
+            "event_dropped",
+            "event_twice",
+            "event_delayed",
+            "event_out_of_order",
+            "event_stream_closed",
+        )
+        kind = self._venue.weather.strikes("fate of events", *kinds)
+        if kind == "event_dropped":
+            return
+        if kind == "event_delayed":
+            seconds = self._venue.weather.draw("event late by").randint(*EVENT_DELAY_S)
+            self._venue.later(seconds, lambda: super(StormyStream, self).tell(update))
+            return
+        if kind == "event_out_of_order" and self._held is None:
+            self._held = update
+            self._venue.later(EVENT_DELAY_S[0], self._let_go)
+            return
+        super().tell(update)
+        if kind == "event_twice":
+            super().tell(update)
+        self._let_go()
+        if kind == "event_stream_closed":
+            self.hang_up()
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            super().tell(held)
+
+    def _put(self, message: Any) -> None:
+        if self.listening and message.get("stream") == "trade_updates":
+            with self._lock:
+                self._on_the_way[_text(message)] += 1
+        super()._put(message)
+
+    async def connect(self, socket: WebSocket) -> None:
+        """Serve a connection; what was on the way to the one before is lost."""
+        if not self._connected:
+            self.forget()
+        await super().connect(socket)
+
+    @property
+    def on_the_way(self) -> int:
+        """Return how many messages were sent and not taken up yet."""
+        with self._lock:
+            return self._on_the_way.total()
+
+    def arrived(self, text: str) -> None:
+        """Take note that a message needs to be waited for no longer."""
+        with self._lock:
+            if self._on_the_way[text] > 1:
+                self._on_the_way[text] -= 1
+            else:
+                del self._on_the_way[text]
+
+    def forget(self) -> None:
+        """Wait for nothing that was sent so far."""
+        with self._lock:
+            self._on_the_way.clear()
+
+
+class StormyExchange(Exchange):
+    """The exchange in bad weather; POST /exchange/calm ends it."""
+
+    venue: StormyVenue
+    stream: StormyStream
+
+    def __init__(self, market: Market, weather: Weather, *, lot: Money, **options: Any) -> None:
+        """Put it together; good weather until `weather.begin`."""
+        self._weather = weather
+        self._lot = lot
+        super().__init__(market, **options)
+        weather.now = lambda: self.venue.now
+        self.app.router.routes.insert(
+            0, self._route(Endpoint("POST", "/exchange/calm", self._calm))
+        )
+
+    def make_venue(self, market: Market, cash: Money | None, start: datetime | None) -> Venue:
+        """Return a venue with a will of its own."""
+        return StormyVenue(market, self._weather, lot=self._lot, cash=cash, start=start)
+
+    def make_stream(self, credentials: Credentials) -> Stream:
+        """Return a stream with a will of its own."""
+        return StormyStream(credentials, self.venue)
+
+    def _calm(self, _: Venue, __: Call) -> Answer:
+        self.venue.calm()
+        return Answer({"now": stamp(self.venue.now)})
+
+
+class InsideExchange(Inside):
+    """What the exchange's door knows of orders and positions, whichever requests are made."""
+
+    def __init__(self, venue: StormyVenue) -> None:
+        self._venue = venue
+
+    def instead(self, asked: Asked) -> Answered | None:
+        """Refuse an order, or let it land later; show old positions."""
+        weather = self._venue.weather
+        if asked.method == "POST" and asked.path == "/v2/orders":
+            kinds = ("order_refused_403", "order_refused_422", "order_lands_late")
+            match weather.strikes("fate of submits", *kinds):
+                case "order_refused_403":
+                    return _refused(refusals.buying_power("0", "1"))
+                case "order_refused_422":
+                    return _refused(refusals.out_of_range("asset is not tradable at present"))
+                case "order_lands_late":
+                    self._venue.submit_later(asked.body)
+                    return Answered(504, [("content-type", "text/html")], b"<html></html>")
+        is_positions = asked.method == "GET" and asked.path == "/v2/positions"
+        if is_positions and weather.strikes("fate of positions", "positions_stale"):
+            return Answered(200, JSON, json.dumps(self._venue.positions_before).encode())
+        return None
+
+    def seen(self, asked: Asked, answered: Answered) -> Answered:
+        """Leave out the orders that no request shows yet."""
+        if asked.method != "GET" or answered.status != 200:
+            return answered
+        found = json.loads(answered.body)
+        if isinstance(found, dict) and self._is_hidden(found):
+            query = parse_qs(asked.query).get("client_order_id", [asked.path.rpartition("/")[2]])
+            return _refused(refusals.no_order(query[0]))
+        if isinstance(found, list) and any(self._is_hidden(one) for one in found):
+            shown = [one for one in found if not self._is_hidden(one)]
+            return Answered(200, JSON, json.dumps(shown).encode())
+        return answered
+
+    def _is_hidden(self, one: object) -> bool:
+        return isinstance(one, dict) and self._venue.is_hidden(one.get("client_order_id"))
+
+
+def _refused(refusal: Refusal) -> Answered:
+    return Answered(refusal.status, JSON, json.dumps(refusal.body).encode())
+
+
+def _text(message: Any) -> str:
+    return json.dumps(message, separators=(",", ":"))

@@ -1,0 +1,256 @@
+"""The functions' processes: warm ones are used again, and any of them may be killed at any time.
+
+A process that forks the workers (the nursery) is itself forked while its parent has no thread
+yet, with everything imported and no client made: a cold start takes some hundredths of a second.
+A worker runs one invocation at a time, as a Lambda environment does; it ends with its parent.
+"""
+
+import importlib
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from threading import Lock
+from typing import Any, NoReturn
+
+from scalper.shell.errors import ScalperError
+from scalper.shell.relay import lease
+from scalper.shell.relay import stream as relay
+from workbench.chaos.fault_plan import BEFORE, Doom, Weather
+from workbench.local.invocations import Context
+
+HASTE = 0.02
+"""Waits inside an invocation (backoffs, polls) are so much shorter: nobody else is in a hurry."""
+
+LEASE_HASTE = 0.1
+"""The relay's lease is so much shorter; its renewals are requests that meet the weather too."""
+
+INVOCATION_WITHIN_S = 60.0
+"""Lambda would end an invocation by then too (template.yaml's Timeout)."""
+
+_MOST_BYTES = 1 << 20
+
+
+class WorkerDiedError(ScalperError):
+    """The process ended in the middle of the invocation: what it did, it did."""
+
+
+class InvocationFailedError(ScalperError):
+    """The handler raised."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """One process, and how many requests its present invocation has made."""
+
+    name: str
+    function: str
+    pid: int
+    channel: Connection
+    busy: bool = True
+    requests: int = 0
+    doom: Doom | None = None
+
+
+class Workers:
+    """The pool of all functions' processes of a day."""
+
+    def __init__(self, weather: Weather, log: Path) -> None:
+        """Fork the nursery: this process may have no other thread yet."""
+        self._weather = weather
+        self._lock = Lock()
+        self._workers: dict[str, Worker] = {}
+        self._made = 0
+        self._commands, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.nursery = os.fork()
+        if self.nursery == 0:
+            self._commands.close()
+            _nurse(theirs, log)
+        theirs.close()
+
+    def invoke(
+        self,
+        handler: str,
+        event: Mapping[str, Any],
+        environment: Callable[[str], Mapping[str, str]],
+        within_s: float | None = INVOCATION_WITHIN_S,
+    ) -> Any:
+        """Return what the handler answers in a process that is free, or in a new one.
+
+        `environment` gives a new process's variables by its name. Raises WorkerDiedError,
+        InvocationFailedError.
+        """
+        worker = self._take(handler, environment)
+        try:
+            worker.channel.send_bytes(json.dumps(event).encode())
+            if within_s is not None and not worker.channel.poll(within_s):
+                self._weather.count("timed_out")
+                raise OSError(f"no answer within {within_s:g} s")
+            answer = json.loads(worker.channel.recv_bytes())
+        except (EOFError, OSError) as error:
+            self._end(worker)
+            raise WorkerDiedError(f"{handler}: {str(error) or 'the process is gone'}") from None
+        with self._lock:
+            worker.busy, worker.doom = False, None
+        if "error" in answer:
+            raise InvocationFailedError(f"{handler}: {answer['error']}")
+        return answer["result"]
+
+    def request(self, name: str) -> str:
+        """Count a request of a worker; return when it is to be killed, "" where it is not."""
+        with self._lock:
+            worker = self._workers.get(name)
+            if worker is None or not worker.busy:
+                return ""
+            worker.requests += 1
+            if worker.doom is None or worker.requests != worker.doom.request:
+                return ""
+            return worker.doom.when
+
+    def kill(self, name: str, when: str = BEFORE) -> None:
+        """Kill a worker by SIGKILL, in the middle of what it does."""
+        with self._lock:
+            worker = self._workers.pop(name, None)
+        if worker is not None:
+            _kill(worker)
+            self._weather.killed(worker.function, when)
+
+    def end(self, function: str) -> None:
+        """End a function's workers; no kill that counts."""
+        for worker in list(self._workers.values()):
+            if worker.function == function:
+                self._end(worker)
+
+    def close(self) -> None:
+        """End every worker, and the nursery."""
+        for worker in list(self._workers.values()):
+            self._end(worker)
+        self._commands.close()
+        os.waitpid(self.nursery, 0)
+
+    def _take(self, handler: str, environment: Callable[[str], Mapping[str, str]]) -> Worker:
+        function = handler.partition(".")[0]
+        doom = self._weather.doom(function)
+        with self._lock:
+            for worker in self._workers.values():
+                if worker.function == function and not worker.busy:
+                    worker.busy, worker.requests, worker.doom = True, 0, doom
+                    return worker
+            self._made += 1
+            name = f"{function}-{self._made}"
+            ours, theirs = socket.socketpair()
+            order = {"handler": handler, "environment": dict(environment(name))}
+            with theirs:
+                socket.send_fds(self._commands, [json.dumps(order).encode()], [theirs.fileno()])
+            (pid,) = struct.unpack("q", self._commands.recv(8))
+            worker = Worker(name, function, pid, Connection(ours.detach()), doom=doom)
+            self._workers[name] = worker
+            return worker
+
+    def _end(self, worker: Worker) -> None:
+        with self._lock:
+            present = self._workers.pop(worker.name, None)
+        if present is not None:
+            _kill(present)
+
+
+def _kill(worker: Worker) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(worker.pid, signal.SIGKILL)
+
+
+# --- in the nursery and in the workers --------------------------------------------------------
+
+
+def _nurse(commands: socket.socket, log: Path) -> NoReturn:
+    """Fork a worker for each command until there is nobody to command any more."""
+    # Nobody waits for the workers: the kernel is to forget each one that ends.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    log_to(log)
+    lifeline, ours = os.pipe()
+    while True:
+        message, fds, _, _ = socket.recv_fds(commands, _MOST_BYTES, 1)
+        if not message:
+            os._exit(0)
+        order = json.loads(message)
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            commands.close()
+            os.close(ours)
+            _end_with(lifeline)
+            os.environ.update(order["environment"])
+            _work(order["handler"], Connection(fds[0]))
+        os.close(fds[0])
+        commands.send(struct.pack("q", pid))
+
+
+def log_to(log: Path) -> None:
+    """Make a file of what the handlers print and log."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    _log_by(sys.stdout)
+
+
+def _log_by(stream: Any) -> None:
+    from scalper.shell.telemetry import logger
+
+    for handler in logger.handlers:
+        getattr(handler, "setStream", lambda _: None)(stream)
+
+
+def _work(handler: str, channel: Connection) -> NoReturn:
+    """Be a Lambda environment: one invocation after the other, until the other end is closed."""
+    _make_haste()
+    module, _, function = handler.partition(".")
+    call = getattr(importlib.import_module(module), function)
+    while True:
+        try:
+            event = json.loads(channel.recv_bytes())
+        except (EOFError, OSError):
+            os._exit(0)
+        try:
+            answer = {"result": call(event, Context())}
+        except Exception as error:  # noqa: BLE001 - as Lambda's runtime does
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        try:
+            channel.send_bytes(json.dumps(answer).encode())
+        except OSError:
+            os._exit(0)
+
+
+def _end_with(lifeline: int) -> None:
+    """Let this process end once the nursery has: a relay would listen on for a quarter hour."""
+
+    def wait() -> None:
+        os.read(lifeline, 1)
+        os._exit(0)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+def _make_haste() -> None:
+    sleep = time.sleep
+
+    def hurried(seconds: float) -> None:
+        sleep(seconds * HASTE)
+
+    setattr(time, "sleep", hurried)  # noqa: B010 - the types have it as it was
+    waits = tuple(wait * HASTE for wait in relay.BACKOFF_S)
+    setattr(relay, "BACKOFF_S", waits)  # noqa: B010
+    # A day lasts a quarter of a minute: a lease of usual length would be out for most of it.
+    for name in ("LEASE_S", "RENEW_EVERY_S", "RETRY_EVERY_S", "MARGIN_S", "WATCH_S"):
+        setattr(lease, name, getattr(lease, name) * LEASE_HASTE)

@@ -1,0 +1,1 @@
+"""The command `scalper`: a file for each group of subcommands."""

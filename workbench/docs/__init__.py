@@ -1,0 +1,1 @@
+"""The generated pages of docs/, and what they are made of."""

@@ -1,0 +1,332 @@
+"""The generated pages of docs/: what they show is read from the code and the template.
+
+`python -m workbench.docs` writes them, `--check` names those that are stale and exits with 1.
+"""
+
+import ast
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from enum import Enum
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse
+
+from scalper.core import machine, model, order, session
+from scalper.core import order_actions as moves
+from scalper.core.model import BarClosed, CheckupDue, LiquidationDue, OrderSeen, Phase, Reason
+from scalper.core.pricing import DOLLAR
+from scalper.core.transitions import TRANSITIONS
+from scalper.shell.settings import Settings
+from scalper.shell.symbols import _ATTRIBUTES, MAX_LOT, MAX_SYMBOLS
+from workbench.docs.costs_page import PAGE as COSTS
+from workbench.docs.costs_page import costs_page
+from workbench.docs.markdown import NOTE, code, page, provenance, recorded, table
+from workbench.docs.reliability import PAGE, reliability
+
+ROOT = Path(__file__).parents[2]
+EVENTS = (BarClosed, OrderSeen, CheckupDue, LiquidationDue)
+
+# Variable: the setting that it becomes, and what it is for.
+VARIABLES = {
+    "SYMBOLS_TABLE": ("symbols_table", "The table of the symbols to trade. Required."),
+    "STATE_TABLE": ("state_table", "The table of what is remembered. Required."),
+    "CHECKUP_QUEUE_URL": ("checkup_queue_url", "Where a tick asks for the checkup after it."),
+    "TICK_QUEUE_URL": (
+        "tick_queue_url",
+        "Where a tick arms the coming minute's; empty for nowhere.",
+    ),
+    "BROKER_SECRET_ID": ("broker_secret_id", "Name or ARN of the broker's keys."),
+    "WEBHOOK_SECRET_ID": ("webhook_secret_id", "Name or ARN of the webhook's signing keys."),
+    "WEBHOOK_URL": ("webhook_url", "Where the relay posts order events; the relay alone needs it."),
+    "TRADING_MODE": ("mode", "`paper` or `live`; part of each order's id."),
+    "LIVE_ACCOUNT_NUMBER": (
+        "live_account_number",
+        "With `live`, the one account that may be traded; without it nothing is.",
+    ),
+    "ALPACA_TRADING_URL": ("trading_url", "Orders, positions, clock; without `/v2`. By mode."),
+    "ALPACA_DATA_URL": ("data_url", "Bars and trades; without `/v2`."),
+    "ALPACA_STREAM_URL": ("stream_url", "Order events; with `/stream`. By mode."),
+    "DATA_FEED": ("feed", "`iex` or `sip`; `sip` needs Alpaca's paid subscription."),
+    "DEFAULT_LOT": ("default_lot", "Dollars of an entry where the symbol's item names no lot."),
+    "CLOCK": ("clock", "`system`, or `broker`: the time of its `/v2/clock`, for a simulation."),
+    "NOTIFY_TOPIC_ARN": ("notify_topic_arn", "Where the day's summary goes; empty for nowhere."),
+    "BAR_WAIT_S": ("bar_wait_s", "Longest wait for the minute's bars, 0 to 50 seconds."),
+}
+
+# Attribute: its default, and what it does.
+ATTRIBUTES = {
+    "enabled": ("true", "`false` enters nothing more; what is held is sold as ever."),
+    "lot": ("`DEFAULT_LOT`", f"Dollars of an entry, up to {MAX_LOT // DOLLAR:,}; whole shares."),
+    "signal": ("the crossover", "`module:function`, a module in `functions/`: bars → buy or not."),
+    "stop_loss_pct": ("none", "Sell at market once a close lies so many percent below the cost."),
+    "max_hold_minutes": ("none", "Sell at market after so many minutes."),
+    "max_entries_per_day": ("none", "Enter no more after so many buys that filled."),
+}
+
+
+def state_machine() -> str:
+    """Return the page of the transitions, the phases, the reasons and the bounds."""
+    arrows = [f"    {one} --> {other}: {', '.join(on)}" for (one, other), on in _arrows().items()]
+    phases, reasons = _remarks(model, "Phase"), _remarks(model, "Reason")
+    cells = [[f"`{phase}`", *(_cell(phase, event) for event in EVENTS)] for phase in Phase]
+    bounds = [
+        [f"`{name}`", _value(getattr(module, name)), text]
+        for module in (machine, moves, order, session)
+        for name, text in _remarks(module).items()
+        if isinstance(getattr(module, name), int | timedelta)
+    ]
+    lines = [
+        *("# The state machine", NOTE),
+        "Each symbol is in one phase. An event leads to another phase or leaves it where it is,",
+        "and to orders to send or to cancel. What is done stands in `core/machine.py`, and for",
+        "orders that are over in `core/corrections.py`; what may",
+        "happen at all in `core/transitions.py`: its rows are the arrows, asserted at every step.",
+        "Those from a phase to itself are left out.",
+        "",
+        *("```mermaid", "stateDiagram-v2", "    [*] --> TO_BUY", *arrows, "```", ""),
+        *table(["phase", "what it means"], [[f"`{p}`", phases[p.name]] for p in Phase]),
+        *("## The events", ""),
+        *table(["event", "what it means"], [[f"`{e.__name__}`", _first(e)] for e in EVENTS]),
+        *("## What an event may lead to", ""),
+        *table(["in phase", *(f"`{e.__name__}`" for e in EVENTS)], cells),
+        *("## Why", "", "Each step gives one reason, also where nothing happens.", ""),
+    ]
+    for title, members in _sections(Reason):
+        rows = [[f"`{one}`", reasons[one.name]] for one in members]
+        lines += [f"### {title}", "", *table(["reason", "what it means"], rows)]
+    lines += ["## Bounds", "", *table(["name", "value", "what it bounds"], bounds)]
+    return page(lines)
+
+
+def settings() -> str:
+    """Return the page of the symbols' attributes, the parameters, the variables and the secrets."""
+    template = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+    _same(ATTRIBUTES, _ATTRIBUTES, "symbols' attributes")
+    _same(VARIABLES, _variables_read(), "environment variables")
+    defaults = Settings.of({"SYMBOLS_TABLE": "", "STATE_TABLE": ""} | dict.fromkeys(_REQUIRED, "-"))
+    stack = _variables_set(template)
+    attributes = [
+        [f"`{name}`", _ATTRIBUTES[name][0], default, text]
+        for name, (default, text) in ATTRIBUTES.items()
+    ]
+    parameters = [
+        [f"`{name}`", code(one["Default"]), one["Description"]]
+        for name, one in template["Parameters"].items()
+    ]
+    variables = [
+        [f"`{name}`", _default(defaults, name, field), stack.get(name, ""), text]
+        for name, (field, text) in VARIABLES.items()
+    ]
+    return page(
+        [
+            *("# Settings", NOTE, "## Symbols"),
+            "One item for each symbol in the symbols table; its key `symbol` is the ticker, such",
+            "as `TSLA` or `BRK.B`. Edits act at the next tick. An item that makes no sense, or has",
+            "an unknown attribute, is refused with a log line, and the others trade; so are items",
+            f"beyond {MAX_SYMBOLS:,}.",
+            "",
+            *table(["attribute", "type", "default", "what it does"], attributes),
+            *("## Stack", "", "Parameters of `template.yaml`, given to `sam deploy`.", ""),
+            *table(["parameter", "default", "what it is"], parameters),
+            *("## Secrets", "", "JSON in AWS Secrets Manager, made by the stack.", ""),
+            *table(
+                ["output", "content"],
+                [
+                    ["`BrokerSecret`", '`{"key_id": "...", "secret_key": "..."}`'],
+                    ["`WebhookSecret`", '`{"current": "whsec_...", "previous": ""}`'],
+                ],
+            ),
+            "## Environment",
+            "",
+            "The stack sets what the functions need. Whoever runs the handlers elsewhere sets it;",
+            "the SDK's own `AWS_ENDPOINT_URL` leads to an emulator.",
+            "",
+            *table(["variable", "default", "set by the stack to", "what it is"], variables),
+        ]
+    )
+
+
+def performance() -> str:
+    """Return the page of what was measured, from the files that the measurements wrote."""
+    day = recorded(ROOT / "bench/results/local_day.json")
+    if day is None:
+        raise SystemExit("bench/results/local_day.json is missing: make bench")
+    built = recorded(ROOT / "bench/results/artefacts.json")
+    market = f"{day['symbols']} symbols, {day['bars']:,} bars, {day['ticks']} ticks"
+    return page(
+        [
+            *("# Performance", NOTE, "## The local day"),
+            *provenance(day),
+            *table(
+                ["what", "figure"],
+                [
+                    ["market", f"synthetic: {market}"],
+                    ["orders", f"{day['buys']} buys, {day['cancels']} canceled"],
+                    ["trades", str(day["trades"])],
+                    ["each run, s", ", ".join(f"{one:.2f}" for one in day["seconds"])],
+                    ["median, s", f"{day['median_s']:.2f}"],
+                    ["to be under, s", f"{day['bar_s']:.0f}"],
+                    ["ratio", f"{day['ratio_to_bar']:.3f}"],
+                ],
+            ),
+            "Seconds of the whole command `scalper run`, its start, the servers' start and the",
+            "report included, set-up excluded.",
+            "",
+            *(_artefacts(built) if built else ()),
+        ]
+    )
+
+
+def _artefacts(built: Mapping[str, Any]) -> list[str]:
+    """Return the lines of the built functions: their size, and how long they take to be ready."""
+    package = built["package"]
+    rows = [
+        [f"`{name}`", f"{one['median_ms']:,}", ", ".join(f"{ms:,}" for ms in one["init_ms"])]
+        for name, one in built["functions"].items()
+    ]
+    return [
+        *("## The built functions", ""),
+        *provenance(built),
+        f"All functions hold the same: {package['unzipped_mb']} MB unzipped, of Lambda's 250, and",
+        f"{package['zipped_mb']} MB zipped. Each started cold under Lambda's runtime interface",
+        f"emulator on Python {package['function_python']}, and answered. The init time is that of",
+        "importing the handler in a new process, without compiled modules, on a whole core.",
+        "SnapStart leaves it out of a cold start.",
+        "",
+        *table(["function", "init, median, ms", "each, ms"], rows),
+    ]
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "docs/state-machine.md": state_machine,
+    "docs/settings.md": settings,
+    "docs/performance.md": performance,
+    PAGE: lambda: reliability(ROOT),
+    COSTS: lambda: costs_page(ROOT),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with --check name the stale ones; return the exit code."""
+    stale = []
+    for name, make in PAGES.items():
+        path, text = ROOT / name, make()
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
+            if "--check" not in arguments:
+                path.write_text(text, encoding="utf-8")
+    if "--check" not in arguments:
+        return 0
+    for name in stale:
+        print(f"{name} is stale: python -m workbench.docs", file=sys.stderr)
+    return 1 if stale else 0
+
+
+# --- transitions -----------------------------------------------------------------------------
+
+
+def _arrows() -> dict[tuple[Phase, Phase], list[str]]:
+    """Return the events of each arrow between two phases, in the order of phases and events."""
+    return {
+        (one, other): on
+        for one in Phase
+        for other in Phase
+        if one is not other
+        and (on := [e.__name__ for e in EVENTS if (one, e, other) in TRANSITIONS])
+    }
+
+
+def _cell(phase: Phase, event: type) -> str:
+    stays = ["stays"] if (phase, event, phase) in TRANSITIONS else []
+    others = [o for o in Phase if o is not phase and (phase, event, o) in TRANSITIONS]
+    return ", ".join([*stays, *(f"`{other}`" for other in others)])
+
+
+# --- source ----------------------------------------------------------------------------------
+
+
+def _remarks(module: ModuleType, name: str = "") -> dict[str, str]:
+    """Return the texts that stand below assignments, in a module or in its class `name`."""
+    body = ast.parse(inspect.getsource(module)).body
+    if name:
+        (body,) = [o.body for o in body if isinstance(o, ast.ClassDef) and o.name == name]
+    found = {}
+    for one, below in pairwise(body):
+        if isinstance(one, ast.Assign) and isinstance(below, ast.Expr):
+            found[ast.unparse(one.targets[0])] = " ".join(ast.literal_eval(below.value).split())
+    return found
+
+
+def _sections(enum: type[Enum]) -> Iterable[tuple[str, list[Any]]]:
+    """Yield the members of an enum under the comments that head them."""
+    title, members = "", list[Any]()
+    for line in [*inspect.getsource(enum).splitlines(), "    # "]:
+        if line.startswith("    # "):
+            if members:
+                yield title, members
+            title, members = line.removeprefix("    # "), []
+        elif (name := line.strip().partition(" = ")[0]) in enum.__members__:
+            members.append(enum[name])
+
+
+def _first(documented: type) -> str:
+    return " ".join((inspect.getdoc(documented) or "").split("\n\n")[0].split())
+
+
+# --- settings --------------------------------------------------------------------------------
+
+_REQUIRED = ("SYMBOLS_TABLE", "STATE_TABLE")
+
+
+def _variables_read() -> set[str]:
+    """Return the variables that the settings ask an environment for."""
+    asked = set()
+
+    class Asked(dict[str, str]):
+        def get(self, name: str, default: Any = None) -> Any:
+            asked.add(name)
+            return "-" if name in _REQUIRED else default
+
+    Settings.of(Asked())
+    return asked
+
+
+def _variables_set(template: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the template sets the variables to, in all functions or in one."""
+    resources = template["Resources"].values()
+    functions = [o["Properties"] for o in resources if o["Type"] == "AWS::Serverless::Function"]
+    found: dict[str, str] = {}
+    for one in (template["Globals"]["Function"], *functions):
+        for name, value in one.get("Environment", {}).get("Variables", {}).items():
+            if isinstance(value, dict):
+                value = value.get("Ref") or ".".join(value["Fn::GetAtt"])
+            found[name] = code(value)
+    return found
+
+
+def _default(defaults: Settings, name: str, field: str) -> str:
+    if name in _REQUIRED:
+        return ""
+    value = getattr(defaults, field)
+    if name == "DEFAULT_LOT":
+        value //= DOLLAR
+    return code(f"{value:g}" if isinstance(value, float) else value)
+
+
+def _same(texts: Iterable[str], names: Iterable[str], what: str) -> None:
+    differing = sorted(set(texts) ^ set(names))
+    if differing:
+        raise SystemExit(f"workbench/docs/build.py and the {what} of the code differ: {differing}")
+
+
+def _value(value: object) -> str:
+    return f"{value.total_seconds():g} s" if isinstance(value, timedelta) else f"{value}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

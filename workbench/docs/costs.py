@@ -1,0 +1,279 @@
+"""What a month of the stack costs: requests that were counted, times what AWS asks for each.
+
+Pure but for reading the templates: `bench/costs.py` counts what a local day asks of AWS, and
+docs/costs.md is made of that and of this. No free tier is taken off.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from workbench.servers.aws import TEMPLATE, load_template
+from workbench.template.schedules import schedules_of
+
+PRICES_OF = "us-east-1, on demand, noted on 2026-11-23"
+PRICE_LIST = "https://aws.amazon.com/pricing/"
+MILLION = 1_000_000
+GB = 1_000_000_000
+
+PRICES: Mapping[str, tuple[float, str]] = {
+    "lambda_gb_s": (0.0000133334, "a GB-second of Lambda, arm64"),
+    "lambda_request": (0.20 / MILLION, "an invocation"),
+    "snapstart_gb": (4.00, "a GB of a cached SnapStart version, a month"),
+    "snapstart_restore": (0.0001397998, "a GB restored from a snapshot"),
+    "schedule": (1.00 / MILLION, "an invocation by Scheduler"),
+    "write_unit": (0.625 / MILLION, "a DynamoDB write of 1 KB"),
+    "read_unit": (0.125 / MILLION, "a DynamoDB read of 4 KB, consistent"),
+    "sqs_request": (0.40 / MILLION, "an SQS request"),
+    "log_gb": (0.50, "a GB of logs taken in"),
+    "metric": (0.30, "a custom metric, a month"),
+    "alarm": (0.10, "a metric that an alarm watches, a month"),
+    "composite": (0.50, "a composite alarm, a month"),
+    "dashboard": (3.00, "a dashboard, a month"),
+    "secret": (0.40, "a secret, a month"),
+    "secret_request": (5.00 / MILLION, "a request for a secret"),
+}
+
+SESSIONS = 21
+"""Of a month."""
+
+ONE_CPU_MB = 1769
+"""Lambda gives a whole processor from so many MB on, and less below in proportion.
+
+(https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html)
+"""
+
+BAR_WAIT_S = 3.0
+"""How long a tick waits: its message comes up to 1 s early, its bars are there some 2 s after."""
+
+RESTORES = 26
+"""Of the snapshot in a session: an idle environment lasts some quarter of an hour."""
+
+RUNS_A_TICK = 2
+"""Scheduler promises the minute, not the second: a run that comes late finds its minute done.
+
+It reads what a tick reads, and arms the coming minute, as the run that had the minute did.
+"""
+
+PLATFORM_LOG_BYTES = 300
+"""START, END and REPORT of an invocation."""
+
+REQUESTS_A_MESSAGE = 3
+"""Sent, received, deleted."""
+
+POLLS_A_MINUTE = 15
+"""Of an empty queue: Lambda holds five long polls of 20 s.
+
+(https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html)
+"""
+
+MINUTES_A_MONTH = 43_800
+
+# The relay: one run holds the lease through market hours; a run that finds it held looks for a
+# while and leaves.
+RELAY_HOURS = 6.6
+RELAY_LOOK_S = 20.0
+RELAY_RENEW_S = 5.0
+RELAY_POLL_S = 1.0
+
+_MONDAY = datetime(2026, 3, 2, tzinfo=ZoneInfo("America/New_York"))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the bill, in dollars a month."""
+
+    what: str
+    dollars: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the templates declare that costs by its being there."""
+
+    memory_mb: Mapping[str, int]
+    """By handler module, such as "tick"."""
+    snapstart_gb: float
+    polled_queues: int
+    schedule_runs: Mapping[str, int]
+    """Invocations by Scheduler on a weekday, by handler module."""
+    alarms: int
+    composites: int
+    dashboards: int
+    secrets: int
+    metrics: int
+
+
+def standing(template: Path = TEMPLATE) -> Standing:
+    """Return what the project's templates and sources declare."""
+    main = load_template(template)
+    functions = [
+        one["Properties"]
+        for one in main["Resources"].values()
+        if one["Type"] == "AWS::Serverless::Function"
+    ]
+    memory = {one["Handler"].split(".")[0]: int(one["MemorySize"]) for one in functions}
+    snapstart = sum(int(one["MemorySize"]) for one in functions if "SnapStart" in one) / 1024
+    events = [event for one in functions for event in one.get("Events", {}).values()]
+    nested = [
+        load_template(path) for path in sorted((template.parent / "infrastructure").glob("*.yaml"))
+    ]
+    resources = [one for each in (main, *nested) for one in each["Resources"].values()]
+
+    def of_type(kind: str) -> list[dict[str, Any]]:
+        return [one for one in resources if one["Type"] == kind]
+
+    return Standing(
+        memory_mb=memory,
+        snapstart_gb=snapstart,
+        polled_queues=sum(event["Type"] == "SQS" for event in events),
+        schedule_runs=_runs_of_a_weekday(main),
+        alarms=sum(_watched(one["Properties"]) for one in of_type("AWS::CloudWatch::Alarm")),
+        composites=len(of_type("AWS::CloudWatch::CompositeAlarm")),
+        dashboards=len(of_type("AWS::CloudWatch::Dashboard")),
+        secrets=len(of_type("AWS::SecretsManager::Secret")),
+        metrics=len(metric_names(template.parent / "functions")),
+    )
+
+
+def metric_names(functions: Path) -> frozenset[str]:
+    """Return every custom metric that the functions may send, read from their source."""
+    return frozenset(
+        name
+        for path in functions.rglob("*.py")
+        for scope in _scopes(ast.parse(path.read_text(encoding="utf-8")))
+        for call in ast.walk(scope)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+        if call.func.id == "count" and call.args
+        for name in _texts(call.args[0], scope)
+    )
+
+
+def month_of(day: Mapping[str, Any], declared: Standing) -> list[Line]:
+    """Return the bill of a month whose sessions all are as the day that was counted.
+
+    `day` is a document of `bench/costs.py`: what was asked of AWS in a session, by kind.
+    """
+    bill = {name: price for name, (price, _) in PRICES.items()}
+    ticks = day["invocations"].get("tick", 0)
+    runs = {name: count * SESSIONS for name, count in day["invocations"].items()}
+    late_runs = (RUNS_A_TICK - 1) * ticks * SESSIONS
+    relay_runs = declared.schedule_runs.get("relay", 0) * SESSIONS
+    held_s = RELAY_HOURS * 3600 * SESSIONS
+    looked_s = relay_runs * RELAY_LOOK_S
+    gb_s = sum(
+        _billed_s(name, day, declared) * SESSIONS * declared.memory_mb[name] / 1024 for name in runs
+    )
+    relay_gb_s = (held_s + looked_s) * declared.memory_mb["relay"] / 1024
+    writes = day["write_units"] * SESSIONS + held_s / RELAY_RENEW_S
+    reads = day["read_units"] * RUNS_A_TICK * SESSIONS + looked_s / RELAY_POLL_S
+    invocations = sum(runs.values()) + relay_runs + late_runs
+    messages = (day["messages"] + RUNS_A_TICK * ticks) * SESSIONS * REQUESTS_A_MESSAGE
+    polls = declared.polled_queues * POLLS_A_MINUTE * MINUTES_A_MONTH
+    logs = day["log_bytes"] * SESSIONS + invocations * PLATFORM_LOG_BYTES
+    scheduled = sum(declared.schedule_runs.values()) * SESSIONS
+    watched = bill["alarm"] * declared.alarms + bill["composite"] * declared.composites
+    secrets = bill["secret"] * declared.secrets
+    return [
+        Line("Lambda: the functions", bill["lambda_gb_s"] * gb_s),
+        Line("Lambda: the relay", bill["lambda_gb_s"] * relay_gb_s),
+        Line("Lambda: invocations", bill["lambda_request"] * invocations),
+        Line(
+            "Lambda: SnapStart",
+            declared.snapstart_gb
+            * (bill["snapstart_gb"] + bill["snapstart_restore"] * RESTORES * SESSIONS),
+        ),
+        Line("DynamoDB: writes", bill["write_unit"] * writes),
+        Line("DynamoDB: reads", bill["read_unit"] * reads),
+        Line("SQS", bill["sqs_request"] * (messages + polls)),
+        Line("Scheduler", bill["schedule"] * scheduled),
+        Line("CloudWatch: logs", bill["log_gb"] * logs / GB),
+        Line("CloudWatch: metrics", bill["metric"] * declared.metrics),
+        Line("CloudWatch: alarms", watched),
+        Line("CloudWatch: dashboard", bill["dashboard"] * declared.dashboards),
+        Line(
+            "Secrets Manager", secrets + bill["secret_request"] * day["secret_requests"] * SESSIONS
+        ),
+    ]
+
+
+def write_units(size: int) -> int:
+    """Return the units that writing an item of so many bytes takes, also where it is refused."""
+    return max(1, ceil(size / 1024))
+
+
+def read_units(size: int) -> int:
+    """Return the units that a consistent read of so many bytes takes, also of none."""
+    return max(1, ceil(size / 4096))
+
+
+def item_size(item: Mapping[str, Mapping[str, Any]]) -> int:
+    """Return the bytes of an item as DynamoDB counts them, its attributes with their types.
+
+    Names and texts by their UTF-8 bytes, numbers by about a byte for two digits and one more,
+    Booleans and nulls one.
+    (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html)
+    """
+    return sum(len(name.encode()) + _value_size(typed) for name, typed in item.items())
+
+
+def _value_size(typed: Mapping[str, Any]) -> int:
+    [(kind, value)] = typed.items()
+    if kind == "S":
+        return len(value.encode())
+    if kind == "N":
+        return ceil(len(value.strip("-").replace(".", "")) / 2) + 1
+    if kind in ("BOOL", "NULL"):
+        return 1
+    raise ValueError(f"an attribute of type {kind}: no table has any")
+
+
+def _billed_s(name: str, day: Mapping[str, Any], declared: Standing) -> float:
+    """Return what a function's runs of a day take on Lambda, in seconds.
+
+    Measured is a whole processor: all of it is taken for work, of which Lambda does less a second.
+    """
+    slower = max(1.0, ONE_CPU_MB / declared.memory_mb[name])
+    if name != "tick":
+        return float(day["seconds"][name]) * slower
+    waits = BAR_WAIT_S * int(day["invocations"][name])
+    return float(day["seconds"][name]) * RUNS_A_TICK * slower + waits
+
+
+def _runs_of_a_weekday(template: Mapping[str, Any]) -> dict[str, int]:
+    minutes = [_MONDAY + timedelta(minutes=n) for n in range(24 * 60)]
+    runs: dict[str, int] = {}
+    for schedule in schedules_of(template):
+        name = schedule.handler.split(".")[0]
+        runs[name] = runs.get(name, 0) + sum(schedule.is_due(minute) for minute in minutes)
+    return runs
+
+
+def _watched(alarm: Mapping[str, Any]) -> int:
+    """Return how many metrics an alarm watches: one, or those of its expression."""
+    return sum("MetricStat" in one for one in alarm.get("Metrics", ())) or 1
+
+
+def _scopes(module: ast.Module) -> list[ast.AST]:
+    """Return a module and each function in it."""
+    return [module, *(node for node in ast.walk(module) if isinstance(node, ast.FunctionDef))]
+
+
+def _texts(argument: ast.expr, scope: ast.AST) -> Iterator[str]:
+    """Yield the texts that an argument may be: one, those of a choice, or what a name has."""
+    match argument:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.IfExp(body=body, orelse=orelse):
+            yield from _texts(body, scope)
+            yield from _texts(orelse, scope)
+        case ast.Name(id=name) if isinstance(scope, ast.FunctionDef):
+            for node in ast.walk(scope):
+                match node:
+                    case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
+                        yield from _texts(value, scope)

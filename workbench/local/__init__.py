@@ -1,0 +1,1 @@
+"""A whole trading day on this machine, through the real handlers."""

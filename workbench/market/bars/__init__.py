@@ -1,0 +1,1 @@
+"""Files of minute bars, read exactly or not at all."""

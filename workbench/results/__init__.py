@@ -1,0 +1,1 @@
+"""What a run came to: trades, files, and the report."""

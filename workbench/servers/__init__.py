@@ -1,0 +1,1 @@
+"""Servers on loopback, and the processes that they run in."""

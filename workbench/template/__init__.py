@@ -1,0 +1,1 @@
+"""What template.yaml declares; nothing else reads it."""
