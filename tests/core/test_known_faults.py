@@ -168,10 +168,10 @@ def test_fault_7_an_order_of_no_shares_is_never_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    "foreign", ["", "by hand", "scalp-paper-TSLA-20260701-1", client_id().replace("paper", "live")]
+    "external", ["", "by hand", "scalp-paper-TSLA-20260701-1", client_id().replace("paper", "live")]
 )
-def test_fault_8_an_order_on_the_symbol_that_is_not_its_own_moves_nothing(foreign: str) -> None:
-    told = seen("10:05", 1, ENTRY, "filled", 20, client_order_id=foreign)
+def test_fault_8_an_order_on_the_symbol_that_is_not_its_own_moves_nothing(external: str) -> None:
+    told = seen("10:05", 1, ENTRY, "filled", 20, client_order_id=external)
     for one in (state(), after(state(), SIGNAL), SELLING, after(state(), liquidation("15:55"))):
         assert step(one, told, RULES) == Step(one, (), Reason.UNKNOWN_ORDER)
 

@@ -51,7 +51,7 @@ def kind_of(one: Case) -> str:
     said, order = one.event.report, one.before.order
     made = ClientOrderId.parse(said.client_order_id)
     if order is None or said.client_order_id != order.client_order_id:
-        return "foreign" if made is None else "another of ours"
+        return "external" if made is None else "another of ours"
     if said.status in (ABSENT, REFUSED):
         return said.status
     if said.filled_qty >= order.qty:
@@ -67,7 +67,7 @@ def kind_of(one: Case) -> str:
 def test_every_kind_of_report_has_an_answer(phase: Phase) -> None:
     over = TERMINAL_STATUSES - {"filled"}
     kinds = {f"{status}, {how}" for status in over for how in ("confirmed", "told")}
-    kinds |= {"foreign", "another of ours", ABSENT, REFUSED, "full fill", "unknown status"}
+    kinds |= {"external", "another of ours", ABSENT, REFUSED, "full fill", "unknown status"}
     kinds |= {"filled, told", "partial fill", "live"}
     assert {kind_of(one) for one in CASES if cell_of(one) == (phase, OrderSeen)} == kinds
 
@@ -82,8 +82,8 @@ def test_every_reason_of_the_core_has_a_case() -> None:
         Reason.NEWER_SCHEMA,
         Reason.SIGNAL_FAILED,
         Reason.ACCOUNT_BLOCKED,
-        Reason.FOREIGN_ORDER,
-        Reason.FOREIGN_POSITION,
+        Reason.EXTERNAL_ORDER,
+        Reason.EXTERNAL_POSITION,
         Reason.BROKER_UNREAD,
     }
     assert {one.expected.reason for one in CASES} == set(Reason) - of_the_shell

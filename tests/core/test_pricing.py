@@ -19,7 +19,7 @@ from scalper.core.pricing import (
     shares,
     target,
     text,
-    tick,
+    tick_size,
 )
 
 PRICES = st.integers(1, 10**9)
@@ -82,16 +82,16 @@ def test_price_text_reads_back_and_has_two_decimals_from_a_dollar_on(price: int)
 
 @pytest.mark.parametrize(("price", "step"), [(1, 1), (9_999, 1), (10_000, CENT), (50_0000, CENT)])
 def test_tick_is_a_cent_from_one_dollar_on(price: int, step: int) -> None:
-    assert tick(price) == step
+    assert tick_size(price) == step
 
 
 @given(price=PRICES)
 def test_rounding_stays_within_a_tick_on_its_side(price: int) -> None:
     down, up = round_down(price), round_up(price)
     assert down <= price <= up
-    assert up - down in (0, tick(price))
+    assert up - down in (0, tick_size(price))
     for rounded in (down, up):
-        assert rounded % tick(rounded) == 0
+        assert rounded % tick_size(rounded) == 0
         assert round_down(rounded) == rounded == round_up(rounded)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from scalper.shell.webhook import MAX_BODY, SIGNED_BY, sign
 from tests.shell.test_broker import document
-from tests.shell.test_webhook import FOREIGN, KEY, OLD, signed_at, update
+from tests.shell.test_webhook import KEY, OLD, OTHER_KEY, signed_at, update
 
 Event = dict[str, Any]
 
@@ -146,7 +146,7 @@ def _other_body(random: Random, event: Event) -> None:
 
 def _other_key(random: Random, event: Event) -> None:
     event["headers"] |= signed_at(
-        str(event["body"]).encode("utf-8", "replace").decode(), 0, FOREIGN
+        str(event["body"]).encode("utf-8", "replace").decode(), 0, OTHER_KEY
     )
 
 

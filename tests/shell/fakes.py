@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from scalper.core.model import Phase, SymbolState
 from scalper.core.order import ClientOrderId, Order, OrderReport, Purpose
-from scalper.core.pricing import DOLLAR, Money, tick
+from scalper.core.pricing import DOLLAR, Money, tick_size
 from scalper.core.session import Session, floor_minute, new_york_day
 from scalper.core.signal import Bar
 from scalper.shell.errors import ConflictError, RefusedError, StoreDownError, UnknownOutcomeError
@@ -23,7 +23,7 @@ from scalper.shell.trading.checkup import checkup
 from scalper.shell.trading.close_day import close_day
 from scalper.shell.trading.engine import Engine
 from scalper.shell.trading.liquidate import liquidate
-from scalper.shell.trading.tick import tick as run_tick
+from scalper.shell.trading.tick import tick
 from scalper.shell.trading.tick_schedule import TickDue
 from scalper.shell.trading.trade_update import trade_update
 from scalper.shell.trading.window import Window
@@ -141,7 +141,7 @@ class FakeBroker:
         self._trip("submit")
         if order.client_order_id in self.book:
             raise RefusedError(422, NOT_UNIQUE, "client_order_id must be unique")
-        if order.limit is not None and order.limit % tick(order.limit):
+        if order.limit is not None and order.limit % tick_size(order.limit):
             raise RefusedError(422, 42210000, "sub-penny increment")
         if self._would_trade_with_itself(symbol, order):
             raise RefusedError(403, 40310000, "potential wash trade detected")
@@ -209,7 +209,7 @@ class FakeBroker:
     def put(
         self, symbol: str, client_order_id: str, *, qty: int = QTY, limit: Money | None = PRICE
     ) -> None:
-        """Place an order, also a foreign one."""
+        """Place an order, also an external one."""
         self._made += 1
         self.book[client_order_id] = OrderReport(
             client_order_id=client_order_id,
@@ -424,7 +424,7 @@ class Desk:
 
     def tick(self, number: float, **late: Any) -> dict[str, Any]:
         self.broker.now = minute(number) + late.get("late", timedelta(0))
-        return run_tick(self.engine, TickDue(minute(number)))
+        return tick(self.engine, TickDue(minute(number)))
 
     def checkup(self, number: float) -> dict[str, Any]:
         self.broker.now = minute(number)

@@ -27,7 +27,7 @@ class TestTradeUpdates:
     @pytest.mark.fault("bad-webhook")
     @pytest.mark.parametrize(
         "name",
-        ["foreign", "", client_id(1).replace("paper", "live"), client_id(1, symbol="ZZZ")],
+        ["external", "", client_id(1).replace("paper", "live"), client_id(1, symbol="ZZZ")],
     )
     def test_an_order_that_is_not_ours_changes_nothing(self, desk: Desk, name: str):
         desk.hold(1)

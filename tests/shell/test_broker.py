@@ -31,7 +31,7 @@ from scalper.shell.errors import (
 )
 from scalper.shell.ports import NOT_UNIQUE, Clock, Position
 from scalper.shell.settings import BrokerKeys
-from scalper.shell.trading.own_orders import day_start, moved_lately, own_reports
+from scalper.shell.trading.own_orders import day_start, own_reports, recently_traded
 from tests.shell.conftest import Records
 from tests.shell.fakes import DAY, OPEN, PRICE, client_id, settings
 from tests.shell.scripted import CUT, HANG, RESET, Request, Scripted
@@ -398,7 +398,7 @@ class TestPages:
         return [
             document(
                 id=f"b{number}",
-                client_order_id=f"foreign-{number}",
+                client_order_id=f"external-{number}",
                 submitted_at=(OPEN + timedelta(milliseconds=10 * (number // 3))).isoformat(),
             )
             for number in range(count)
@@ -461,13 +461,13 @@ class TestPages:
             alpaca(server).open_orders()
         assert len(server.requests) == MAX_PAGES
 
-    def test_a_foreign_order_that_cannot_be_read_hides_none_of_ours(
+    def test_a_external_order_that_cannot_be_read_hides_none_of_ours(
         self, server: Scripted, records: Records
     ):
         legs = document(id="m1", client_order_id="mine", symbol=None, qty=None, order_class="mleg")
         server.answer((200, [legs, document(), document(client_order_id="x", id=None)]))
         assert [one.client_order_id for one in alpaca(server).open_orders()] == [client_id(1)]
-        assert records.messages() == ["foreign order cannot be read"] * 2
+        assert records.messages() == ["external order cannot be read"] * 2
 
     def test_one_of_ours_that_cannot_be_read_is_no_answer(self, server: Scripted):
         server.answer((200, [document(symbol=None)]))
@@ -682,7 +682,7 @@ class TestReports:
             return
 
     def test_own_orders_are_told_by_mode_and_form(self):
-        names = [client_id(1), client_id(2), client_id(1, symbol="BBB"), "foreign", ""]
+        names = [client_id(1), client_id(2), client_id(1, symbol="BBB"), "external", ""]
         live = client_id(3).replace("paper", "live")
         reports = [report_of(document(client_order_id=name)) for name in [*names, live]]
         assert {s: len(r) for s, r in own_reports(reports, "paper").items()} == {"AAA": 2, "BBB": 1}
@@ -714,7 +714,7 @@ class TestReports:
         # What filled in the place of a buy of ours is one, too; in the place of others it is not.
         for name, moved in ((client_id(1), set()), ("by hand", {"AAA"})):
             replaced = replace(chain[0], client_order_id=name, filled_qty=0)
-            assert moved_lately([replaced, *chain[1:]], OPEN) == moved
+            assert recently_traded([replaced, *chain[1:]], OPEN) == moved
         # Without its successor among the reports it is told as it is.
         assert own_reports(chain[:1], "paper")["AAA"] == chain[:1]
 
@@ -742,7 +742,7 @@ def test_shares_move_by_sells_and_by_the_buys_of_others(changes: dict[str, Any],
         updated_at=just_now,
         broker_id="b1",
     )
-    assert moved_lately([replace(sold, **changes)], OPEN) == moved
+    assert recently_traded([replace(sold, **changes)], OPEN) == moved
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_more_orders_than_a_page_are_all_found(client: Client):
     broker = alpaca(client)
     count = PAGE + 3
     for number in range(count):
-        client.order(limit_price="1.00", client_order_id=f"foreign-{number}").raise_for_status()
+        client.order(limit_price="1.00", client_order_id=f"external-{number}").raise_for_status()
         if number % 100 == 0:
             # Time stands still there otherwise, and pages go on by the time of submission.
             client.advance(OPEN + timedelta(milliseconds=number + 1))
@@ -158,9 +158,9 @@ def test_more_fills_than_a_page_are_all_found_and_those_before_are_left_out(clie
     for number in range(count):
         if number == 3:
             client.advance(at(1))
-        client.order(limit_price="1.00", client_order_id=f"foreign-{number}").raise_for_status()
+        client.order(limit_price="1.00", client_order_id=f"external-{number}").raise_for_status()
         venue = client.running.exchange.venue
-        placed = venue.book.order_by_client_id(f"foreign-{number}")
+        placed = venue.book.order_by_client_id(f"external-{number}")
         venue.book.fill(placed, price=DOLLAR, qty=placed.qty, at=venue.now)
     fills = broker.fills_since(OPEN - MINUTE)
     assert len(fills) == count

@@ -224,7 +224,7 @@ class TestFills:
 
     def test_fills_of_others_do_not_count(self, desk: Desk):
         trade_a_day(desk)
-        desk.broker.fills.append(Fill("foreign", "AAA", True, 7, 7 * PRICE))
+        desk.broker.fills.append(Fill("external", "AAA", True, 7, 7 * PRICE))
         assert desk.close_day(CLOSE)["mismatches"] == {}
 
     def test_what_is_still_held_was_paid_and_is_no_mismatch(self, desk: Desk):

@@ -140,7 +140,7 @@ def test_fields_that_an_older_version_did_not_write_get_their_defaults():
 
 @pytest.mark.fault("mid-day-deploy")
 def test_a_halt_for_a_reason_of_a_newer_version_is_a_halt():
-    document = json.loads(encode(working(), {})) | {"halt": "unheard_of"}
+    document = json.loads(encode(working(), {})) | {"halt": "unrecorded_reports"}
     state, _ = decode(json.dumps(document))
     assert state == replace(working(), halt=Reason.NEWER_SCHEMA)
     assert decode(encode(state, {}))[0] == state

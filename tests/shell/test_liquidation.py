@@ -196,7 +196,7 @@ class TestBeforeTheClose:
         assert len(records.of("symbol failed")) == 1
 
     @pytest.mark.fault("35")
-    def test_foreign_shares_and_orders_stay(self, desk: Desk):
+    def test_external_shares_and_orders_stay(self, desk: Desk):
         desk.hold(1)
         desk.broker.held["AAA"] += 100
         desk.broker.held["ZZZ"] = 50

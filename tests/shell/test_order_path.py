@@ -202,7 +202,7 @@ class TestUnknownOutcomes:
         desk.tick(5)
         assert desk.sent()[-1] == ("submit", client_id(2, "bailout"), QTY, None)
 
-    def test_a_foreign_order_on_the_symbol_keeps_it_from_being_given_up(self, desk: Desk):
+    def test_a_external_order_on_the_symbol_keeps_it_from_being_given_up(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.always_fail("submit", TIME_OUT)
         desk.tick(1)

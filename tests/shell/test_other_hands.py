@@ -38,37 +38,37 @@ def blocked(records: Records) -> list[tuple[str, str]]:
     return [(r.symbol, str(r.__dict__["reason"])) for r in lines]  # type: ignore[attr-defined]
 
 
-class TestForeignOrdersAndPositions:
+class TestExternalOrdersAndPositions:
     """Fault 38: what others have on a symbol blocks its entries, visibly, and is never touched."""
 
     @pytest.mark.fault("38")
-    def test_a_foreign_order_blocks_its_symbol_alone_until_it_is_gone(
+    def test_a_external_order_blocks_its_symbol_alone_until_it_is_gone(
         self, desk: Desk, records: Records
     ):
         desk.trade("AAA", "BBB")
         desk.broker.put("AAA", "by-hand")
         desk.tick(1)
         assert desk.sent() == [("submit", client_id(1, symbol="BBB"), QTY, PRICE)]
-        assert blocked(records) == [("AAA", "foreign_order")]
+        assert blocked(records) == [("AAA", "external_order")]
         desk.broker.say("by-hand", status="canceled")
         desk.tick(2)
         assert desk.submitted()[-1] == client_id(1)
 
     @pytest.mark.fault("38")
     @pytest.mark.parametrize("shares", [7, -7])
-    def test_a_foreign_position_blocks_its_symbol_alone_until_it_is_gone(
+    def test_a_external_position_blocks_its_symbol_alone_until_it_is_gone(
         self, desk: Desk, records: Records, shares: int
     ):
         desk.trade("AAA", "BBB")
         desk.broker.held["AAA"] = shares
         desk.tick(1)
         assert desk.sent() == [("submit", client_id(1, symbol="BBB"), QTY, PRICE)]
-        assert blocked(records) == [("AAA", "foreign_position")]
+        assert blocked(records) == [("AAA", "external_position")]
         desk.broker.held["AAA"] = 0
         desk.tick(2)
         assert desk.submitted()[-1] == client_id(1)
 
-    def test_a_fraction_of_a_share_is_a_foreign_position(self, desk: Desk):
+    def test_a_fraction_of_a_share_is_a_external_position(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.positions_answer = {"AAA": 0}
         desk.tick(1)
@@ -130,7 +130,7 @@ class TestForeignOrdersAndPositions:
         assert reasons(records)[-1] == reason
         assert blocked(records) == []
 
-    def test_a_buy_in_doubt_is_not_sent_again_beside_a_foreign_order(self, desk: Desk):
+    def test_a_buy_in_doubt_is_not_sent_again_beside_a_external_order(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail("submit", UnknownOutcomeError("504"))
         desk.tick(1)
@@ -177,9 +177,9 @@ class TestBlockedAccounts:
         assert desk.tick(1) == {"status": "keys_refused"}
 
 
-class TestForeignHands:
+class TestExternalHands:
     @pytest.mark.fault("38")
-    def test_foreign_orders_and_positions_are_left_alone(self, desk: Desk):
+    def test_external_orders_and_positions_are_left_alone(self, desk: Desk):
         desk.trade("AAA", signal=never)
         desk.broker.put("AAA", "by-hand")
         desk.broker.put("AAA", client_id(1).replace("paper", "live"))

@@ -21,7 +21,7 @@ from scalper.shell.settings import BrokerKeys
 from scalper.shell.webhook import MAX_BODY, receive
 from tests.shell.conftest import Records
 from tests.shell.scripted import HANG, RESET, Request, Scripted
-from tests.shell.test_webhook import FOREIGN, KEY, update
+from tests.shell.test_webhook import KEY, OTHER_KEY, update
 from tests.workbench.exchange.conftest import KEY as KEY_ID
 from tests.workbench.exchange.conftest import SECRET, Client, asking, at
 
@@ -454,7 +454,7 @@ class TestKeys:
         self, server: Scripted
     ):
         server.answer((401, {}), (200, {}))
-        keys = iter([FOREIGN, KEY])
+        keys = iter([OTHER_KEY, KEY])
 
         def talk(socket: ServerConnection) -> None:
             socket.send(MESSAGE)

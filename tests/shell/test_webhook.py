@@ -20,7 +20,7 @@ from tests.shell.test_broker import document
 
 KEY = "whsec_" + base64.b64encode(b"k" * 24).decode()
 OLD = "whsec_" + base64.b64encode(b"o" * 24).decode()
-FOREIGN = "whsec_" + base64.b64encode(b"f" * 24).decode()
+OTHER_KEY = "whsec_" + base64.b64encode(b"f" * 24).decode()
 
 
 def update(event: str = "fill", **changes: Any) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class TestTaken:
 
     def test_of_several_signatures_one_has_to_be_good(self):
         headers = sign(BODY, KEY)
-        other = sign(BODY, FOREIGN)["webhook-signature"]
+        other = sign(BODY, OTHER_KEY)["webhook-signature"]
         headers["webhook-signature"] = f"v1a,AAAA {other} {headers['webhook-signature']}"
         assert take(request(BODY, headers)) is not None
 
@@ -124,7 +124,7 @@ class TestTaken:
     def test_both_keys_are_good_while_one_is_rotated_out(self):
         assert take(request(BODY, sign(BODY, OLD)), KEY, OLD) is not None
         assert take(request(BODY, sign(BODY, KEY)), KEY, OLD) is not None
-        assert refused(request(BODY, sign(BODY, FOREIGN)), KEY, OLD) == 401
+        assert refused(request(BODY, sign(BODY, OTHER_KEY)), KEY, OLD) == 401
         assert refused(request(BODY, sign(BODY, OLD)), KEY) == 401
 
     def test_a_key_without_its_prefix_is_the_same_key(self):
@@ -322,7 +322,7 @@ class TestRenewedKeys:
 
     def test_keys_that_do_not_fit_either_are_unauthorized(self):
         with pytest.raises(WebhookRefusedError) as error:
-            receive(request(BODY, sign(BODY, FOREIGN)), lambda: (OLD,), lambda: (KEY, OLD))
+            receive(request(BODY, sign(BODY, OTHER_KEY)), lambda: (OLD,), lambda: (KEY, OLD))
         assert error.value.status == 401
 
     def test_what_has_no_signature_fetches_nothing(self):
@@ -330,7 +330,7 @@ class TestRenewedKeys:
             raise AssertionError("the keys were fetched")
 
         for name in ("webhook-id", "webhook-timestamp", "webhook-signature"):
-            headers = sign(BODY, FOREIGN)
+            headers = sign(BODY, OTHER_KEY)
             del headers[name]
             with pytest.raises(WebhookRefusedError):
                 receive(request(BODY, headers), lambda: (KEY,), never)

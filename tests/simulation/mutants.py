@@ -589,8 +589,8 @@ MUTANTS = (
         (
             Edit(
                 ENGINE,
-                "            if not looked and may_be_sold_already(event, stored.state, rules):",
-                "            if looked and may_be_sold_already(event, stored.state, rules):",
+                "            if not looked and may_already_be_sold(event, stored.state, rules):",
+                "            if looked and may_already_be_sold(event, stored.state, rules):",
             ),
         ),
     ),

@@ -283,11 +283,11 @@ class TestLists:
         assert venue.broker.orders_since(venue.session.open - timedelta(hours=1)) == []
 
     def test_orders_of_others_show_as_ones_own_do(self, venue: Venue):
-        venue.place("BBB", "foreign", 3, LOW)
+        venue.place("BBB", "external", 3, LOW)
         taken = buy(venue)
         listed = venue.broker.open_orders()
         assert [(one.client_order_id, one.symbol, one.qty) for one in listed] == [
-            ("foreign", "BBB", 3),
+            ("external", "BBB", 3),
             (taken.client_order_id, "AAA", 10),
         ]
         assert listed == [found(venue, one) for one in listed]

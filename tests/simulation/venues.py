@@ -1,4 +1,4 @@
-"""Three brokers, each with the hand that moves its time, fills its orders and places foreign ones.
+"""Three brokers, each with the hand that moves its time, fills its orders and places external ones.
 
 Orders that are to rest are bought at $1 and sold at $90: no market here comes near. An order at
 market fills within the next minute by the venue's own rules.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalper.core.pricing import DOLLAR, tick
+from scalper.core.pricing import DOLLAR, tick_size
 from scalper.core.signal import Bar
 from tests.workbench.plain_loop import plain_day, read_rows
 from workbench.market.bars.reader import BarsError, read_bars, write_bars
@@ -106,7 +106,7 @@ def test_any_seed_gives_a_sound_market_that_a_scalper_can_trade(
             assert before is None or before.start < bar.start
             assert 0 < bar.low <= min(bar.open, bar.close)
             assert max(bar.open, bar.close) <= bar.high
-            assert all(price % tick(price) == 0 for price in (bar.open, bar.high, bar.low))
+            assert all(price % tick_size(price) == 0 for price in (bar.open, bar.high, bar.low))
             assert bar.volume > 0
     path = tmp_path_factory.mktemp("bars") / "bars.csv"
     write_bars(market, path)

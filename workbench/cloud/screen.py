@@ -101,7 +101,7 @@ def _order(order: Mapping[str, Any] | None) -> str:
         return ""
     own = ClientOrderId.parse(str(order["client_order_id"]))
     price = order.get("limit_price") or "market"
-    purpose = own.purpose if own else "foreign"
+    purpose = own.purpose if own else "external"
     return f"{order['side']} {order['qty']} @ {price} ({purpose})"
 
 

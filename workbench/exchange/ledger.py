@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from scalper.core.pricing import Money, tick
+from scalper.core.pricing import Money, tick_size
 from workbench.exchange import refusals
 from workbench.exchange.wire import dollars, nanoseconds
 from workbench.market.matching import Side
@@ -199,7 +199,7 @@ class Book:
     def _check(self, ticket: Ticket, last_trade: Money | None) -> None:
         if self.suspend_trade:
             raise refusals.suspended()
-        if ticket.limit is not None and ticket.limit % tick(ticket.limit):
+        if ticket.limit is not None and ticket.limit % tick_size(ticket.limit):
             raise refusals.sub_penny(dollars(ticket.limit))
         if ticket.client_order_id in self._by_client_id:
             raise refusals.duplicate_id()

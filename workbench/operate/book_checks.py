@@ -63,8 +63,8 @@ def check_positions(subject: Subject) -> Iterable[Finding]:
                 f"{symbol}: {ours} bought here, and the broker holds {theirs}",
                 "what is more is somebody else's, and is never sold",
             )
-    foreign = {symbol: qty for symbol, (ours, qty) in differing.items() if not ours and qty}
-    blocking = set(foreign) & set(rows)
+    external = {symbol: qty for symbol, (ours, qty) in differing.items() if not ours and qty}
+    blocking = set(external) & set(rows)
     if blocking:
         yield warn(
             "positions",
@@ -77,9 +77,9 @@ def check_positions(subject: Subject) -> Iterable[Finding]:
     if not differing and not shorts:
         ours = sum(1 for state in states.values() if _expected(state))
         yield ok("positions", f"{ours} of ours, as the table says")
-    elif set(differing) == set(foreign) - blocking and not shorts:
+    elif set(differing) == set(external) - blocking and not shorts:
         yield ok(
-            "positions", f"as the table says; somebody else's are left alone: {named(foreign)}"
+            "positions", f"as the table says; somebody else's are left alone: {named(external)}"
         )
 
 
@@ -91,8 +91,8 @@ def check_orders(subject: Subject) -> Iterable[Finding]:
         states, opened = subject.states.again(), subject.open_orders.again()
     strays, gone = _strays(subject, states, opened), _gone(states, opened)
     rows, _ = subject.rows()
-    foreign = {one.symbol for one in opened if not _is_known(subject, states, one)}
-    foreign -= {one.symbol for one in strays}
+    external = {one.symbol for one in opened if not _is_known(subject, states, one)}
+    external -= {one.symbol for one in strays}
     if strays:
         yield fail(
             "open orders",
@@ -105,14 +105,14 @@ def check_orders(subject: Subject) -> Iterable[Finding]:
             f"in the table, and not open at the broker: {named(gone)}",
             "the next checkup settles them: run the doctor again in a minute",
         )
-    if foreign & set(rows):
+    if external & set(rows):
         yield warn(
             "open orders",
-            f"somebody else's on {named(foreign & set(rows))}",
+            f"somebody else's on {named(external & set(rows))}",
             "these symbols are not entered until those orders are over",
         )
-    if not strays and not gone and not foreign & set(rows):
-        others = f"; somebody else's are left alone: {named(foreign)}" if foreign else ""
+    if not strays and not gone and not external & set(rows):
+        others = f"; somebody else's are left alone: {named(external)}" if external else ""
         yield ok("open orders", f"{len(opened)}, as the table says{others}")
 
 

@@ -170,7 +170,7 @@ class SimulatedBroker:
         return self.scheduler.call("broker.find_by_id", READ, effect)
 
     def open_orders(self) -> list[OrderReport]:
-        """Return every open order of the account, foreign ones included."""
+        """Return every open order of the account, external ones included."""
 
         def effect(fault: str) -> list[OrderReport]:
             shown = [one for one in self.book.open_orders() if not self._is_hidden(one)]
@@ -191,11 +191,11 @@ class SimulatedBroker:
         return self.scheduler.call("broker.orders_since", READ, effect)
 
     def positions(self) -> dict[str, Position]:
-        """Return the whole shares held by symbol, foreign ones included."""
+        """Return the whole shares held by symbol, external ones included."""
         return self.scheduler.call("broker.positions", POSITIONS, self._held)
 
     def fills_since(self, start: datetime) -> list[Fill]:
-        """Return every execution after `start`, foreign orders' included, oldest first."""
+        """Return every execution after `start`, external orders' included, oldest first."""
 
         def effect(fault: str) -> list[Fill]:
             return self._answered(fault, [_fill(one) for one in self.book.fills if one.at > start])

@@ -49,7 +49,7 @@ class Checks:
     scheduler: Scheduler
     lot: Money
     book: Book = field(default_factory=lambda: Book(None))
-    foreign: dict[str, int] = field(default_factory=dict)
+    external: dict[str, int] = field(default_factory=dict)
     """Shares that are not this system's, by symbol."""
     sold_by_hand: dict[str, datetime] = field(default_factory=dict)
     """When the owner last sold shares of a symbol over our head: its profit is the owner's too."""
@@ -175,7 +175,7 @@ class Checks:
 
     def by_hand(self, symbol: str, qty: int) -> None:
         """Take note of shares that the owner bought."""
-        self.foreign[symbol] = self.foreign.get(symbol, 0) + qty
+        self.external[symbol] = self.external.get(symbol, 0) + qty
 
     def replaced(self, order: Record, successor: Record) -> None:
         """Take note of an order in whose place the broker put another: it is ours as well."""
@@ -253,7 +253,7 @@ class Checks:
 
     def own_qty(self, symbol: str) -> int:
         """Return the shares that this system holds."""
-        return self.book.qty(symbol) - self.foreign.get(symbol, 0)
+        return self.book.qty(symbol) - self.external.get(symbol, 0)
 
     def name_of(self, order: Record) -> str:
         """Return the client id that this system knows an order by."""

@@ -170,7 +170,7 @@ class Day:
             self.broker.replace_one()
         if plan.happens("sold_by_hand", 0.02, minute):
             self.broker.owner.sell(symbol)
-        if plan.happens("foreign_orders", 0.01, minute):
+        if plan.happens("external_orders", 0.01, minute):
             self.broker.owner.trade(symbol, self.nature.randint(1, 9))
         if plan.happens("account_blocked", 0.01, minute):
             self.broker.blocked = "trading is blocked"

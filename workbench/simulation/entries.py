@@ -76,8 +76,8 @@ class Entries:
             return "it has no row that makes sense"
         if not row.enabled:
             return "its row is paused"
-        if self.checks.foreign.get(symbol):
-            return "foreign shares are held and offered"
+        if self.checks.external.get(symbol):
+            return "external shares are held and offered"
         return ""
 
     def _closes(self, symbol: str, start: datetime) -> set[Money]:

@@ -89,7 +89,7 @@ WEATHER = (
     "canceled_by_hand",
     "sold_by_hand",
     "replaced",
-    "foreign_orders",
+    "external_orders",
     "account_blocked",
     "broker_down",
     "store_down",

@@ -55,7 +55,7 @@ class Owner:
 
     def sell(self, symbol: str) -> None:
         """Cancel our sell and sell some of our shares, none of their own."""
-        if self.checks.foreign.get(symbol):
+        if self.checks.external.get(symbol):
             return
         held = self.book.qty(symbol)
         for order in self.book.open_orders(symbol):

@@ -60,19 +60,19 @@ def price_text(price: Money) -> str:
     return f"{whole}.{part // CENT:02d}" if part % CENT == 0 else f"{whole}.{part:04d}"
 
 
-def tick(price: Money) -> Money:
+def tick_size(price: Money) -> Money:
     """Return the smallest price step at `price`: one cent from $1.00 on, else $0.0001."""
     return CENT if price >= DOLLAR else 1
 
 
 def round_down(price: Money) -> Money:
     """Return the highest price on the tick grid that is not above `price`: for buys."""
-    return price - price % tick(price)
+    return price - price % tick_size(price)
 
 
 def round_up(price: Money) -> Money:
     """Return the lowest price on the tick grid that is not below `price`: for sells."""
-    return price + -price % tick(price)
+    return price + -price % tick_size(price)
 
 
 def shares(lot: Money, limit: Money) -> int:

@@ -92,7 +92,7 @@ class Broker(Protocol):
         ...
 
     def open_orders(self) -> list[OrderReport]:
-        """Return every open order of the account, foreign ones included."""
+        """Return every open order of the account, external ones included."""
         ...
 
     def orders_since(self, start: datetime) -> list[OrderReport]:
@@ -100,14 +100,14 @@ class Broker(Protocol):
         ...
 
     def positions(self) -> dict[str, Position]:
-        """Return what is held by symbol, foreign shares included.
+        """Return what is held by symbol, external shares included.
 
         A symbol of which less than a share is held is there, with 0; one without a position is not.
         """
         ...
 
     def fills_since(self, start: datetime) -> list[Fill]:
-        """Return every execution after `start`, foreign orders' included, oldest first."""
+        """Return every execution after `start`, external orders' included, oldest first."""
         ...
 
 

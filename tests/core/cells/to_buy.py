@@ -130,7 +130,7 @@ case(
     seen("10:00", 1, ENTRY, "filled", 20, client_order_id="by hand"),
     Reason.UNKNOWN_ORDER,
 )
-for what, foreign in {
+for what, external in {
     "symbol": client_id().replace("TSLA", "AAPL"),
     "day": client_id().replace("0701", "0630"),
     "mode": client_id().replace("paper", "live"),
@@ -138,7 +138,7 @@ for what, foreign in {
     case(
         f"an order of another {what} changes nothing",
         IDLE,
-        seen("10:00", 1, ENTRY, "filled", 20, client_order_id=foreign),
+        seen("10:00", 1, ENTRY, "filled", 20, client_order_id=external),
         Reason.UNKNOWN_ORDER,
     )
 for status in (ABSENT, REFUSED):

@@ -425,7 +425,7 @@ def test_more_shares_than_were_bought_here_are_somebody_elses(noon: Deployed) ->
     assert books(noon) == [("WARN", "positions", "AAA: 10 bought here, and the broker holds 15")]
 
 
-def test_foreign_shares_block_a_symbol_of_the_table_and_no_other(stand: Deployed) -> None:
+def test_external_shares_block_a_symbol_of_the_table_and_no_other(stand: Deployed) -> None:
     stand.advance(OPEN + timedelta(minutes=20))
     hold(stand, 5, "BBB")
     assert books(stand) == []

@@ -142,7 +142,7 @@ class AlpacaBroker:
         return self._order(f"/orders/{quote(broker_id, safe='')}", {})
 
     def open_orders(self) -> list[OrderReport]:
-        """Return every open order of the account, foreign ones included."""
+        """Return every open order of the account, external ones included."""
         return self._orders({"status": "open"})
 
     def orders_since(self, start: datetime) -> list[OrderReport]:
@@ -150,7 +150,7 @@ class AlpacaBroker:
         return self._orders({"status": "all", "after": start.isoformat()})
 
     def positions(self) -> dict[str, Position]:
-        """Return what is held by symbol, foreign shares included.
+        """Return what is held by symbol, external shares included.
 
         A symbol of which less than a share is held is there, with 0; one without a position is not.
         """
@@ -158,7 +158,7 @@ class AlpacaBroker:
         return parsed(lambda: {one["symbol"]: position_of(one) for one in list_of(answer)})
 
     def fills_since(self, start: datetime) -> list[Fill]:
-        """Return every execution after `start`, foreign orders' included, oldest first.
+        """Return every execution after `start`, external orders' included, oldest first.
 
         They are the account's activities, a book apart from the orders'
         (https://docs.alpaca.markets/reference/getaccountactivitiesbyactivitytype-1).

@@ -54,7 +54,7 @@ def parsed(read: Callable[[], T]) -> T:
 
 
 def listed_order(document: Any) -> OrderReport | None:
-    """Return what a listed order says, None for a foreign one that cannot be read.
+    """Return what a listed order says, None for an external one that cannot be read.
 
     An order of several legs, for example, has no symbol. Raises BrokerDownError where it is ours.
     """
@@ -64,8 +64,8 @@ def listed_order(document: Any) -> OrderReport | None:
         client_order_id = document.get("client_order_id") if isinstance(document, dict) else None
         if not isinstance(client_order_id, str) or client_order_id.startswith(f"{PREFIX}-"):
             raise BrokerDownError(f"an order that cannot be read: {error}") from error
-        count("ForeignOrdersUnreadable")
-        logger.warning("foreign order cannot be read", extra={"error": str(error)[:200]})
+        count("ExternalOrdersUnreadable")
+        logger.warning("external order cannot be read", extra={"error": str(error)[:200]})
         return None
 
 

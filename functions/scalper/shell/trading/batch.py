@@ -42,17 +42,17 @@ def liquidate_states(
     pending = {
         symbol: one
         for symbol, one in states.items()
-        if one.state.phase is not Phase.DONE or is_busy(one.state)
+        if one.state.phase is not Phase.DONE or is_active(one.state)
     }
     answers: list[Any] = engine.fan_out(
-        [lambda: opened_for(engine, pending), lambda: positions_for(engine, pending)]
+        [lambda: read_open_orders(engine, pending), lambda: read_positions(engine, pending)]
     )
     opened, positions = answers
     if not _are_many(pending):
         orders = None
     elif orders is None:
-        orders = orders_for(engine, session, pending)
-    told = None if opened is None else told_by(opened, orders)
+        orders = read_day_orders_if_many(engine, session, pending)
+    told = None if opened is None else by_client_order_id(opened, orders)
     rules = engine.rules(session, None)
 
     def step(stored: Stored) -> Stored:
@@ -75,11 +75,11 @@ def liquidate_states(
         if not canceled:
             break
         engine.timing.sleep(CANCEL_POLL_S * 2**attempt)
-        orders = orders_for(engine, session, canceled)
+        orders = read_day_orders_if_many(engine, session, canceled)
         if orders is None and _are_many(canceled):
             # Without the list each would be a request, which nothing may be left for.
             continue
-        join = partial(_reconciled, engine, told_by({}, orders), at, rules)
+        join = partial(_reconciled, engine, by_client_order_id({}, orders), at, rules)
         stepped |= for_each(engine, canceled, join)
     return stepped
 
@@ -98,10 +98,10 @@ def reconcile_all(
     engine: Engine, session: Session, states: Mapping[str, Stored], at: datetime
 ) -> dict[str, Stored]:
     """Join what the broker says of every working order, and decide nothing else."""
-    opened = opened_for(engine, states)
+    opened = read_open_orders(engine, states)
     if opened is None:
         return {}
-    told = told_by(opened, orders_for(engine, session, states, opened))
+    told = by_client_order_id(opened, read_day_orders_if_many(engine, session, states, opened))
     rules = engine.rules(session, None)
     return for_each(engine, states, partial(_reconciled, engine, told, at, rules))
 
@@ -120,7 +120,7 @@ def for_each(
     return {s: result or one for (s, one), result in zip(items, results, strict=True)}
 
 
-def opened_for(
+def read_open_orders(
     engine: Engine, states: Mapping[str, Stored], *, entering: bool = False
 ) -> Mapping[str, OrderReport] | None:
     """Return the open orders, by one request and only where one is in question; None: no answer.
@@ -136,7 +136,7 @@ def opened_for(
         return None
 
 
-def orders_for(
+def read_day_orders_if_many(
     engine: Engine,
     session: Session,
     states: Mapping[str, Stored],
@@ -171,7 +171,7 @@ def _are_many(
     return len(asked_for) > MANY
 
 
-def told_by(
+def by_client_order_id(
     opened: Mapping[str, OrderReport], orders: Sequence[OrderReport] | None
 ) -> Mapping[str, OrderReport]:
     """Return what the open orders and, where they were listed, the day's tell, by client id.
@@ -181,7 +181,7 @@ def told_by(
     return {**opened, **{o.client_order_id: o for o in orders or () if o.status != "replaced"}}
 
 
-def positions_for(
+def read_positions(
     engine: Engine, states: Mapping[str, Stored], *, entering: bool = False
 ) -> Mapping[str, Position] | None:
     """Return the broker's shares by symbol; None: unknown, or nothing hangs on them."""
@@ -207,7 +207,7 @@ def read_rows(engine: Engine) -> Mapping[str, SymbolRules]:
     return rows
 
 
-def is_busy(state: SymbolState) -> bool:
+def is_active(state: SymbolState) -> bool:
     """Whether an order works or is in doubt, or a refused exit rests."""
     return not state.is_flat or bool(state.abandoned)
 

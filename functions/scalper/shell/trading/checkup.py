@@ -10,17 +10,17 @@ from scalper.core.session import new_york_day
 from scalper.shell.ports import Stored, SymbolRules
 from scalper.shell.trading.batch import (
     Answer,
+    by_client_order_id,
     for_each,
-    is_busy,
-    opened_for,
-    orders_for,
+    is_active,
     orders_of_day,
-    positions_for,
+    read_day_orders_if_many,
+    read_open_orders,
+    read_positions,
     read_rows,
-    told_by,
 )
 from scalper.shell.trading.engine import Engine
-from scalper.shell.trading.reconciliation import checkup_due, held_for_certain
+from scalper.shell.trading.reconciliation import checkup_due, confirmed_positions
 
 
 def checkup(engine: Engine, at: datetime) -> Answer:
@@ -28,14 +28,14 @@ def checkup(engine: Engine, at: datetime) -> Answer:
     session = engine.session(new_york_day(at))
     if session is None or at >= session.close:
         return {"status": "closed"}
-    busy = {s: one for s, one in engine.states(session).items() if is_busy(one.state)}
+    busy = {s: one for s, one in engine.states(session).items() if is_active(one.state)}
     if not busy:
         return {"status": "ok", "busy": 0}
     resting = {s: one for s, one in busy.items() if one.state.phase is Phase.TO_SELL}
     answers: list[Any] = engine.fan_out(
         [
-            lambda: opened_for(engine, busy),
-            lambda: positions_for(engine, resting),
+            lambda: read_open_orders(engine, busy),
+            lambda: read_positions(engine, resting),
             lambda: _rows_for(engine, busy),
             engine.store.account_halt,
         ]
@@ -44,10 +44,10 @@ def checkup(engine: Engine, at: datetime) -> Answer:
     if opened is None:
         return {"status": "failed", "busy": len(busy)}
     block = Reason.ACCOUNT_HALTED if halt else None
-    orders = orders_for(engine, session, busy, opened)
-    told = told_by(opened, orders)
+    orders = read_day_orders_if_many(engine, session, busy, opened)
+    told = by_client_order_id(opened, orders)
     newest = orders_of_day(engine, session) if resting and orders is None else orders
-    held = held_for_certain(resting, positions, newest, at)
+    held = confirmed_positions(resting, positions, newest, at)
 
     def look_after(stored: Stored) -> Stored:
         symbol = stored.state.symbol

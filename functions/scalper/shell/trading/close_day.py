@@ -14,7 +14,13 @@ from scalper.shell.errors import BrokerError, StoreError
 from scalper.shell.ports import NOTHING, Fill, Position, Stored
 from scalper.shell.telemetry import count, logger
 from scalper.shell.trading.batch import Answer, failed
-from scalper.shell.trading.day_summary import Findings, Reckoning, dollars, reckon, summary_text
+from scalper.shell.trading.day_summary import (
+    CloseCheck,
+    DayResult,
+    day_result,
+    dollars,
+    summary_text,
+)
 from scalper.shell.trading.engine import Engine
 from scalper.shell.trading.own_orders import day_start, own_reports
 
@@ -26,7 +32,7 @@ The full day's schedule fires three hours and five minutes after a half-day's cl
 
 
 def close_day(engine: Engine, at: datetime) -> Answer:
-    """Verify at the broker that the day ended flat; reckon, record and send its summary.
+    """Verify at the broker that the day ended flat; day_result, record and send its summary.
 
     What was traded, is held and works is read from the broker; the table adds what is left of older
     sessions and why symbols are halted. On a day without a session it only verifies. Raises
@@ -49,8 +55,8 @@ def close_day(engine: Engine, at: datetime) -> Answer:
     # An order of an older session may still be open, and is not among the day's.
     reports = list({one.broker_id: one for one in [*opened, *orders]}.values())
     mode = engine.settings.mode
-    reckoning = reckon(reports, day, mode, at)
-    found = Findings(
+    reckoning = day_result(reports, day, mode, at)
+    found = CloseCheck(
         still_held=_left(reckoning, stored, positions),
         still_open=[
             one.client_order_id
@@ -89,7 +95,7 @@ def close_day(engine: Engine, at: datetime) -> Answer:
     return summary
 
 
-def _rest(found: Findings) -> Answer:
+def _rest(found: CloseCheck) -> Answer:
     """Return what the answer says of the account after the close."""
     return {
         "flat": found.flat,
@@ -123,7 +129,7 @@ def _read_states(engine: Engine) -> tuple[Mapping[str, Stored], str] | None:
 
 
 def _left(
-    reckoning: Reckoning,
+    reckoning: DayResult,
     stored: tuple[Mapping[str, Stored], str] | None,
     positions: Mapping[str, Position],
 ) -> dict[str, int]:
@@ -143,7 +149,7 @@ def _left(
 
 
 def _halts(
-    reckoning: Reckoning, stored: tuple[Mapping[str, Stored], str] | None
+    reckoning: DayResult, stored: tuple[Mapping[str, Stored], str] | None
 ) -> dict[str, str] | None:
     """Return why symbols and the account were halted at the end of the day."""
     if stored is None:
@@ -157,7 +163,7 @@ def _halts(
     return halts | ({"account": account} if account else {})
 
 
-def _say_mismatches(found: Findings) -> None:
+def _say_mismatches(found: CloseCheck) -> None:
     """Alarm where the P&L that the orders tell is not what the fills paid."""
     if found.mismatches is None:
         return

@@ -21,7 +21,7 @@ MAX_LISTED = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Reckoning:
+class DayResult:
     """A session by the broker's orders."""
 
     day: date
@@ -77,12 +77,12 @@ class Reckoning:
         return {symbol: (a, b) for symbol, (a, b) in pairs.items() if abs(a - b) >= CENT}
 
 
-def reckon(reports: Sequence[OrderReport], day: date, mode: str, at: datetime) -> Reckoning:
+def day_result(reports: Sequence[OrderReport], day: date, mode: str, at: datetime) -> DayResult:
     """Return what the orders of a day came to; others among the reports do not count."""
     own = own_reports(reports, mode)
     states = [rebuild(symbol, day, mode, own[symbol], at) for symbol in sorted(own)]
     exits = [one for symbol in sorted(own) for one in exits_of(symbol, day, mode, own[symbol], at)]
-    return Reckoning(
+    return DayResult(
         day=day,
         states=[state for state in states if state.generation],
         exits=exits,
@@ -135,7 +135,7 @@ def dollars(amount: Money) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class CloseCheck:
     """What is left at the broker, and what else the owner has to know."""
 
     still_held: Mapping[str, int]
@@ -153,7 +153,7 @@ class Findings:
         return not self.still_held and not self.still_open
 
 
-def summary_text(day: Reckoning, found: Findings, mode: str) -> tuple[str, str]:
+def summary_text(day: DayResult, found: CloseCheck, mode: str) -> tuple[str, str]:
     """Return the subject and the text of the day's mail."""
     flat = "flat" if found.flat else "NOT FLAT"
     subject = f"Scalper {day.day}: {dollars(day.pnl)}, {day.trades} trades, {flat}"
@@ -190,7 +190,7 @@ def _line(state: SymbolState) -> str:
     return f"{state.symbol:<10} {state.trades:>4} trades {state.pnl / DOLLAR:>12,.2f}"
 
 
-def _check_text(found: Findings) -> str:
+def _check_text(found: CloseCheck) -> str:
     if found.mismatches is None:
         return "NOT CHECKED: the broker's fills could not be read"
     if found.mismatches:
@@ -198,7 +198,7 @@ def _check_text(found: Findings) -> str:
     return "agrees with the broker's fills"
 
 
-def _halts_text(found: Findings) -> str:
+def _halts_text(found: CloseCheck) -> str:
     if found.halts is None:
         return "not known: the state table could not be read"
     return ", ".join(f"{who}: {why}" for who, why in found.halts.items()) or "none"

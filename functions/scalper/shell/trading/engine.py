@@ -55,13 +55,13 @@ from scalper.shell.timing import SystemTiming
 from scalper.shell.trading.own_orders import day_start, own_reports
 from scalper.shell.trading.reconciliation import (
     checkup_due,
+    confirmed_positions,
     find,
-    held_for_certain,
     is_asked_for,
-    is_news,
+    is_unrecorded,
     listed_or_found,
-    may_be_sold_already,
-    unheard_of,
+    may_already_be_sold,
+    unrecorded_reports,
 )
 from scalper.shell.trading.window import Window
 
@@ -158,9 +158,9 @@ class Engine:
             if not pending:
                 return stored
             event = pending.popleft()
-            if not looked and may_be_sold_already(event, stored.state, rules):
+            if not looked and may_already_be_sold(event, stored.state, rules):
                 looked = True
-                news = unheard_of(self.broker, stored.state, event, rules, orders)
+                news = unrecorded_reports(self.broker, stored.state, event, rules, orders)
                 if not any(progress_of(one.report.status) is Progress.LIVE for one in news):
                     pending.appendleft(event)
                 # Else what still lives may sell the shares: they wait for the next pass.
@@ -221,9 +221,9 @@ class Engine:
                 contested=contested,
             )
             stored = self.drive(stored, event, rules)
-        return self.look_over(stored, listed, at, rules)
+        return self.reconcile_listed(stored, listed, at, rules)
 
-    def look_over(
+    def reconcile_listed(
         self, stored: Stored, reports: Iterable[OrderReport], at: datetime, rules: Rules
     ) -> Stored:
         """Take up what the broker lists of the symbol's own orders and the state does not say.
@@ -233,7 +233,7 @@ class Engine:
         """
         for report in reports:
             asked_for = is_asked_for(stored.state, report.client_order_id)
-            if asked_for or not is_news(stored.state, report):
+            if asked_for or not is_unrecorded(stored.state, report):
                 continue
             for event in self._ask(stored.state, report.client_order_id, at):
                 stored = self.drive(stored, event, rules)
@@ -244,7 +244,7 @@ class Engine:
         return {report.client_order_id: report for report in self.broker.open_orders()}
 
     def orders_of_day(self, session: Session) -> list[OrderReport]:
-        """Return every order of the session's day, foreign ones and closed ones included."""
+        """Return every order of the session's day, external ones and closed ones included."""
         return self.broker.orders_since(day_start(session.open))
 
     def recover(
@@ -403,7 +403,7 @@ class Engine:
             return []
         try:
             positions = self.broker.positions()
-            held = held_for_certain(
+            held = confirmed_positions(
                 [state.symbol], positions, self.orders_of_day(rules.session), at
             )
         except BrokerError as error:

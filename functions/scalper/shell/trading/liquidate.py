@@ -41,7 +41,7 @@ def liquidate(engine: Engine, at: datetime) -> Answer:
     states |= for_each(
         engine,
         states,
-        lambda one: engine.look_over(one, own.get(one.state.symbol, ()), at, rules),
+        lambda one: engine.reconcile_listed(one, own.get(one.state.symbol, ()), at, rules),
     )
     states |= _finish(engine, session, states, at, orders)
     unsold = sorted(s for s, one in states.items() if not one.state.is_flat)

@@ -25,11 +25,11 @@ def own_reports(reports: Iterable[OrderReport], mode: str) -> dict[str, list[Ord
     for report in reports:
         name = ClientOrderId.parse(report.client_order_id)
         if name is not None and name.mode == mode:
-            own.setdefault(name.symbol, []).append(in_its_place(report, by_id))
+            own.setdefault(name.symbol, []).append(with_successors(report, by_id))
     return own
 
 
-def moved_lately(reports: Iterable[OrderReport], since: datetime) -> set[str]:
+def recently_traded(reports: Iterable[OrderReport], since: datetime) -> set[str]:
     """Return the symbols of which a sell, or somebody else's buy, filled after `since`.
 
     An order that the broker put in the place of another counts as made by who made that; `reports`
@@ -47,7 +47,7 @@ def moved_lately(reports: Iterable[OrderReport], since: datetime) -> set[str]:
     return moved
 
 
-def in_its_place(report: OrderReport, by_id: Mapping[str, OrderReport]) -> OrderReport:
+def with_successors(report: OrderReport, by_id: Mapping[str, OrderReport]) -> OrderReport:
     """Return a replaced order and those that stand in its place, as far as told, as one report."""
     newest, qty, value = report, 0, 0
     for _ in range(len(by_id)):

@@ -40,9 +40,9 @@ class Seen:
         if self.ordered is None or self.held is None:
             return Reason.BROKER_UNREAD
         if state.symbol in self.ordered:
-            return Reason.FOREIGN_ORDER
+            return Reason.EXTERNAL_ORDER
         if state.symbol in self.held:
-            return Reason.FOREIGN_POSITION
+            return Reason.EXTERNAL_POSITION
         return None
 
 

@@ -21,7 +21,12 @@ from scalper.core.model import (
 )
 from scalper.core.order import ABSENT, ClientOrderId, OrderReport, Progress, progress_of
 from scalper.shell.ports import NOTHING, Broker, Position
-from scalper.shell.trading.own_orders import day_start, in_its_place, moved_lately, own_reports
+from scalper.shell.trading.own_orders import (
+    day_start,
+    own_reports,
+    recently_traded,
+    with_successors,
+)
 
 MAX_SUCCESSORS = 5
 """Replacements of one order that are followed at once."""
@@ -39,7 +44,7 @@ def find(broker: Broker, state: SymbolState, client_order_id: str) -> OrderRepor
     if report.status == "replaced" and not _is_working(state, client_order_id):
         # An order put aside: what became of it is told by those in its place.
         chain = {one.broker_id: one for one in _successors(broker, report.replaced_by)}
-        report = in_its_place(report, {report.broker_id: report} | chain)
+        report = with_successors(report, {report.broker_id: report} | chain)
     return replace(report, client_order_id=client_order_id)
 
 
@@ -63,7 +68,7 @@ def listed_or_found(
     return find(broker, state, client_order_id)
 
 
-def unheard_of(
+def unrecorded_reports(
     broker: Broker,
     state: SymbolState,
     event: CheckupDue | LiquidationDue,
@@ -84,7 +89,7 @@ def unheard_of(
             orders = broker.orders_since(day_start(rules.session.open))
         of_symbol = [one for one in orders if one.symbol == state.symbol]
         own = own_reports(of_symbol, rules.mode).get(state.symbol, [])
-        ids += [one.client_order_id for one in own if is_news(state, one)]
+        ids += [one.client_order_id for one in own if is_unrecorded(state, one)]
     found = [find(broker, state, client_order_id) for client_order_id in dict.fromkeys(ids)]
     return [
         OrderSeen(symbol=state.symbol, at=event.at, report=report)
@@ -93,7 +98,7 @@ def unheard_of(
     ]
 
 
-def held_for_certain(
+def confirmed_positions(
     symbols: Iterable[str],
     positions: Mapping[str, Position] | None,
     orders: Iterable[OrderReport] | None,
@@ -107,7 +112,7 @@ def held_for_certain(
     """
     if positions is None or orders is None:
         return {}
-    moved = moved_lately(orders, at - POSITION_LAG)
+    moved = recently_traded(orders, at - POSITION_LAG)
     return {symbol: positions.get(symbol, NOTHING) for symbol in symbols if symbol not in moved}
 
 
@@ -118,7 +123,7 @@ def checkup_due(symbol: str, at: datetime, position: Position | None) -> Checkup
     return CheckupDue(symbol=symbol, at=at, position=position.qty, free=position.free)
 
 
-def may_be_sold_already(
+def may_already_be_sold(
     event: Event, state: SymbolState, rules: Rules
 ) -> TypeGuard[CheckupDue | LiquidationDue]:
     """Whether the event is about to sell shares that an order put aside may have sold."""
@@ -142,7 +147,7 @@ def is_asked_for(state: SymbolState, client_order_id: str) -> bool:
     return _is_working(state, client_order_id) or client_order_id in state.abandoned
 
 
-def is_news(state: SymbolState, report: OrderReport) -> bool:
+def is_unrecorded(state: SymbolState, report: OrderReport) -> bool:
     """Whether a report says more of an order put aside than the state of its symbol does."""
     name = ClientOrderId.parse(report.client_order_id)
     if name is None or (name.symbol, name.day) != (state.symbol, state.session):

@@ -16,16 +16,16 @@ from scalper.shell.telemetry import count, logger
 from scalper.shell.trading.batch import (
     CHECKUP_DELAY_S,
     Answer,
+    by_client_order_id,
     failed,
     for_each,
-    is_busy,
+    is_active,
     liquidate_states,
-    opened_for,
-    orders_for,
-    positions_for,
+    read_day_orders_if_many,
+    read_open_orders,
+    read_positions,
     read_rows,
     reconcile_all,
-    told_by,
 )
 from scalper.shell.trading.engine import Engine
 from scalper.shell.trading.own_orders import own_reports
@@ -99,7 +99,7 @@ def _tick_in_session(
         states |= reconcile_all(engine, session, states, at)
     if start.claimed:
         measure_tick(engine, states, at, began, start.now)
-    busy = [one for one in states.values() if is_busy(one.state)]
+    busy = [one for one in states.values() if is_active(one.state)]
     if busy and at < session.close:
         engine.outbox.checkup_in(CHECKUP_DELAY_S, at)
     return {
@@ -190,15 +190,15 @@ def _decide(
     entering = start.block is None and any(row.enabled for row in start.rows.values())
     answers: list[Any] = engine.fan_out(
         [
-            lambda: opened_for(engine, states, entering=entering),
-            lambda: positions_for(engine, states, entering=True) if entering else None,
+            lambda: read_open_orders(engine, states, entering=entering),
+            lambda: read_positions(engine, states, entering=True) if entering else None,
             lambda: _refresh(engine, session, start, at),
         ]
     )
     opened, positions, _ = answers
     seen = Seen.of(opened, positions)
-    orders = None if opened is None else orders_for(engine, session, states, opened)
-    told = None if opened is None else told_by(opened, orders)
+    orders = None if opened is None else read_day_orders_if_many(engine, session, states, opened)
+    told = None if opened is None else by_client_order_id(opened, orders)
     lost = _own_symbols(engine, due, session, opened or {}) - set(states)
     states = states | _recover(engine, session, lost, at)
 

@@ -18,7 +18,7 @@ def trade_update(engine: Engine, delivery: Delivery) -> Answer:
     report = delivery.report
     name = ClientOrderId.parse(report.client_order_id)
     if name is None or name.mode != engine.settings.mode or name.symbol != report.symbol:
-        logger.info("foreign order", extra={"symbol": report.symbol[:12], "status": report.status})
+        logger.info("external order", extra={"symbol": report.symbol[:12], "status": report.status})
         return {"status": "ignored"}
     # A simulated clock's time comes with the event: the way to the sell has no request to spare.
     simulated = engine.settings.clock == "broker" and delivery.at is not None
@@ -31,7 +31,7 @@ def trade_update(engine: Engine, delivery: Delivery) -> Answer:
         logger.warning("unknown order", extra={"client_order_id": report.client_order_id})
         return {"status": "ignored"}
     if stored is not None and not _fits(stored.state.order, report):
-        count("WebhookForeign")
+        count("WebhookOtherAccount")
         logger.error(
             "event of another account",
             extra={"symbol": name.symbol, "client_order_id": report.client_order_id},
