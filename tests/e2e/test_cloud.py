@@ -202,14 +202,9 @@ def test_three_ticks_and_more_are_fired_by_the_schedules(played):
 def test_a_fill_goes_by_relay_and_function_url_to_a_sell(played):
     said = decisions(played.logs["TradeUpdateFunction"])
     bought = [one["client_order_id"] for one in said if one.get("reason") == "bought"]
-    targets = {
-        order["client_order_id"] for order in orders_for(played.last, Purpose.TARGET)
-    }
+    targets = {order["client_order_id"] for order in orders_for(played.last, Purpose.TARGET)}
     # What is bought as the liquidation begins is sold by it.
-    at_once = {
-        order["client_order_id"]
-        for order in orders_for(played.last, Purpose.LIQUIDATION)
-    }
+    at_once = {order["client_order_id"] for order in orders_for(played.last, Purpose.LIQUIDATION)}
     assert targets.intersection(bought)
     assert set(bought) <= targets | at_once
     assert all(ClientOrderId.parse(one) for one in bought)

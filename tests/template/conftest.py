@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from samtranslator.translator.transform import transform
-from samtranslator.yaml_helper import yaml_parse
+
+from workbench.template.declared import load_nested, load_template
 
 ROOT = Path(__file__).parents[2]
 Template = dict[str, Any]
@@ -30,7 +31,7 @@ def expand(template: Template, code: str = "functions.zip") -> Template:
 
 @pytest.fixture(scope="session")
 def template() -> Template:
-    return yaml_parse((ROOT / "template.yaml").read_text())
+    return load_template()
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +41,7 @@ def expanded(template: Template) -> Template:
 
 def read_nested() -> dict[str, Template]:
     """Return the templates of infrastructure/ by their names."""
-    paths = sorted((ROOT / "infrastructure").glob("*.yaml"))
-    return {path.stem: yaml_parse(path.read_text()) for path in paths}
+    return load_nested()
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,9 @@ import pytest
 
 from workbench.servers import aws
 from workbench.servers.processes import started
+from workbench.template.declared import load_template
 
-DECLARED = aws.load_template()["Resources"]
+DECLARED = load_template()["Resources"]
 NOON = datetime(2015, 12, 24, 17, 0, tzinfo=UTC)
 BROKER = {"key_id": "one", "secret_key": "two"}
 WEBHOOK = {"current": "whsec_one", "previous": ""}
@@ -41,7 +42,7 @@ def made(url, monkeypatch) -> aws.Resources:
 
 
 def make(broker: dict[str, str] = BROKER) -> aws.Resources:
-    return aws.create_resources(aws.load_template(), broker=broker, webhook=WEBHOOK)
+    return aws.create_resources(load_template(), broker=broker, webhook=WEBHOOK)
 
 
 def set_clock(url: str, at: datetime) -> None:

@@ -33,6 +33,7 @@ from workbench.market.model import sessions_between
 from workbench.servers import aws
 from workbench.servers.loopback import listen
 from workbench.servers.processes import started
+from workbench.template.declared import load_template
 
 HEADER = "symbol,timestamp,open,high,low,close,volume"
 GOOD = "SYN01,2024-11-29T14:30:00Z,10.00,10.10,9.90,10.05,100"
@@ -317,7 +318,7 @@ def test_other_keys_in_the_secret_are_told_apart_in_one_line(tmp_path, out):
 def test_empty_keys_in_the_secret_are_told_apart_in_one_line(tmp_path, out):
     bars = synthetic_bars(tmp_path, seed=1, symbols=1)
     with servers(bars) as running:
-        declared = aws.load_template()["Resources"]["BrokerSecret"]["Properties"]
+        declared = load_template()["Resources"]["BrokerSecret"]["Properties"]
         client(running, "secretsmanager").create_secret(
             Name="BrokerSecret", SecretString=declared["SecretString"]
         )

@@ -147,7 +147,7 @@ def test_a_stack_is_read_with_its_nested_templates(tmp_path: Path) -> None:
     }
     text = json.dumps({"Resources": resources})
     (tmp_path / "infrastructure/alarms.yaml").write_text(text)
-    found = costs.standing(tmp_path / "template.yaml")
+    found = costs.standing(tmp_path)
     assert (found.alarms, found.composites, found.dashboards, found.metrics) == (3, 1, 0, 3)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from scalper.core.session import MINUTE
 from workbench.market.model import sessions_between
-from workbench.servers.aws import load_template
+from workbench.template.declared import load_template
 from workbench.template.schedules import Schedule, schedules_of
 
 NEW_YORK = ZoneInfo("America/New_York")

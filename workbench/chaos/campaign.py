@@ -17,12 +17,12 @@ from typing import Any
 from workbench.chaos import day
 from workbench.chaos.day import Ended
 from workbench.servers import aws
+from workbench.template.declared import functions
 
 DAY_WITHIN_S = 600.0
 """No day takes longer; one that does is ended, and counts as a violation."""
 
 SERVICES = ("dynamodb", "sqs", "secretsmanager", "sns")
-HANDLERS = ("tick", "trade_update", "checkup", "liquidate", "relay", "close_day")
 
 _FORK = multiprocessing.get_context("fork")
 
@@ -42,7 +42,7 @@ def preload() -> None:
     for service in SERVICES:
         make_client(service)
         make_backend(service)
-    for name in HANDLERS:
+    for name in functions():
         importlib.import_module(name)
 
 

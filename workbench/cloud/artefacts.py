@@ -29,6 +29,7 @@ from workbench.market.synthetic import synthetic_market
 from workbench.servers import aws
 from workbench.servers.loopback import HOST
 from workbench.servers.processes import KEY_ID, SECRET_KEY, started
+from workbench.template.declared import functions, load_template
 
 START_WITHIN_S = 20.0
 ANSWER_WITHIN_S = 90.0
@@ -161,7 +162,7 @@ def surroundings() -> Iterator[dict[str, str]]:
         try:
             aws.use_endpoint(aws_url)
             found = aws.create_resources(
-                aws.load_template(),
+                load_template(),
                 broker={"key_id": KEY_ID, "secret_key": SECRET_KEY},
                 webhook={"current": "whsec_" + "MDEy" * 8, "previous": ""},
             )
@@ -192,12 +193,7 @@ def surroundings() -> Iterator[dict[str, str]]:
 
 def handlers() -> dict[str, str]:
     """Return the template's functions and their handlers."""
-    resources = aws.load_template()["Resources"]
-    return {
-        name: one["Properties"]["Handler"]
-        for name, one in resources.items()
-        if one["Type"] == "AWS::Serverless::Function"
-    }
+    return {one.logical_id: one.handler for one in functions().values()}
 
 
 def timeout_of(function: str) -> int:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from workbench.servers.aws import load_template
+from workbench.template.declared import load_template
 
 ANSWER_WITHIN_S = 20.0
 _TELL = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"

@@ -26,21 +26,14 @@ from workbench.cloud.session import Clock, latest_full_session, made_up, time_of
 from workbench.cloud.stack import Stack, build
 from workbench.market.bars.reader import write_bars
 from workbench.results.trades import Trade, trades_of
-from workbench.servers.aws import load_template
 from workbench.servers.processes import KEY_ID, SECRET_KEY, LocalDayError, started
+from workbench.template.declared import load_template, logical_ids
 from workbench.template.schedules import schedules_of
 
 LEAD = timedelta(seconds=20)
 """How long before the first minute time begins: the emulator's scheduler looks every 10 s."""
 
-FUNCTIONS = (
-    "TickFunction",
-    "TradeUpdateFunction",
-    "CheckupFunction",
-    "LiquidateFunction",
-    "RelayFunction",
-    "CloseDayFunction",
-)
+FUNCTIONS = logical_ids()
 _KEYS = {"APCA-API-KEY-ID": KEY_ID, "APCA-API-SECRET-KEY": SECRET_KEY}
 
 

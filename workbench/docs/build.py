@@ -14,8 +14,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
-
 from scalper.core import machine, model, order, session
 from scalper.core import order_actions as moves
 from scalper.core.model import BarClosed, CheckupDue, LiquidationDue, OrderSeen, Phase, Reason
@@ -27,6 +25,7 @@ from workbench.docs.costs_page import PAGE as COSTS
 from workbench.docs.costs_page import costs_page
 from workbench.docs.markdown import NOTE, code, page, provenance, recorded, table
 from workbench.docs.reliability import PAGE, reliability
+from workbench.template.declared import load_template
 
 ROOT = Path(__file__).parents[2]
 EVENTS = (BarClosed, OrderSeen, CheckupDue, LiquidationDue)
@@ -105,7 +104,7 @@ def state_machine() -> str:
 
 def settings() -> str:
     """Return the page of the symbols' attributes, the parameters, the variables and the secrets."""
-    template = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+    template = load_template(ROOT)
     _same(ATTRIBUTES, _ATTRIBUTES, "symbols' attributes")
     _same(VARIABLES, _variables_read(), "environment variables")
     defaults = Settings.of({"SYMBOLS_TABLE": "", "STATE_TABLE": ""} | dict.fromkeys(_REQUIRED, "-"))

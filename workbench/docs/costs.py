@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from workbench.servers.aws import TEMPLATE, load_template
+from workbench.template.declared import (
+    ROOT,
+    functions_of,
+    load_nested,
+    load_template,
+    resources_of,
+)
 from workbench.template.schedules import schedules_of
 
 PRICES_OF = "us-east-1, on demand, noted on 2026-11-23"
@@ -109,35 +115,27 @@ class Standing:
     metrics: int
 
 
-def standing(template: Path = TEMPLATE) -> Standing:
+def standing(root: Path = ROOT) -> Standing:
     """Return what the project's templates and sources declare."""
-    main = load_template(template)
-    functions = [
-        one["Properties"]
-        for one in main["Resources"].values()
-        if one["Type"] == "AWS::Serverless::Function"
-    ]
-    memory = {one["Handler"].split(".")[0]: int(one["MemorySize"]) for one in functions}
-    snapstart = sum(int(one["MemorySize"]) for one in functions if "SnapStart" in one) / 1024
-    events = [event for one in functions for event in one.get("Events", {}).values()]
-    nested = [
-        load_template(path) for path in sorted((template.parent / "infrastructure").glob("*.yaml"))
-    ]
-    resources = [one for each in (main, *nested) for one in each["Resources"].values()]
+    main = load_template(root)
+    functions = functions_of(main)
+    templates = (main, *load_nested(root).values())
 
     def of_type(kind: str) -> list[dict[str, Any]]:
-        return [one for one in resources if one["Type"] == kind]
+        return [one for each in templates for one in resources_of(each, kind).values()]
 
     return Standing(
-        memory_mb=memory,
-        snapstart_gb=snapstart,
-        polled_queues=sum(event["Type"] == "SQS" for event in events),
+        memory_mb={name: one.memory_mb for name, one in functions.items()},
+        snapstart_gb=sum(one.memory_mb for one in functions.values() if one.has_snapstart) / 1024,
+        polled_queues=sum(
+            event["Type"] == "SQS" for one in functions.values() for event in one.events
+        ),
         schedule_runs=_runs_of_a_weekday(main),
-        alarms=sum(_watched(one["Properties"]) for one in of_type("AWS::CloudWatch::Alarm")),
+        alarms=sum(_watched(one) for one in of_type("AWS::CloudWatch::Alarm")),
         composites=len(of_type("AWS::CloudWatch::CompositeAlarm")),
         dashboards=len(of_type("AWS::CloudWatch::Dashboard")),
         secrets=len(of_type("AWS::SecretsManager::Secret")),
-        metrics=len(metric_names(template.parent / "functions")),
+        metrics=len(metric_names(root / "functions")),
     )
 
 

@@ -42,6 +42,7 @@ from workbench.market.model import Market, MarketDay
 from workbench.servers import aws
 from workbench.servers.loopback import serving
 from workbench.servers.processes import KEY_ID, SECRET_KEY, STOP_WITHIN_S, LocalDayError, Servers
+from workbench.template.declared import load_template
 from workbench.template.schedules import Schedule, schedules_of
 
 LEAD = timedelta(minutes=5)
@@ -119,7 +120,7 @@ class LocalDay:
         Raises LocalDayError where a server is gone or an event is not taken up in time.
         """
         began = time.monotonic()
-        template = aws.load_template()
+        template = load_template()
         schedules = schedules_of(template)
         with ExitStack() as stack:
             webhook_url = stack.enter_context(serving(self._function_url(), "webhook"))

@@ -27,7 +27,7 @@ from botocore.exceptions import (
 
 from scalper.shell.aws.config import AWS_CONFIG
 from scalper.shell.settings import Settings
-from workbench.servers.aws import TEMPLATE, load_template
+from workbench.template.declared import load_nested, load_template, resources_of
 from workbench.template.schedules import schedules_of
 
 ROOT = Path(__file__).parents[2]
@@ -192,14 +192,10 @@ def expected_schedules() -> int:
 @cache
 def expected_alarms() -> frozenset[str]:
     """Return the alarms that infrastructure/ declares, by their names without the stack's."""
-    folder = TEMPLATE.parent / "infrastructure"
-    resources = [
-        one for path in folder.glob("*.yaml") for one in load_template(path)["Resources"].values()
-    ]
     return frozenset(
-        str(one["Properties"]["AlarmName"]["Fn::Sub"]).removeprefix("${System}-")
-        for one in resources
-        if one["Type"] == "AWS::CloudWatch::Alarm"
+        str(alarm["AlarmName"]["Fn::Sub"]).removeprefix("${System}-")
+        for template in load_nested().values()
+        for alarm in resources_of(template, "AWS::CloudWatch::Alarm").values()
     )
 
 

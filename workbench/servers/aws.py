@@ -16,17 +16,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import boto3
 from botocore.exceptions import ClientError
-from samtranslator.yaml_helper import yaml_parse
 
 from workbench.servers.loopback import HOST, listen
 
-TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 REGION = "us-east-1"
 CLOCK_PATH = "/local/clock"
 
@@ -42,12 +39,6 @@ class Resources:
     broker_secret_id: str
     webhook_secret_id: str
     notify_topic_arn: str
-
-
-def load_template(path: Path = TEMPLATE) -> dict[str, Any]:
-    """Return template.yaml, its intrinsic functions as CloudFormation writes them in JSON."""
-    template: dict[str, Any] = yaml_parse(path.read_text(encoding="utf-8"))
-    return template
 
 
 def use_endpoint(url: str) -> None:

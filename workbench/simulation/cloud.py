@@ -31,14 +31,20 @@ from workbench.simulation.faults import SEND
 from workbench.simulation.market import SimulatedMarket
 from workbench.simulation.scheduler import MINUTE, SECOND, Invocation, Scheduler, Violation
 from workbench.simulation.table import SimulatedStore, SimulatedSymbols
+from workbench.template.declared import functions, queue
 
 OPERATIONS = frozenset({"outbox.checkup_in", "outbox.notify", "outbox.tick_in"})
 
-TIMEOUT_S = {"tick": 50, "trade_update": 30, "checkup": 60, "liquidate": 55, "close_day": 120}
-"""As template.yaml has them; a test compares."""
+TIMEOUT_S = {name: one.timeout_s for name, one in functions().items() if name != "relay"}
+"""How long each simulated function may run, as template.yaml declares it."""
 
-VISIBILITY_S = 360
+_CHECKUP_QUEUE = queue("CheckupQueue")
+
+VISIBILITY_S = int(_CHECKUP_QUEUE["VisibilityTimeout"])
 """After this an unacknowledged message of the checkup queue is delivered again."""
+
+DELIVERIES = int(_CHECKUP_QUEUE["RedrivePolicy"]["maxReceiveCount"])
+"""How often a message of the checkup queue is delivered before it is a dead letter."""
 
 RETRY_AFTER_S = 60
 """When Lambda repeats an asynchronous invocation that failed."""
@@ -233,7 +239,7 @@ class Cloud:
         event = {"headers": sign(body, WEBHOOK_KEY), "body": body, "isBase64Encoded": False}
         self.invoke("trade_update", what, event, again)
 
-    def _deliver_checkup(self, attempts: int = 5) -> None:
+    def _deliver_checkup(self, attempts: int = DELIVERIES) -> None:
         def again() -> None:
             if attempts > 1:
                 self.scheduler.after(VISIBILITY_S, lambda: self._deliver_checkup(attempts - 1))
