@@ -12,6 +12,7 @@ from scalper.core.pricing import CENT, DOLLAR
 from scalper.core.session import MINUTE, Session
 from scalper.shell.errors import BrokerDownError, UnknownOutcomeError
 from scalper.shell.memory_store import MemoryStore
+from scalper.shell.metrics import Metric
 from scalper.shell.ports import Fill, Stored
 from scalper.shell.trading import close_day as close
 from scalper.shell.trading import tick as ticks
@@ -28,7 +29,7 @@ def metrics(monkeypatch: pytest.MonkeyPatch) -> Metrics:
     """What was counted by the passes under test."""
     counted: Metrics = {}
 
-    def count(name: str, value: float = 1, unit: object = None) -> None:
+    def count(name: Metric, value: float = 1) -> None:
         counted.setdefault(name, []).append(value)
 
     for module in (close, measures, ticks):

@@ -13,6 +13,7 @@ from scalper.shell import runtime, telemetry
 from scalper.shell.aws.outbox import AwsOutbox
 from scalper.shell.errors import SettingsError
 from scalper.shell.events import scheduled_time, ticks_due
+from scalper.shell.metrics import Metric
 from scalper.shell.runtime import Pool, time_left
 from scalper.shell.trading.tick_schedule import TickDue
 from tests.shell.conftest import Records
@@ -209,7 +210,7 @@ class TestTelemetry:
         self, capsys: pytest.CaptureFixture[str]
     ):
         def fail() -> None:
-            telemetry.count("Heartbeat")
+            telemetry.count(Metric.HEARTBEAT)
             raise ValueError("x")
 
         telemetry.metrics.clear_metrics()

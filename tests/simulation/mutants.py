@@ -131,14 +131,14 @@ MUTANTS = (
             Edit(
                 ENGINE,
                 "                return self._ask(state, order.client_order_id, at)\n"
-                '            count("OrdersRefused")',
+                "            count(Metric.ORDERS_REFUSED)",
                 "                report = OrderReport(\n"
                 "                    client_order_id=order.client_order_id,\n"
                 '                    status="rejected",\n'
                 "                    confirmed=True,\n"
                 "                )\n"
                 "                return [OrderSeen(symbol=symbol, at=at, report=report)]\n"
-                '            count("OrdersRefused")',
+                "            count(Metric.ORDERS_REFUSED)",
             ),
         ),
     ),

@@ -1,57 +1,43 @@
-"""Which metrics the code that ships emits, read from its calls of `count`."""
+"""Which metrics the code that ships counts, read from its calls of `count`."""
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from scalper.shell.metrics import Metric
+
 
 def emitted(root: Path) -> dict[str, str]:
-    """Return each metric's unit by its name, for every call `count(name, value, unit)`."""
+    """Return the unit of each metric that some call `count(Metric.X)` names, by the metric's name.
+
+    Raises AssertionError if the first argument of a call is not a member, or one of two members.
+    """
     found: dict[str, str] = {}
     for path in sorted(root.rglob("*.py")):
-        tree = ast.parse(path.read_text())
-        if not _imports_count(tree, path):
-            continue
-        for function in (one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)):
-            for call in ast.walk(function):
-                if isinstance(call, ast.Call) and _name(call.func) == "count":
-                    found |= dict.fromkeys(_texts(call.args[0], function), _unit(call))
+        for call in counts(ast.parse(path.read_text())):
+            for name in _members(call.args[0], f"{path}:{call.lineno}"):
+                found[Metric[name].value] = Metric[name].unit.value
     return found
 
 
-def _imports_count(tree: ast.AST, path: Path) -> bool:
-    return path.stem == "telemetry" or any(
-        isinstance(one, ast.ImportFrom)
-        and one.module in ("scalper.shell.telemetry", "scalper.shell")
-        and {alias.name for alias in one.names} & {"count", "telemetry"}
-        for one in ast.walk(tree)
-    )
+def counts(tree: ast.AST) -> Iterator[ast.Call]:
+    """Yield the calls of `count` and of `telemetry.count`."""
+    for one in ast.walk(tree):
+        match one:
+            case (
+                ast.Call(func=ast.Name(id="count"))
+                | ast.Call(func=ast.Attribute(value=ast.Name(id="telemetry"), attr="count"))
+            ):
+                yield one
 
 
-def _name(func: ast.expr) -> str:
-    match func:
-        case ast.Name(id=name) | ast.Attribute(value=ast.Name(id="telemetry"), attr=name):
-            return name
-        case _:
-            return ""
-
-
-def _texts(value: ast.expr, function: ast.FunctionDef) -> Iterator[str]:
-    """Yield the texts that an argument can be: a constant, either of two, a name for such."""
-    match value:
-        case ast.Constant(value=str(text)):
-            yield text
+def _members(argument: ast.expr, where: str) -> Iterator[str]:
+    """Yield the members' names that an argument can be."""
+    match argument:
+        case ast.Attribute(value=ast.Name(id="Metric"), attr=name):
+            yield name
         case ast.IfExp(body=body, orelse=orelse):
-            yield from _texts(body, function)
-            yield from _texts(orelse, function)
-        case ast.Name(id=name):
-            for one in ast.walk(function):
-                if isinstance(one, ast.Assign) and any(
-                    isinstance(target, ast.Name) and target.id == name for target in one.targets
-                ):
-                    yield from _texts(one.value, function)
-
-
-def _unit(call: ast.Call) -> str:
-    given = [*call.args[2:3], *(one.value for one in call.keywords if one.arg == "unit")]
-    return given[0].attr if given and isinstance(given[0], ast.Attribute) else "Count"
+            yield from _members(body, where)
+            yield from _members(orelse, where)
+        case _:
+            raise AssertionError(f"{where}: count takes a member of Metric, not a text")

@@ -8,12 +8,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from scalper.shell import telemetry
+from scalper.shell.metrics import Metric
 from tests.shell.fakes import CLOSE, Desk
 from tests.template.conftest import ROOT, Template, read_nested
 from tests.template.metrics import emitted
@@ -76,6 +78,17 @@ def test_a_metric_that_an_alarm_or_the_dashboard_names_is_emitted(metric: str) -
     assert metric in EMITTED
 
 
+def test_every_metric_is_counted_somewhere_and_nothing_else_is() -> None:
+    assert {metric.value: metric.unit.value for metric in Metric} == EMITTED
+
+
+@pytest.mark.parametrize("argument", ['"Heartbeat"', "name", "metric.value"])
+def test_a_count_of_what_is_no_member_is_found(tmp_path: Path, argument: str) -> None:
+    (tmp_path / "one.py").write_text(f"count({argument})\n")
+    with pytest.raises(AssertionError, match=r"one\.py:1: count takes a member of Metric"):
+        emitted(tmp_path)
+
+
 def test_what_is_counted_is_looked_at(nested: dict[str, Template]) -> None:
     assert named(nested).keys() == EMITTED.keys()
 
@@ -108,7 +121,10 @@ def test_own_metrics_have_the_stack_s_name_as_their_one_dimension(
 
 
 def test_a_metric_is_sent_with_the_stack_s_name_as_its_one_dimension() -> None:
-    script = "from scalper.shell import telemetry\nwith telemetry.sent(): telemetry.count('Beat')"
+    script = (
+        "from scalper.shell import telemetry\n"
+        "with telemetry.sent(): telemetry.count(telemetry.Metric.HEARTBEAT)"
+    )
     sent = subprocess.run(
         [sys.executable, "-c", script],
         env={

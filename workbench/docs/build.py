@@ -3,15 +3,10 @@
 `python -m workbench.docs` writes them, `--check` names those that are stale and exits with 1.
 """
 
-import ast
-import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from enum import Enum
-from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from scalper.core import machine, model, order, session
@@ -24,7 +19,10 @@ from scalper.shell.symbols import _ATTRIBUTES, MAX_LOT, MAX_SYMBOLS
 from workbench.docs.costs_page import PAGE as COSTS
 from workbench.docs.costs_page import costs_page
 from workbench.docs.markdown import NOTE, code, page, provenance, recorded, table
+from workbench.docs.metrics_page import PAGE as METRICS
+from workbench.docs.metrics_page import metrics_page
 from workbench.docs.reliability import PAGE, reliability
+from workbench.docs.source import first_paragraph, remarks, sections
 from workbench.template.declared import load_template
 
 ROOT = Path(__file__).parents[2]
@@ -71,12 +69,12 @@ ATTRIBUTES = {
 def state_machine() -> str:
     """Return the page of the transitions, the phases, the reasons and the bounds."""
     arrows = [f"    {one} --> {other}: {', '.join(on)}" for (one, other), on in _arrows().items()]
-    phases, reasons = _remarks(model, "Phase"), _remarks(model, "Reason")
+    phases, reasons = remarks(model, "Phase"), remarks(model, "Reason")
     cells = [[f"`{phase}`", *(_cell(phase, event) for event in EVENTS)] for phase in Phase]
     bounds = [
         [f"`{name}`", _value(getattr(module, name)), text]
         for module in (machine, moves, order, session)
-        for name, text in _remarks(module).items()
+        for name, text in remarks(module).items()
         if isinstance(getattr(module, name), int | timedelta)
     ]
     lines = [
@@ -90,12 +88,14 @@ def state_machine() -> str:
         *("```mermaid", "stateDiagram-v2", "    [*] --> TO_BUY", *arrows, "```", ""),
         *table(["phase", "what it means"], [[f"`{p}`", phases[p.name]] for p in Phase]),
         *("## The events", ""),
-        *table(["event", "what it means"], [[f"`{e.__name__}`", _first(e)] for e in EVENTS]),
+        *table(
+            ["event", "what it means"], [[f"`{e.__name__}`", first_paragraph(e)] for e in EVENTS]
+        ),
         *("## What an event may lead to", ""),
         *table(["in phase", *(f"`{e.__name__}`" for e in EVENTS)], cells),
         *("## Why", "", "Each step gives one reason, also where nothing happens.", ""),
     ]
-    for title, members in _sections(Reason):
+    for title, members in sections(Reason):
         rows = [[f"`{one}`", reasons[one.name]] for one in members]
         lines += [f"### {title}", "", *table(["reason", "what it means"], rows)]
     lines += ["## Bounds", "", *table(["name", "value", "what it bounds"], bounds)]
@@ -207,6 +207,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/performance.md": performance,
     PAGE: lambda: reliability(ROOT),
     COSTS: lambda: costs_page(ROOT),
+    METRICS: lambda: metrics_page(ROOT),
 }
 
 
@@ -244,37 +245,6 @@ def _cell(phase: Phase, event: type) -> str:
     stays = ["stays"] if (phase, event, phase) in TRANSITIONS else []
     others = [o for o in Phase if o is not phase and (phase, event, o) in TRANSITIONS]
     return ", ".join([*stays, *(f"`{other}`" for other in others)])
-
-
-# --- source ----------------------------------------------------------------------------------
-
-
-def _remarks(module: ModuleType, name: str = "") -> dict[str, str]:
-    """Return the texts that stand below assignments, in a module or in its class `name`."""
-    body = ast.parse(inspect.getsource(module)).body
-    if name:
-        (body,) = [o.body for o in body if isinstance(o, ast.ClassDef) and o.name == name]
-    found = {}
-    for one, below in pairwise(body):
-        if isinstance(one, ast.Assign) and isinstance(below, ast.Expr):
-            found[ast.unparse(one.targets[0])] = " ".join(ast.literal_eval(below.value).split())
-    return found
-
-
-def _sections(enum: type[Enum]) -> Iterable[tuple[str, list[Any]]]:
-    """Yield the members of an enum under the comments that head them."""
-    title, members = "", list[Any]()
-    for line in [*inspect.getsource(enum).splitlines(), "    # "]:
-        if line.startswith("    # "):
-            if members:
-                yield title, members
-            title, members = line.removeprefix("    # "), []
-        elif (name := line.strip().partition(" = ")[0]) in enum.__members__:
-            members.append(enum[name])
-
-
-def _first(documented: type) -> str:
-    return " ".join((inspect.getdoc(documented) or "").split("\n\n")[0].split())
 
 
 # --- settings --------------------------------------------------------------------------------

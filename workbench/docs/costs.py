@@ -4,8 +4,7 @@ Pure but for reading the templates: `bench/costs.py` counts what a local day ask
 docs/costs.md is made of that and of this. No free tier is taken off.
 """
 
-import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from scalper.shell.metrics import Metric
 from workbench.template.declared import (
     ROOT,
     functions_of,
@@ -135,20 +135,7 @@ def standing(root: Path = ROOT) -> Standing:
         composites=len(of_type("AWS::CloudWatch::CompositeAlarm")),
         dashboards=len(of_type("AWS::CloudWatch::Dashboard")),
         secrets=len(of_type("AWS::SecretsManager::Secret")),
-        metrics=len(metric_names(root / "functions")),
-    )
-
-
-def metric_names(functions: Path) -> frozenset[str]:
-    """Return every custom metric that the functions may send, read from their source."""
-    return frozenset(
-        name
-        for path in functions.rglob("*.py")
-        for scope in _scopes(ast.parse(path.read_text(encoding="utf-8")))
-        for call in ast.walk(scope)
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
-        if call.func.id == "count" and call.args
-        for name in _texts(call.args[0], scope)
+        metrics=len(Metric),
     )
 
 
@@ -255,23 +242,3 @@ def _runs_of_a_weekday(template: Mapping[str, Any]) -> dict[str, int]:
 def _watched(alarm: Mapping[str, Any]) -> int:
     """Return how many metrics an alarm watches: one, or those of its expression."""
     return sum("MetricStat" in one for one in alarm.get("Metrics", ())) or 1
-
-
-def _scopes(module: ast.Module) -> list[ast.AST]:
-    """Return a module and each function in it."""
-    return [module, *(node for node in ast.walk(module) if isinstance(node, ast.FunctionDef))]
-
-
-def _texts(argument: ast.expr, scope: ast.AST) -> Iterator[str]:
-    """Yield the texts that an argument may be: one, those of a choice, or what a name has."""
-    match argument:
-        case ast.Constant(value=str(text)):
-            yield text
-        case ast.IfExp(body=body, orelse=orelse):
-            yield from _texts(body, scope)
-            yield from _texts(orelse, scope)
-        case ast.Name(id=name) if isinstance(scope, ast.FunctionDef):
-            for node in ast.walk(scope):
-                match node:
-                    case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
-                        yield from _texts(value, scope)

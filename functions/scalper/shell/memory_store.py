@@ -5,6 +5,7 @@ from datetime import date, datetime
 from scalper.core.model import SymbolState
 from scalper.shell.codec import SCHEMA
 from scalper.shell.errors import ConflictError, StoreError
+from scalper.shell.metrics import Metric
 from scalper.shell.ports import Store, Stored
 from scalper.shell.shards import in_shard
 from scalper.shell.telemetry import count, logger
@@ -103,5 +104,5 @@ class LastResortStore(MemoryStore):
 
 
 def _log_down(symbol: str, error: StoreError) -> None:
-    count("LiquidatedWithoutTable")
+    count(Metric.LIQUIDATED_WITHOUT_TABLE)
     logger.error("liquidating without the table", extra={"symbol": symbol, "error": str(error)})

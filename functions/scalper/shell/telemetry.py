@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from threading import Lock
 
 from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
 
 from scalper.core.model import Event, Reason, Step, SymbolState
 from scalper.core.order import REFUSED, TERMINAL_STATUSES, Order
 from scalper.core.pricing import price_text
+from scalper.shell.metrics import Metric
 
 NAMESPACE = "scalper"
 SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "scalper")
@@ -48,10 +48,10 @@ KNOWN_STATUSES = TERMINAL_STATUSES | {
 """
 
 
-def count(name: str, value: float = 1, unit: MetricUnit = MetricUnit.Count) -> None:
-    """Add to a metric of this invocation; sent when its handler flushes."""
+def count(metric: Metric, value: float = 1) -> None:
+    """Add a value, in the metric's unit, to this invocation's metrics; `flush` sends them."""
     with _metrics_lock:
-        metrics.add_metric(name=name, unit=unit, value=value)
+        metrics.add_metric(name=metric.value, unit=metric.unit, value=value)
 
 
 def log_step(
@@ -65,7 +65,7 @@ def log_step(
     if level >= logger.log_level:
         _write_decision(level, before, event, step, version, lag_ms)
     if alarming:
-        count("SymbolsHalted")
+        count(Metric.SYMBOLS_HALTED)
     if step.state.order is not None:
         _log_unknown_status(before, step.state.order)
 
@@ -98,7 +98,7 @@ def _log_unknown_status(before: SymbolState, order: Order) -> None:
     known = before.order.status if before.order else ""
     if order.status == known or order.status in KNOWN_STATUSES:
         return
-    count("UnknownStatuses")
+    count(Metric.UNKNOWN_STATUSES)
     logger.error(
         "unknown status",
         extra={

@@ -27,6 +27,7 @@ from scalper.core.session import parse_time
 from scalper.shell.alpaca.client import exact
 from scalper.shell.alpaca.parsing import report_of
 from scalper.shell.errors import ScalperError, SettingsError, WebhookRefusedError
+from scalper.shell.metrics import Metric
 from scalper.shell.telemetry import count, logger
 
 MAX_BODY = 64 * 1024
@@ -170,14 +171,14 @@ def answer(status: int, body: Mapping[str, Any]) -> dict[str, Any]:
 
 def refuse(error: WebhookRefusedError) -> dict[str, Any]:
     """Count and answer a delivery that is not taken."""
-    count("WebhookRefused")
+    count(Metric.WEBHOOK_REFUSED)
     logger.warning("webhook refused", extra={"status": error.status, "error": str(error)})
     return answer(error.status, {"status": "refused"})
 
 
 def unable(error: ScalperError) -> dict[str, Any]:
     """Answer a delivery that could not be taken up now; polling finds what it said."""
-    count("WebhookErrors")
+    count(Metric.WEBHOOK_ERRORS)
     logger.error("webhook failed", extra={"error": str(error)})
     return answer(503, {"status": "failed"})
 

@@ -26,6 +26,7 @@ from scalper.shell.errors import (
     UnknownOutcomeError,
     WrongAccountError,
 )
+from scalper.shell.metrics import Metric
 from scalper.shell.settings import BrokerKeys, Settings
 from scalper.shell.telemetry import count, logger
 
@@ -120,7 +121,7 @@ class TradingClient(BoundedClient):
                 opts = {**opts, "headers": self._get_default_headers()}
                 return super()._one_request(method, url, opts, retry)
         except WrongAccountError as error:
-            count("WrongAccount")
+            count(Metric.WRONG_ACCOUNT)
             logger.error("wrong account: nothing is sent", extra={"error": error.message})
             raise
 

@@ -9,6 +9,7 @@ from scalper.core.order import PREFIX, OrderReport
 from scalper.core.pricing import money, notional
 from scalper.core.session import parse_time
 from scalper.shell.errors import BrokerDownError
+from scalper.shell.metrics import Metric
 from scalper.shell.ports import Fill, Position
 from scalper.shell.telemetry import count, logger
 
@@ -64,7 +65,7 @@ def listed_order(document: Any) -> OrderReport | None:
         client_order_id = document.get("client_order_id") if isinstance(document, dict) else None
         if not isinstance(client_order_id, str) or client_order_id.startswith(f"{PREFIX}-"):
             raise BrokerDownError(f"an order that cannot be read: {error}") from error
-        count("ExternalOrdersUnreadable")
+        count(Metric.EXTERNAL_ORDERS_UNREADABLE)
         logger.warning("external order cannot be read", extra={"error": str(error)[:200]})
         return None
 

@@ -9,6 +9,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from scalper.shell.aws.config import AWS_CONFIG
+from scalper.shell.metrics import Metric
 from scalper.shell.settings import Settings
 from scalper.shell.telemetry import count, logger
 
@@ -26,7 +27,7 @@ class AwsOutbox:
         try:
             self._send(self._settings.checkup_queue_url, delay_s, {"armed_at": at.isoformat()})
         except (ClientError, BotoCoreError) as error:
-            count("QueueErrors")
+            count(Metric.QUEUE_ERRORS)
             logger.warning("checkup not armed", extra={"error": str(error)})
 
     def tick_in(self, delay_s: int, event: Mapping[str, Any]) -> None:
@@ -34,7 +35,7 @@ class AwsOutbox:
         try:
             self._send(self._settings.tick_queue_url, delay_s, event)
         except (ClientError, BotoCoreError) as error:
-            count("QueueErrors")
+            count(Metric.QUEUE_ERRORS)
             logger.warning("tick not armed", extra={"error": str(error)})
 
     def _send(self, queue_url: str, delay_s: int, body: Mapping[str, Any]) -> None:
@@ -56,5 +57,5 @@ class AwsOutbox:
                 TopicArn=self._settings.notify_topic_arn, Subject=subject[:100], Message=text
             )
         except (ClientError, BotoCoreError) as error:
-            count("NotifyErrors")
+            count(Metric.NOTIFY_ERRORS)
             logger.error("not notified", extra={"error": str(error)})

@@ -25,6 +25,7 @@ from pynamodb.models import Model
 from scalper.core.model import SymbolState
 from scalper.shell.codec import SCHEMA, decode, encode
 from scalper.shell.errors import ConflictError, StoreDownError
+from scalper.shell.metrics import Metric
 from scalper.shell.ports import Stored
 from scalper.shell.settings import Settings
 from scalper.shell.shards import _HASHES, sort_key
@@ -126,7 +127,7 @@ class DynamoStore:
                 except StopIteration:
                     return stored
                 except (_UnreadableError, AttributeDeserializationError) as error:
-                    count("StatesUnreadable")
+                    count(Metric.STATES_UNREADABLE)
                     logger.error("state unreadable", extra={"error": str(error)})
                 else:
                     stored[one.state.symbol] = one

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from scalper.shell.errors import ConflictError, StoreDownError
+from scalper.shell.metrics import Metric
 from scalper.shell.ports import Timing
 from scalper.shell.telemetry import count, logger
 
@@ -136,7 +137,7 @@ class Tenancy:
         self._is_over = False
         ran_out = before is not None and before.until != FREE and before.holder != self._holder
         if ran_out:
-            count("RelayTakeovers")
+            count(Metric.RELAY_TAKEOVERS)
         logger.info("lease taken", extra={"token": token, "ran_out": ran_out})
         return True
 

@@ -23,6 +23,7 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketExce
 from websockets.sync.client import ClientConnection, connect
 
 from scalper.shell.errors import BrokerDownError, SettingsError, UnauthorizedError
+from scalper.shell.metrics import Metric
 from scalper.shell.settings import BrokerKeys
 from scalper.shell.telemetry import count, flush, logger
 from scalper.shell.webhook import MAX_BODY, sign
@@ -147,7 +148,7 @@ def relay_until(relay: Relay, time_left_s: Callable[[], float]) -> int:
             try:
                 with _connected(relay, time_left_s) as socket:
                     relay.reconcile()
-                    count("RelayConnects")
+                    count(Metric.RELAY_CONNECTS)
                     for taken in _listen(relay, socket, session, time_left_s):
                         posted += taken
             except InvalidStatus as error:
@@ -214,7 +215,7 @@ def _listen(
     while time_left_s() > 0:
         if time.monotonic() - beat >= HEARTBEAT_S:
             beat = time.monotonic()
-            count("RelayHeartbeat")
+            count(Metric.RELAY_HEARTBEAT)
             flush()
         try:
             frame = socket.recv(timeout=LISTEN_SLICE_S)
@@ -255,7 +256,7 @@ def _post(
             # 429: no execution environment was free. 401: a key may be in the middle of a rotation.
             if status < 500 and status != 429 and (is_last or status != 401):
                 logger.error("webhook refused", extra={"status": status})
-                count("RelayRefused")
+                count(Metric.RELAY_REFUSED)
                 return 0
             if status == 401:
                 relay.webhook_key.renew()
@@ -265,7 +266,7 @@ def _post(
             break
         time.sleep(POST_BACKOFF_S * attempt)
     # Polling finds what the message said.
-    count("RelayLost")
+    count(Metric.RELAY_LOST)
     return 0
 
 
@@ -277,7 +278,7 @@ def wait_s(failures: int) -> float:
 def _back_off(failures: int, error: Exception, time_left_s: Callable[[], float]) -> int:
     """Wait, longer after each failure; return the new count."""
     logger.warning("stream lost", extra={"error": f"{type(error).__name__}: {error}"})
-    count("RelayLosses")
+    count(Metric.RELAY_LOSSES)
     return _wait(failures, time_left_s)
 
 

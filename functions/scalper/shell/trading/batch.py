@@ -10,6 +10,7 @@ from scalper.core.model import LiquidationDue, Phase, Rules, SymbolState
 from scalper.core.order import OrderReport
 from scalper.core.session import Session
 from scalper.shell.errors import BrokerError, ScalperError, StoreError
+from scalper.shell.metrics import Metric
 from scalper.shell.ports import NOTHING, Position, Stored, SymbolRules
 from scalper.shell.telemetry import count, logger
 from scalper.shell.trading.engine import Engine
@@ -201,7 +202,7 @@ def read_rows(engine: Engine) -> Mapping[str, SymbolRules]:
     except StoreError as error:
         failed("symbols", error)
         return {}
-    count("SymbolsRefused", len(refused))
+    count(Metric.SYMBOLS_REFUSED, len(refused))
     for line in refused[:MAX_REFUSED_LINES]:
         logger.warning("symbol refused", extra={"error": line})
     return rows
@@ -214,7 +215,6 @@ def is_active(state: SymbolState) -> bool:
 
 def failed(what: str, error: ScalperError) -> Answer:
     """Log and count a request that failed as a whole; the next pass tries again."""
-    name = "StoreErrors" if isinstance(error, StoreError) else "BrokerErrors"
-    count(name)
+    count(Metric.STORE_ERRORS if isinstance(error, StoreError) else Metric.BROKER_ERRORS)
     logger.error("request failed", extra={"what": what, "error": str(error)})
     return {"status": "failed", "what": what, "error": str(error)}

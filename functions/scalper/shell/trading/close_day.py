@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
-
 from scalper.core.order import Progress, progress_of
 from scalper.core.pricing import DOLLAR
 from scalper.core.session import new_york_day
 from scalper.shell.errors import BrokerError, StoreError
+from scalper.shell.metrics import Metric
 from scalper.shell.ports import NOTHING, Fill, Position, Stored
 from scalper.shell.telemetry import count, logger
 from scalper.shell.trading.batch import Answer, failed
@@ -67,7 +66,7 @@ def close_day(engine: Engine, at: datetime) -> Answer:
         mismatches=None if fills is None else reckoning.mismatches(fills),
         halts=_halts(reckoning, stored),
     )
-    count("NotFlat", 0 if found.flat else 1)
+    count(Metric.NOT_FLAT, 0 if found.flat else 1)
     if not found.flat:
         extra = {"symbols": sorted(found.still_held), "open_orders": found.still_open}
         logger.error("not flat", extra=extra)
@@ -88,8 +87,8 @@ def close_day(engine: Engine, at: datetime) -> Answer:
     except StoreError as error:
         failed("day record", error)
     if at - session.close <= SUMMARY_WITHIN:
-        count("PnlUsd", reckoning.pnl / DOLLAR, MetricUnit.NoUnit)
-        count("Trades", reckoning.trades)
+        count(Metric.PNL_USD, reckoning.pnl / DOLLAR)
+        count(Metric.TRADES, reckoning.trades)
         engine.outbox.notify(*summary_text(reckoning, found, mode))
     logger.info("day closed", extra=summary)
     return summary
@@ -167,7 +166,7 @@ def _say_mismatches(found: CloseCheck) -> None:
     """Alarm where the P&L that the orders tell is not what the fills paid."""
     if found.mismatches is None:
         return
-    count("PnlMismatch", 1 if found.mismatches else 0)
+    count(Metric.PNL_MISMATCH, 1 if found.mismatches else 0)
     if found.mismatches:
         logger.error(
             "the P&L does not agree with the broker's fills",

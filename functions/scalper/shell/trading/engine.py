@@ -38,6 +38,7 @@ from scalper.shell.errors import (
     StoreError,
     UnknownOutcomeError,
 )
+from scalper.shell.metrics import Metric
 from scalper.shell.ports import (
     NOT_UNIQUE,
     Broker,
@@ -277,7 +278,7 @@ class Engine:
                 _log_not_recovered(symbol, error)
                 continue
             if state.generation:
-                count("StatesRecovered")
+                count(Metric.STATES_RECOVERED)
                 logger.error("state rebuilt", extra={"symbol": symbol, "phase_to": state.phase})
         return recovered
 
@@ -293,7 +294,7 @@ class Engine:
         try:
             return task()
         except (ScalperError, InvariantError) as error:
-            count("SymbolFailures")
+            count(Metric.SYMBOL_FAILURES)
             logger.error(
                 "symbol failed",
                 exc_info=isinstance(error, InvariantError),
@@ -315,7 +316,7 @@ class Engine:
                 else:
                     stored = self.store.save(stored, step.state)
             except ConflictError:
-                count("Conflicts")
+                count(Metric.CONFLICTS)
                 present = self.store.load(before.symbol)
                 if present is None:
                     raise
@@ -362,7 +363,7 @@ class Engine:
             # refusal, which the machine believes once more requests show none.
             if error.code == NOT_UNIQUE and order.absences < ABSENCES_TO_ABANDON:
                 return self._ask(state, order.client_order_id, at)
-            count("OrdersRefused")
+            count(Metric.ORDERS_REFUSED)
             logger.warning(
                 "order refused",
                 extra={
@@ -407,7 +408,7 @@ class Engine:
                 [state.symbol], positions, self.orders_of_day(rules.session), at
             )
         except BrokerError as error:
-            count("BrokerErrors")
+            count(Metric.BROKER_ERRORS)
             logger.error("request failed", extra={"what": "positions", "error": str(error)})
             return []
         return [checkup_due(state.symbol, at, held.get(state.symbol))]
@@ -437,12 +438,12 @@ def _unconfirmed(event: Event) -> Event:
 
 
 def _log_not_recovered(symbol: str, error: StoreError) -> None:
-    count("SymbolFailures")
+    count(Metric.SYMBOL_FAILURES)
     logger.error("symbol failed", extra={"symbol": symbol, "error": str(error)})
 
 
 def _log_unknown(symbol: str, client_order_id: str, error: ScalperError) -> None:
-    count("UnknownOutcomes")
+    count(Metric.UNKNOWN_OUTCOMES)
     logger.warning(
         "outcome unknown",
         extra={"symbol": symbol, "client_order_id": client_order_id, "error": str(error)},

@@ -8,6 +8,7 @@ from scalper.core.order import OrderReport
 from scalper.core.session import MINUTE, Session, new_york_day
 from scalper.shell.errors import BrokerError, UnauthorizedError
 from scalper.shell.memory_store import LastResortStore
+from scalper.shell.metrics import Metric
 from scalper.shell.ports import Stored
 from scalper.shell.telemetry import count, logger
 from scalper.shell.trading.batch import Answer, failed, for_each, liquidate_states, reconcile_all
@@ -46,7 +47,7 @@ def liquidate(engine: Engine, at: datetime) -> Answer:
     states |= _finish(engine, session, states, at, orders)
     unsold = sorted(s for s, one in states.items() if not one.state.is_flat)
     if unsold and at >= session.close - MINUTE:
-        count("NotFlat")
+        count(Metric.NOT_FLAT)
         logger.error("not flat", extra={"symbols": unsold})
     if unread is not None:
         # What the table tells was done; what it does not needs the list, by the next try.

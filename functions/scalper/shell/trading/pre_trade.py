@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.order import OrderReport
 from scalper.shell.errors import BrokerError, UnauthorizedError
+from scalper.shell.metrics import Metric
 from scalper.shell.ports import Position, Stored
 from scalper.shell.telemetry import count, logger
 from scalper.shell.trading.batch import failed
@@ -67,7 +68,7 @@ def read_account_block(engine: Engine) -> str:
 
 def say_blocked_account(why: str, states: Mapping[str, Stored]) -> None:
     """Alarm: nothing is entered, and where something is held or works, exits may be refused."""
-    count("AccountBlocked")
+    count(Metric.ACCOUNT_BLOCKED)
     exposed = sorted(symbol for symbol, one in states.items() if not one.state.is_flat)
     logger.error(
         "the broker blocks the account",
@@ -77,5 +78,5 @@ def say_blocked_account(why: str, states: Mapping[str, Stored]) -> None:
 
 def say_blocked_entry(symbol: str, why: Reason) -> None:
     """Show that a signal came and could not act for another's order or a missing answer."""
-    count("EntriesBlocked")
+    count(Metric.ENTRIES_BLOCKED)
     logger.warning("entry blocked", extra={"symbol": symbol, "reason": why})

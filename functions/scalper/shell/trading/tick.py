@@ -10,6 +10,7 @@ from scalper.core.order import ClientOrderId, OrderReport
 from scalper.core.session import MINUTE, Session, floor_minute, new_york_day
 from scalper.core.signal import Bar
 from scalper.shell.errors import BrokerError, StoreError, UnauthorizedError, WrongAccountError
+from scalper.shell.metrics import Metric
 from scalper.shell.ports import Stored, SymbolRules
 from scalper.shell.shards import in_shard
 from scalper.shell.telemetry import count, logger
@@ -48,7 +49,7 @@ BAR_POLL_S = 0.5
 
 def tick(engine: Engine, due: TickDue) -> Answer:
     """Decide once for each symbol of the shard, on the minute that ended at `due.minute`."""
-    count("Heartbeat")
+    count(Metric.HEARTBEAT)
     at = floor_minute(due.minute)
     try:
         session = engine.session(new_york_day(at))
@@ -173,7 +174,7 @@ def _read_clock(engine: Engine, at: datetime) -> tuple[datetime, Reason | None]:
         else:
             if abs(skew) > SKEW_LIMIT:
                 logger.error("clock skew", extra={"skew_s": skew.total_seconds()})
-                count("ClockSkew")
+                count(Metric.CLOCK_SKEW)
                 return now, Reason.CLOCK_SKEW
     return now, Reason.LATE_TICK if now - at > LATE_AFTER else None
 
@@ -265,7 +266,7 @@ def _refresh(engine: Engine, session: Session, start: _Start, at: datetime) -> N
         failed("bars", error)
         return
     for line in refused:
-        count("BarsRefused")
+        count(Metric.BARS_REFUSED)
         logger.warning("bar refused", extra={"error": line})
 
 
@@ -282,7 +283,7 @@ def _bar_closed(
             signal = bool(row.signal(bars))
         except Exception:  # noqa: BLE001 - a user's own code: its failure stops its symbol alone
             logger.exception("signal failed", extra={"symbol": state.symbol})
-            count("SignalsFailed")
+            count(Metric.SIGNALS_FAILED)
             rules = replace(rules, block=Reason.SIGNAL_FAILED)
     close = newest.close if newest is not None else None
     return BarClosed(symbol=state.symbol, at=at, close=close, signal=signal), rules
@@ -302,7 +303,7 @@ def _needs_bar(state: SymbolState, row: SymbolRules | None, block: Reason | None
 
 
 def _broker_refuses_keys(engine: Engine, error: UnauthorizedError) -> Answer:
-    count("KeysRefused")
+    count(Metric.KEYS_REFUSED)
     logger.error(
         "the broker refuses the keys",
         extra={

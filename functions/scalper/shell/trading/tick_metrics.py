@@ -3,11 +3,10 @@
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-from aws_lambda_powertools.metrics import MetricUnit
-
 from scalper.core.model import SymbolState
 from scalper.core.order import Progress
 from scalper.core.session import MINUTE, Session
+from scalper.shell.metrics import Metric
 from scalper.shell.ports import Stored
 from scalper.shell.telemetry import count
 from scalper.shell.trading.engine import Engine
@@ -30,7 +29,7 @@ def measure_bars(
     now = engine.timing.now() if engine.settings.clock == "system" else start
     bars = [engine.window.bars(symbol, at) for symbol in symbols]
     ended = min(one[-1].start + MINUTE if one else session.open for one in bars)
-    count("BarAge", (now - ended).total_seconds(), MetricUnit.Seconds)
+    count(Metric.BAR_AGE, (now - ended).total_seconds())
 
 
 def measure_tick(
@@ -42,10 +41,10 @@ def measure_tick(
     orders in doubt. `TickMs`: from the start to the last order's answer, where one was sent.
     """
     if engine.settings.clock == "system":
-        count("StartLag", (start - at).total_seconds(), MetricUnit.Seconds)
-    count("UnknownOrders", sum(_in_doubt(one.state, at) for one in states.values()))
+        count(Metric.START_LAG, (start - at).total_seconds())
+    count(Metric.UNKNOWN_ORDERS, sum(_in_doubt(one.state, at) for one in states.values()))
     if engine.sent_at is not None and engine.sent_at >= began:
-        count("TickMs", (engine.sent_at - began) * 1000, MetricUnit.Milliseconds)
+        count(Metric.TICK_MS, (engine.sent_at - began) * 1000)
 
 
 def _in_doubt(state: SymbolState, at: datetime) -> int:

@@ -3,6 +3,7 @@
 from scalper.core.model import OrderSeen, Phase
 from scalper.core.order import ClientOrderId, Order, OrderReport, Progress
 from scalper.core.session import new_york_day
+from scalper.shell.metrics import Metric
 from scalper.shell.ports import Stored
 from scalper.shell.telemetry import count, logger
 from scalper.shell.trading.batch import CHECKUP_DELAY_S, Answer
@@ -31,7 +32,7 @@ def trade_update(engine: Engine, delivery: Delivery) -> Answer:
         logger.warning("unknown order", extra={"client_order_id": report.client_order_id})
         return {"status": "ignored"}
     if stored is not None and not _fits(stored.state.order, report):
-        count("WebhookOtherAccount")
+        count(Metric.WEBHOOK_OTHER_ACCOUNT)
         logger.error(
             "event of another account",
             extra={"symbol": name.symbol, "client_order_id": report.client_order_id},
