@@ -236,7 +236,7 @@ def simulate(
 
 
 @app.command()
-def storms(
+def chaos(
     days: Annotated[int, typer.Option(min=1, help="How many days.")] = 3,
     first: Annotated[int, typer.Option(min=0, help="Seed of the first day.")] = 1,
     out: Annotated[
@@ -247,37 +247,37 @@ def storms(
         Path | None, typer.Option(help="Keep each day's log in this folder, as SEED.log.")
     ] = None,
 ) -> None:
-    """Play whole days in bad weather: real processes killed, servers that fail and lie.
+    """Play whole days with real faults: processes are killed, servers fail and lie.
 
     The functions run in processes of their own, over the simulated exchange, the embedded AWS and
-    the websocket on loopback. Requests fail before and after their effect, orders land late, fill
-    in parts, are refused or will not be canceled, events are lost, repeated and late, and
-    processes are killed at their n-th request. Two minutes after the time of the liquidation all
-    that ends; then the day has to end flat, and the items, the summary and the exchange's books
-    have to agree to the ten-thousandth of a dollar.
+    the websocket on loopback. Requests fail before and after their effect. Orders land late, fill
+    in parts, are refused or resist a cancel. Events are lost, repeated and late. Processes are
+    killed at their n-th request. Two minutes after the time of the liquidation the faults end.
+    Then the day has to end flat, and the items, the summary and the exchange's ledger have to
+    agree to the ten-thousandth of a dollar.
 
     Prints JSON: days, first, seconds, requests, faults and kills by kind, trades, violations.
-    Exit code 1 where there is a violation; it names its seed, to be run again by
-    --days 1 --first SEED. A seed gives the same bars and the same weather, not the same
-    interleaving of threads and processes: a violation may take a few runs to show again.
+    Exit code 1 if there is a violation. It names its seed: play that day again by
+    --days 1 --first SEED. A seed gives the same bars and the same fault plan. The threads and
+    processes may take turns in another order: a violation may take a few runs to show again.
     """
     # Only this command needs moto and the handlers in its own process.
-    from workbench.chaos import campaign as season
+    from workbench.chaos import campaign
 
     began = time.monotonic()
     commit = measured.commit()
-    ended = season.play_days(first, days, jobs=jobs, logs=logs, tell=_tell_of_storm)
-    figures = season.figures(ended, time.monotonic() - began)
+    ended = campaign.play_days(first, days, jobs=jobs, logs=logs, tell=_print_chaos_day)
+    figures = campaign.figures(ended, time.monotonic() - began)
     if out is not None:
-        command = f"scalper storms --days {days} --first {first} --jobs {jobs}"
+        command = f"scalper chaos --days {days} --first {first} --jobs {jobs}"
         _write_measured(out, command, commit, figures)
     print(json.dumps(figures, indent=2))
     if figures["violations"]:
         raise typer.Exit(VIOLATED)
 
 
-def _tell_of_storm(ended: Any) -> None:
-    """Say on standard error what a day came to, as soon as it is over."""
+def _print_chaos_day(ended: Any) -> None:
+    """Print on standard error how a day ended, as soon as it is over."""
     what = "; ".join(ended.violations) or "flat and reconciled"
     typer.echo(f"seed {ended.seed}: {ended.seconds:g} s, {ended.trades} trades, {what}", err=True)
 

@@ -13,7 +13,7 @@ PAGE = "docs/reliability.md"
 RESULTS = {
     "simulation": "Simulated days",
     "mutants": "Mutants",
-    "storms": "Storms",
+    "chaos": "Chaos days",
     "webhook_fuzz": "Webhook fuzz",
 }
 

@@ -1,4 +1,4 @@
-"""Storms with options that the command has not: `python -m tests.e2e.storm_driver '{"days": 2}'`.
+"""Chaos days with more options: `python -m tests.e2e.chaos_driver '{"days": 2}'`.
 
 Options: days, first, jobs, logs; climate, factors of the odds by kind; mistake, the name of a
 function below that breaks the system, to be found out. Prints the figures as JSON.
@@ -19,7 +19,7 @@ from scalper.shell.aws.state_table import DynamoStore
 from scalper.shell.errors import BrokerError, RefusedError, UnknownOutcomeError
 from scalper.shell.ports import Stored
 from scalper.shell.runtime import current_engine
-from workbench.chaos import campaign as season
+from workbench.chaos import campaign
 
 
 def submit_before_the_intent_is_saved() -> None:
@@ -49,18 +49,18 @@ def take_an_unknown_outcome_for_a_refusal() -> None:
 
 def main(options: Mapping[str, Any]) -> None:
     """Play the days."""
-    season.preload()
+    campaign.preload()
     if "mistake" in options:
         globals()[options["mistake"]]()
     began = time.monotonic()
-    ended = season.play_days(
+    ended = campaign.play_days(
         options.get("first", 1),
         options["days"],
         jobs=options.get("jobs", 2),
         logs=Path(options["logs"]),
         climate=options.get("climate"),
     )
-    sys.stdout.write(json.dumps(season.figures(ended, time.monotonic() - began)))
+    sys.stdout.write(json.dumps(campaign.figures(ended, time.monotonic() - began)))
 
 
 if __name__ == "__main__":

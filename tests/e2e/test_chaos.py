@@ -52,10 +52,10 @@ def expected_kinds() -> set[str]:
     return names
 
 
-def storms(logs: Path, **options: Any) -> dict[str, Any]:
+def play_chaos(logs: Path, **options: Any) -> dict[str, Any]:
     options["logs"] = str(logs)
     played = subprocess.run(
-        [sys.executable, "-m", "tests.e2e.storm_driver", json.dumps(options)],
+        [sys.executable, "-m", "tests.e2e.chaos_driver", json.dumps(options)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -67,13 +67,13 @@ def storms(logs: Path, **options: Any) -> dict[str, Any]:
 
 
 def test_days_of_rough_weather_end_flat_and_every_fault_and_kill_really_happens(tmp_path):
-    found = storms(tmp_path, days=2, first=8, climate=ROUGH)
+    found = play_chaos(tmp_path, days=2, first=8, climate=ROUGH)
     assert found["violations"] == []
     missing = expected_kinds() - found["faults"].keys()
     for first in FURTHER:
         # Where real processes take turns, what a rare kind meets is not the seed's alone.
         if missing:
-            more = storms(tmp_path, days=1, first=first, climate=ROUGH)
+            more = play_chaos(tmp_path, days=1, first=first, climate=ROUGH)
             assert more["violations"] == []
             missing -= more["faults"].keys()
     assert missing == set()
@@ -85,8 +85,8 @@ def test_days_of_rough_weather_end_flat_and_every_fault_and_kill_really_happens(
 
 
 def test_the_command_plays_seeds_and_says_what_docs_are_made_of(tmp_path):
-    out = tmp_path / "folder" / "storms.json"
-    run = scalper("storms", "--days", "1", "--first", "7", "--out", out, "--logs", tmp_path / "l")
+    out = tmp_path / "folder" / "chaos.json"
+    run = scalper("chaos", "--days", "1", "--first", "7", "--out", out, "--logs", tmp_path / "l")
     assert run.returncode == 0, run.stdout
     figures = json.loads(run.stdout)
     assert (figures["days"], figures["first"], figures["violations"]) == (1, 7, [])
@@ -96,7 +96,7 @@ def test_the_command_plays_seeds_and_says_what_docs_are_made_of(tmp_path):
     written = json.loads(out.read_text())
     assert written.pop("figures") == figures
     assert written.keys() == {"command", "commit", "date", "machine", "python"}
-    assert written["command"] == "scalper storms --days 1 --first 7 --jobs 2"
+    assert written["command"] == "scalper chaos --days 1 --first 7 --jobs 2"
     assert all(written.values())
     assert run.stderr.startswith("seed 7: ")
     assert "day closed" in Path(tmp_path / "l" / "7.log").read_text()
@@ -112,5 +112,5 @@ def test_the_command_plays_seeds_and_says_what_docs_are_made_of(tmp_path):
 def test_a_mistake_in_the_order_path_is_found_out_within_a_day(mistake, kind, tmp_path):
     """One kind of fault, and kills; it strikes often, so that no single moment decides."""
     climate = dict.fromkeys(RATES, 0.0) | {kind: 100.0}
-    found = storms(tmp_path, days=1, first=1, climate=climate, mistake=mistake)
+    found = play_chaos(tmp_path, days=1, first=1, climate=climate, mistake=mistake)
     assert {violation["seed"] for violation in found["violations"]} == {1}
