@@ -106,7 +106,7 @@ def test_the_command_plays_seeds_and_says_what_docs_are_made_of(tmp_path):
     ("mistake", "kind"),
     [
         ("submit_before_the_intent_is_saved", "store_throttled"),
-        ("take_an_unknown_outcome_for_a_refusal", "order_lands_late"),
+        ("take_an_unknown_outcome_for_a_refusal", "submit_late"),
     ],
 )
 def test_a_mistake_in_the_order_path_is_found_out_within_a_day(mistake, kind, tmp_path):

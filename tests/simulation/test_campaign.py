@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from workbench.cli.app import app
+from workbench.faults.kinds import FaultKind
 from workbench.simulation import campaign
 from workbench.simulation.checks import Checks
 from workbench.simulation.cloud import quiet
@@ -148,8 +149,8 @@ class TestScriptText:
     def test_places_have_spaces_slashes_and_colons_are_the_last(self):
         text = "tick 31/3:crash_before, AAA 4:bar_late"
         assert parse_script(text) == [
-            Fault("tick 31/3", "crash_before"),
-            Fault("AAA 4", "bar_late"),
+            Fault("tick 31/3", FaultKind.CRASH_BEFORE),
+            Fault("AAA 4", FaultKind.BAR_LATE),
         ]
 
     @pytest.mark.parametrize("text", ["", "x", "tick 1/1:no_such_kind", ":slow", "a:slow,,b:slow"])
@@ -160,7 +161,9 @@ class TestScriptText:
 
 class TestShrink:
     # These happen whatever else does; an event may be lost of a fill that is a fault itself.
-    @pytest.mark.parametrize("kinds", [("tick_lost",), ("row_paused", "tick_lost")])
+    @pytest.mark.parametrize(
+        "kinds", [(FaultKind.TICK_LOST,), (FaultKind.ROW_PAUSED, FaultKind.TICK_LOST)]
+    )
     def test_what_is_left_are_the_faults_that_matter(self, plant, kinds: tuple[str, ...]):
         plant(*kinds)
         seed = failing_seed()
@@ -183,7 +186,7 @@ class TestShrink:
         self, monkeypatch: pytest.MonkeyPatch
     ):
         """The day fails by b; c hides it unless a is there too."""
-        a, b, c = (Fault(f"tick {name}/1", "slow") for name in "abc")
+        a, b, c = (Fault(f"tick {name}/1", FaultKind.SLOW) for name in "abc")
 
         def fails(self) -> tuple[int, int]:
             script = self.scheduler.plan._script
@@ -195,7 +198,7 @@ class TestShrink:
         assert shrink(1, [a, b, c], OPERATIONS) == [b]
 
     def test_it_ends_after_so_many_days(self, plant, monkeypatch: pytest.MonkeyPatch):
-        plant("event_lost", "tick_late")
+        plant(FaultKind.EVENT_LOST, FaultKind.TICK_LATE)
         seed = failing_seed()
         faults = day(seed).faults
         monkeypatch.setattr("workbench.simulation.shrink.MAX_RUNS", 2)
@@ -245,7 +248,7 @@ class TestDocument:
         assert json.loads(json.dumps(figures)) == figures
 
     def test_a_failure_names_its_seed_its_replay_and_the_faults_that_suffice(self, plant):
-        plant("tick_lost")
+        plant(FaultKind.TICK_LOST)
         tally = campaign.simulate(60, 1, until_failure=True)
         (failure,) = tally.document()["failures"]
         seed = failure["seed"]
@@ -253,7 +256,7 @@ class TestDocument:
         assert failure["violation"] == failure["shrunk_violation"] == PLANTED
         assert failure["replay"] == f"scalper simulate --seeds 1 --first {seed}"
         (fault,) = parse_script(failure["faults"])
-        assert fault.kind == "tick_lost"
+        assert fault.kind == FaultKind.TICK_LOST
         text = tally.failures[0].text()
         assert f"--first {seed} --faults '{fault}'" in text
         assert "<-- " in text or "broker" in text
@@ -274,7 +277,7 @@ class TestCommand:
         assert ended.stderr == ""
 
     def test_a_violation_ends_with_1_and_tells_how_to_see_it_again(self, plant):
-        plant("event_lost")
+        plant(FaultKind.EVENT_LOST)
         ended = CliRunner().invoke(app, ["simulate", "--seeds", "60", "--until-failure"])
         assert ended.exit_code == 1
         (failure,) = json.loads(ended.stdout)["failures"]

@@ -15,6 +15,7 @@ from scalper.shell.trading.tick_schedule import TickDue
 from tests.shell.conftest import Records
 from tests.shell.fakes import settings
 from tests.simulation.build import ended, let_pass, scheduler_of
+from workbench.faults.kinds import FaultKind
 from workbench.simulation.cloud import SimulatedOutbox
 from workbench.simulation.faults import Fault
 from workbench.simulation.scheduler import SECOND
@@ -168,7 +169,7 @@ class TestGone:
         assert records.messages() == ["checkup not armed", "tick not armed", "not notified"]
 
     def test_in_the_simulator(self):
-        lost = [Fault(f"tick 1/{number}", "message_lost") for number in (1, 2, 3)]
+        lost = [Fault(f"tick 1/{number}", FaultKind.MESSAGE_LOST) for number in (1, 2, 3)]
         scheduler = scheduler_of(script=lost)
         arrived: list[int] = []
         simulated = SimulatedOutbox(
@@ -186,7 +187,8 @@ class TestGone:
         assert (arrived, simulated.mails) == ([], [])
 
     @pytest.mark.parametrize(
-        ("kind", "count", "earliest_s"), [("message_twice", 2, 30), ("message_late", 1, 40)]
+        ("kind", "count", "earliest_s"),
+        [(FaultKind.MESSAGE_TWICE, 2, 30), (FaultKind.MESSAGE_LATE, 1, 40)],
     )
     def test_a_message_comes_twice_or_late_as_the_fault_says(self, kind, count, earliest_s):
         scheduler = scheduler_of(script=[Fault("tick 1/1", kind)])

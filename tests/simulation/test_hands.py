@@ -11,6 +11,7 @@ from scalper.core.session import MINUTE
 from scalper.shell.errors import RefusedError
 from tests.shell.fakes import OPEN, SESSION, client_id
 from tests.simulation.build import scheduler_of
+from workbench.faults.kinds import FaultKind
 from workbench.simulation.broker import SimulatedBroker
 from workbench.simulation.checks import Checks
 from workbench.simulation.cloud import quiet
@@ -31,7 +32,7 @@ def _quiet() -> Iterator[None]:
 def test_a_day_whose_ticks_end_and_whose_table_is_emptied_ends_flat_by_the_liquidation():
     session = day_of(SEED, CrashPoints(OPERATIONS), [], traced=False).session
     last = (session.liquidate_at - session.open) // MINUTE - 1
-    script = [Fault(str(last), "ticks_end"), Fault(str(last), "table_emptied")]
+    script = [Fault(str(last), FaultKind.TICKS_END), Fault(str(last), FaultKind.TABLE_EMPTIED)]
     day = run_day(SEED, CrashPoints(OPERATIONS), script, traced=True)
     assert (day.violation, day.faults) == ("", script)
     begins = day.trace.index(next(one for one in day.trace if one.endswith("the ticks end")))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from workbench.faults.kinds import FaultKind
 from workbench.simulation.faults import (
     CANCEL,
     KINDS,
@@ -49,8 +50,8 @@ def test_what_is_told_is_what_is_written_down():
         kind = plan.pick(SUBMIT, "tick 1", number)
         if kind:
             told.append(Fault(f"tick 1/{number}", kind))
-        if plan.happens("event_lost", 0.2, "AAA", number):
-            told.append(Fault(f"AAA {number}", "event_lost"))
+        if plan.happens(FaultKind.EVENT_LOST, 0.2, "AAA", number):
+            told.append(Fault(f"AAA {number}", FaultKind.EVENT_LOST))
     assert plan.injected == told
 
 
@@ -59,7 +60,7 @@ def test_only_what_a_menu_holds_goes_wrong_with_its_request():
         for menu in MENUS:
             plan = Plan(seed)
             picked = {plan.pick(menu, "tick 1", number) for number in range(REQUESTS)}
-            assert picked <= {"", *menu.kinds}
+            assert picked <= {None, *menu.kinds}
 
 
 def test_every_kind_is_some_days_fault():
@@ -76,19 +77,19 @@ def test_a_script_injects_exactly_what_it_holds():
 
 
 def test_a_script_hits_its_own_place_alone():
-    plan = Plan(1, [Fault("tick 7/3", "slow"), Fault("AAA 4", "event_lost")])
-    assert plan.pick(READ, "tick 7", 2) == ""
-    assert plan.pick(READ, "tick 8", 3) == ""
-    assert plan.pick(READ, "tick 7", 3) == "slow"
-    assert plan.pick(SUBMIT, "tick 7", 3) == "slow"
-    assert not plan.happens("event_lost", 1.0, "AAA", 5)
-    assert not plan.happens("event_twice", 1.0, "AAA", 4)
-    assert plan.happens("event_lost", 0.0, "AAA", 4)
+    plan = Plan(1, [Fault("tick 7/3", FaultKind.SLOW), Fault("AAA 4", FaultKind.EVENT_LOST)])
+    assert plan.pick(READ, "tick 7", 2) is None
+    assert plan.pick(READ, "tick 8", 3) is None
+    assert plan.pick(READ, "tick 7", 3) == FaultKind.SLOW
+    assert plan.pick(SUBMIT, "tick 7", 3) == FaultKind.SLOW
+    assert not plan.happens(FaultKind.EVENT_LOST, 1.0, "AAA", 5)
+    assert not plan.happens(FaultKind.EVENT_TWICE, 1.0, "AAA", 4)
+    assert plan.happens(FaultKind.EVENT_LOST, 0.0, "AAA", 4)
 
 
 def test_a_fault_that_the_request_cannot_meet_is_not_injected():
-    plan = Plan(1, [Fault("tick 7/3", "submit_lost")])
-    assert plan.pick(READ, "tick 7", 3) == ""
+    plan = Plan(1, [Fault("tick 7/3", FaultKind.SUBMIT_LOST)])
+    assert plan.pick(READ, "tick 7", 3) is None
     assert plan.injected == []
 
 
@@ -106,12 +107,12 @@ def test_weather_draws_alike_in_a_calm():
     other.calm = True
     for plan in (one, other):
         for number in range(100):
-            plan.happens("event_lost", 0.2, number)
+            plan.happens(FaultKind.EVENT_LOST, 0.2, number)
     other.calm = False
     for plan in (one, other):
         plan.injected.clear()
         for number in range(100):
-            plan.happens("event_lost", 0.2, number)
+            plan.happens(FaultKind.EVENT_LOST, 0.2, number)
     assert one.injected == other.injected != []
 
 
@@ -122,7 +123,7 @@ def test_the_amount_of_a_fault_hangs_on_seed_and_fault_alone():
             assert plan.happens(fault.kind, 0.0, fault.place)
         return plan.amount(5, 10)
 
-    late, other = Fault("31", "tick_late"), Fault("32", "tick_late")
+    late, other = Fault("31", FaultKind.TICK_LATE), Fault("32", FaultKind.TICK_LATE)
     assert 5 <= amount(1, late) <= 10
     assert amount(1, late) == amount(1, other, late)
     assert len({amount(1, late), amount(2, late), amount(1, other)}) == 3
@@ -130,4 +131,4 @@ def test_the_amount_of_a_fault_hangs_on_seed_and_fault_alone():
 
 @pytest.mark.parametrize("menu", MENUS)
 def test_a_process_may_die_at_every_request(menu):
-    assert {"crash_before", "crash_after"} <= set(menu.kinds)
+    assert {FaultKind.CRASH_BEFORE, FaultKind.CRASH_AFTER} <= set(menu.kinds)

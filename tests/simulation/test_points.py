@@ -8,6 +8,7 @@ import pytest
 
 from tests.shell.fakes import OPEN
 from tests.simulation.build import invoked, unwatched
+from workbench.faults.kinds import FaultKind
 from workbench.simulation.cloud import quiet
 from workbench.simulation.day import OPERATIONS, run_day
 from workbench.simulation.faults import Fault, Plan
@@ -123,7 +124,7 @@ def test_a_request_from_elsewhere_is_an_error():
 
 
 def test_a_point_before_and_one_after_are_counted_apart():
-    crashes = [Fault("tick 1/1", "crash_before"), Fault("tick 1/1", "crash_after")]
+    crashes = [Fault("tick 1/1", FaultKind.CRASH_BEFORE), Fault("tick 1/1", FaultKind.CRASH_AFTER)]
     site = next(one for one in sites(OPERATIONS) if one.operation == "store.load")
     for place, fault in enumerate(crashes):
         points = AtLoad(OPERATIONS)

@@ -8,6 +8,7 @@ from greenlet import getcurrent
 
 from scalper.shell.errors import BrokerDownError
 from tests.simulation.build import ended, invoked, let_pass, scheduler_of
+from workbench.faults.kinds import FaultKind
 from workbench.simulation.faults import READ, Fault
 from workbench.simulation.scheduler import SECOND, TIMEOUT_S, Scheduler, Violation
 
@@ -15,7 +16,7 @@ from workbench.simulation.scheduler import SECOND, TIMEOUT_S, Scheduler, Violati
 def request(scheduler: Scheduler, name: str) -> str:
     """Make a request whose effect is a line of the trace."""
 
-    def effect(fault: str) -> str:
+    def effect(fault: FaultKind | None) -> str:
         scheduler.note(f"effect {name}")
         return name
 
@@ -89,14 +90,14 @@ class TestTime:
         assert (scheduler.now, scheduler.steps) == (0, 0)
 
     def test_an_error_is_raised_where_the_request_was_made_and_takes_its_time(self):
-        scheduler = scheduler_of(script=[Fault("tick 1/1", "read_lost")])
+        scheduler = scheduler_of(script=[Fault("tick 1/1", FaultKind.READ_LOST)])
 
-        def effect(fault: str) -> None:
+        def effect(fault: FaultKind | None) -> None:
             if fault:
                 raise BrokerDownError(fault)
 
         def work() -> str:
-            with pytest.raises(BrokerDownError, match="read_lost"):
+            with pytest.raises(BrokerDownError, match=FaultKind.READ_LOST):
                 scheduler.call("one", READ, effect)
             scheduler.call("two", READ, effect)
             return "went on"
@@ -105,7 +106,7 @@ class TestTime:
         assert 0.2 * SECOND < scheduler.now < (TIMEOUT_S + 1) * SECOND
 
     def test_a_slow_answer_is_late_but_its_effect_is_not(self):
-        scheduler = scheduler_of(script=[Fault("tick 1/1", "slow")], traced=True)
+        scheduler = scheduler_of(script=[Fault("tick 1/1", FaultKind.SLOW)], traced=True)
         invoked(scheduler, lambda: request(scheduler, "one"))
         let_pass(scheduler, 0.4)
         assert effects(scheduler) == ["one"]
@@ -158,7 +159,7 @@ class TestFanOut:
 
         def slow() -> None:
             scheduler.sleep(9)
-            over.append("slow")
+            over.append(FaultKind.SLOW)
 
         def first() -> None:
             scheduler.sleep(5)
@@ -172,7 +173,7 @@ class TestFanOut:
                 scheduler.fan_out([slow, first, second, slow])
             return list(over)
 
-        assert ended(scheduler, work) == ["slow", "slow"]
+        assert ended(scheduler, work) == [FaultKind.SLOW, FaultKind.SLOW]
 
 
 def busy(scheduler: Scheduler) -> Callable[[], None]:
@@ -197,7 +198,7 @@ class TestCrash:
     @pytest.mark.parametrize("at", range(1, 18))
     @pytest.mark.parametrize("seed", range(3))
     def test_before_a_request_nothing_of_the_invocation_happens_any_more(self, at: int, seed: int):
-        scheduler = scheduler_of(seed, [Fault(f"tick 1/{at}", "crash_before")], traced=True)
+        scheduler = scheduler_of(seed, [Fault(f"tick 1/{at}", FaultKind.CRASH_BEFORE)], traced=True)
         invocation = invoked(scheduler, busy(scheduler))
         scheduler.run()
         assert invocation.is_dead
@@ -209,7 +210,7 @@ class TestCrash:
     @pytest.mark.parametrize("at", range(1, 18))
     @pytest.mark.parametrize("seed", range(3))
     def test_after_a_request_its_effect_is_the_last(self, at: int, seed: int):
-        scheduler = scheduler_of(seed, [Fault(f"tick 1/{at}", "crash_after")], traced=True)
+        scheduler = scheduler_of(seed, [Fault(f"tick 1/{at}", FaultKind.CRASH_AFTER)], traced=True)
         invocation = invoked(scheduler, busy(scheduler))
         scheduler.run()
         assert invocation.is_dead
@@ -228,7 +229,7 @@ class TestCrash:
         assert (effects(scheduler)[0], effects(scheduler)[-1]) == ("first", "last")
 
     def test_other_invocations_live_on(self):
-        scheduler = scheduler_of(script=[Fault("tick 1/4", "crash_before")], traced=True)
+        scheduler = scheduler_of(script=[Fault("tick 1/4", FaultKind.CRASH_BEFORE)], traced=True)
         dead = invoked(scheduler, busy(scheduler), "tick 1")
         alive = invoked(scheduler, busy(scheduler), "tick 2")
         scheduler.run()
@@ -262,9 +263,9 @@ class TestCrash:
         assert scheduler.trace == []
 
     def test_an_answer_that_is_an_error_is_seen_by_nobody(self):
-        scheduler = scheduler_of(script=[Fault("tick 1/1", "crash_after")])
+        scheduler = scheduler_of(script=[Fault("tick 1/1", FaultKind.CRASH_AFTER)])
 
-        def fail(fault: str) -> None:
+        def fail(fault: FaultKind | None) -> None:
             raise BrokerDownError("x")
 
         invocation = invoked(scheduler, lambda: scheduler.call("one", READ, fail))
@@ -273,7 +274,7 @@ class TestCrash:
 
 
 class TestViolation:
-    def violate(self, fault: str) -> None:
+    def violate(self, fault: FaultKind | None) -> None:
         raise Violation("never")
 
     def test_it_passes_through_handlers(self):

@@ -28,6 +28,7 @@ from workbench.chaos.exchange import InsideExchange, StormyExchange, StormyStrea
 from workbench.chaos.fault_plan import CALM_AFTER, EXCHANGE, WEBHOOK, Weather
 from workbench.chaos.fault_proxy import Asked, AwsDoor, HttpDoor, Inside, address
 from workbench.chaos.processes import Workers, log_to
+from workbench.faults.kinds import FaultKind
 from workbench.local.day import LEAD, LocalDay
 from workbench.local.invocations import Context, LongInvocation
 from workbench.market import synthetic
@@ -221,7 +222,7 @@ class StormDay(LocalDay):
             self._servers.post("/exchange/calm", json={})
         due = sorted(due, key=lambda schedule: schedule.handler != "relay.handler")
         if any(one.handler == "tick.handler" for one in due) and self._weather.strikes(
-            "ticks", "tick_twice"
+            "ticks", FaultKind.TICK_TWICE
         ):
             due += [one for one in due if one.handler == "tick.handler"]
         for done in [self._threads.submit(self._invoke, one, minute) for one in due]:

@@ -29,6 +29,7 @@ from workbench.exchange.server import Exchange
 from workbench.exchange.stream import Stream
 from workbench.exchange.venue import Venue
 from workbench.exchange.wire import stamp
+from workbench.faults.kinds import FaultKind
 from workbench.market.model import Market
 
 LANDS_LATE_S = (5, 50)
@@ -109,8 +110,10 @@ class StormyVenue(Venue):
                 self._violated(f"I1 both sides at work: {ticket}")
             raise
         self._look(order)
-        kind = self.weather.strikes("fate of orders", "order_not_visible", "order_rejected_later")
-        if kind == "order_not_visible":
+        kind = self.weather.strikes(
+            "fate of orders", FaultKind.SUBMIT_HIDDEN, FaultKind.REJECTED_LATER
+        )
+        if kind == FaultKind.SUBMIT_HIDDEN:
             seconds = self.weather.draw("invisible for").randint(*HIDDEN_S)
             self._hidden[order.client_order_id] = self.now + timedelta(seconds=seconds)
         elif kind:
@@ -142,19 +145,24 @@ class StormyVenue(Venue):
             return
         if order_id in self._stuck or order.status == "pending_cancel":
             return
-        kinds = ("cancel_loses_to_fill", "cancel_after_a_part", "cancel_stuck", "cancel_late")
+        kinds = (
+            FaultKind.CANCEL_LOSES_TO_FILL,
+            FaultKind.CANCEL_AFTER_PARTIAL_FILL,
+            FaultKind.CANCEL_STUCK,
+            FaultKind.CANCEL_LATE,
+        )
         kind = self.weather.strikes("fate of cancels", *kinds)
         chance = self.weather.draw("of a cancel")
-        if kind == "cancel_loses_to_fill":
+        if kind == FaultKind.CANCEL_LOSES_TO_FILL:
             self._execute(order, order.remaining)
             if chance.random() < 0.5:
                 raise refusals.not_cancelable("filled")
-        elif kind == "cancel_after_a_part" and order.remaining > 1:
+        elif kind == FaultKind.CANCEL_AFTER_PARTIAL_FILL and order.remaining > 1:
             self._execute(order, chance.randint(1, order.remaining - 1))
             super().cancel(order_id)
-        elif kind in ("cancel_stuck", "cancel_late"):
+        elif kind in (FaultKind.CANCEL_STUCK, FaultKind.CANCEL_LATE):
             self._tell(self.book.pend_cancel(order, self.now))
-            if kind == "cancel_stuck":
+            if kind == FaultKind.CANCEL_STUCK:
                 self._stuck.add(order_id)
             else:
                 seconds = chance.randint(*CANCELED_AFTER_S)
@@ -179,7 +187,9 @@ class StormyVenue(Venue):
 
     def _fill(self, order: Order, price: Money) -> None:
         """Fill an order, or a part of it."""
-        if order.remaining == 1 or not self.weather.strikes("fate of fills", "fill_in_parts"):
+        if order.remaining == 1 or not self.weather.strikes(
+            "fate of fills", FaultKind.PARTIAL_FILL
+        ):
             super()._fill(order, price)
             return
         qty = self.weather.draw("part").randint(1, order.remaining - 1)
@@ -224,28 +234,28 @@ class StormyStream(Stream):
         if not self.listening:
             return
         kinds = (
-            "event_dropped",
-            "event_twice",
-            "event_delayed",
-            "event_out_of_order",
-            "event_stream_closed",
+            FaultKind.EVENT_LOST,
+            FaultKind.EVENT_TWICE,
+            FaultKind.EVENT_DELAYED,
+            FaultKind.EVENT_OUT_OF_ORDER,
+            FaultKind.EVENT_STREAM_CLOSED,
         )
         kind = self._venue.weather.strikes("fate of events", *kinds)
-        if kind == "event_dropped":
+        if kind == FaultKind.EVENT_LOST:
             return
-        if kind == "event_delayed":
+        if kind == FaultKind.EVENT_DELAYED:
             seconds = self._venue.weather.draw("event late by").randint(*EVENT_DELAY_S)
             self._venue.later(seconds, lambda: super(StormyStream, self).tell(update))
             return
-        if kind == "event_out_of_order" and self._held is None:
+        if kind == FaultKind.EVENT_OUT_OF_ORDER and self._held is None:
             self._held = update
             self._venue.later(EVENT_DELAY_S[0], self._let_go)
             return
         super().tell(update)
-        if kind == "event_twice":
+        if kind == FaultKind.EVENT_TWICE:
             super().tell(update)
         self._let_go()
-        if kind == "event_stream_closed":
+        if kind == FaultKind.EVENT_STREAM_CLOSED:
             self.hang_up()
 
     def _let_go(self) -> None:
@@ -324,17 +334,21 @@ class InsideExchange(Inside):
         """Refuse an order, or let it land later; show old positions."""
         weather = self._venue.weather
         if asked.method == "POST" and asked.path == "/v2/orders":
-            kinds = ("order_refused_403", "order_refused_422", "order_lands_late")
+            kinds = (
+                FaultKind.REFUSED_BUYING_POWER,
+                FaultKind.REFUSED_NOT_TRADABLE,
+                FaultKind.SUBMIT_LATE,
+            )
             match weather.strikes("fate of submits", *kinds):
-                case "order_refused_403":
+                case FaultKind.REFUSED_BUYING_POWER:
                     return _refused(refusals.buying_power("0", "1"))
-                case "order_refused_422":
+                case FaultKind.REFUSED_NOT_TRADABLE:
                     return _refused(refusals.out_of_range("asset is not tradable at present"))
-                case "order_lands_late":
+                case FaultKind.SUBMIT_LATE:
                     self._venue.submit_later(asked.body)
                     return Answered(504, [("content-type", "text/html")], b"<html></html>")
         is_positions = asked.method == "GET" and asked.path == "/v2/positions"
-        if is_positions and weather.strikes("fate of positions", "positions_stale"):
+        if is_positions and weather.strikes("fate of positions", FaultKind.POSITIONS_STALE):
             return Answered(200, JSON, json.dumps(self._venue.positions_before).encode())
         return None
 

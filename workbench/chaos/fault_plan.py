@@ -13,6 +13,7 @@ from threading import Lock
 from types import MappingProxyType
 
 from scalper.core.session import MINUTE, Session
+from workbench.faults.kinds import FaultKind
 
 EXCHANGE, STORE, QUEUE, SECRETS, WEBHOOK = "exchange", "store", "queue", "secrets", "webhook"
 
@@ -21,13 +22,19 @@ BEFORE, AFTER = "before", "after"
 
 _REQUESTS = {
     # Per request: the odds of each way to answer wrongly.
-    EXCHANGE: {"5xx": 0.015, "429": 0.006, "empty": 0.006, "truncated": 0.006, "reset": 0.015},
-    STORE: {"5xx": 0.010, "throttled": 0.012, "reset": 0.012},
-    QUEUE: {"5xx": 0.02, "throttled": 0.02, "reset": 0.02},
-    SECRETS: {"5xx": 0.04, "throttled": 0.04, "reset": 0.04},
-    WEBHOOK: {"5xx": 0.03, "429": 0.02, "reset": 0.03},
+    EXCHANGE: {
+        FaultKind.SERVER_ERROR: 0.015,
+        FaultKind.RATE_LIMITED: 0.006,
+        FaultKind.EMPTY_ANSWER: 0.006,
+        FaultKind.TRUNCATED_ANSWER: 0.006,
+        FaultKind.RESET: 0.015,
+    },
+    STORE: {FaultKind.SERVER_ERROR: 0.010, FaultKind.THROTTLED: 0.012, FaultKind.RESET: 0.012},
+    QUEUE: {FaultKind.SERVER_ERROR: 0.02, FaultKind.THROTTLED: 0.02, FaultKind.RESET: 0.02},
+    SECRETS: {FaultKind.SERVER_ERROR: 0.04, FaultKind.THROTTLED: 0.04, FaultKind.RESET: 0.04},
+    WEBHOOK: {FaultKind.SERVER_ERROR: 0.03, FaultKind.RATE_LIMITED: 0.02, FaultKind.RESET: 0.03},
 }
-WITHOUT_EFFECT = frozenset({"429", "throttled"})
+WITHOUT_EFFECT = frozenset({FaultKind.RATE_LIMITED, FaultKind.THROTTLED})
 """Answers that say that nothing was done; they are given before the effect alone."""
 
 RATES: Mapping[str, float] = MappingProxyType(
@@ -36,29 +43,29 @@ RATES: Mapping[str, float] = MappingProxyType(
         for door, answers in _REQUESTS.items()
         for answer, rate in answers.items()
     }
-    | {f"{door}_slow": 0.01 for door in _REQUESTS}
+    | {f"{door}_{FaultKind.SLOW}": 0.01 for door in _REQUESTS}
     | {
         # Per order sent.
-        "order_refused_403": 0.03,
-        "order_refused_422": 0.02,
-        "order_lands_late": 0.05,
-        "order_not_visible": 0.06,
-        "order_rejected_later": 0.03,
+        FaultKind.REFUSED_BUYING_POWER: 0.03,
+        FaultKind.REFUSED_NOT_TRADABLE: 0.02,
+        FaultKind.SUBMIT_LATE: 0.05,
+        FaultKind.SUBMIT_HIDDEN: 0.06,
+        FaultKind.REJECTED_LATER: 0.03,
         # Per execution, per cancel, per look at the positions.
-        "fill_in_parts": 0.25,
-        "cancel_loses_to_fill": 0.12,
-        "cancel_after_a_part": 0.12,
-        "cancel_stuck": 0.015,
-        "cancel_late": 0.12,
-        "positions_stale": 0.30,
+        FaultKind.PARTIAL_FILL: 0.25,
+        FaultKind.CANCEL_LOSES_TO_FILL: 0.12,
+        FaultKind.CANCEL_AFTER_PARTIAL_FILL: 0.12,
+        FaultKind.CANCEL_STUCK: 0.015,
+        FaultKind.CANCEL_LATE: 0.12,
+        FaultKind.POSITIONS_STALE: 0.30,
         # Per trade update.
-        "event_dropped": 0.05,
-        "event_twice": 0.05,
-        "event_delayed": 0.05,
-        "event_out_of_order": 0.05,
-        "event_stream_closed": 0.02,
+        FaultKind.EVENT_LOST: 0.05,
+        FaultKind.EVENT_TWICE: 0.05,
+        FaultKind.EVENT_DELAYED: 0.05,
+        FaultKind.EVENT_OUT_OF_ORDER: 0.05,
+        FaultKind.EVENT_STREAM_CLOSED: 0.02,
         # Per tick.
-        "tick_twice": 0.04,
+        FaultKind.TICK_TWICE: 0.04,
     }
 )
 """The odds of each kind of fault on a day of middling weather."""
@@ -185,12 +192,12 @@ class Weather:
             return Fate()
         odds = {answer: self._odds[f"{door}_{answer}"] for answer in _REQUESTS[door]}
         if self._is_out(door):
-            odds = {"5xx": OUTAGE_ODDS / 2, "reset": OUTAGE_ODDS / 2}
-            self.count(f"{door}_outage_requests")
+            odds = {FaultKind.SERVER_ERROR: OUTAGE_ODDS / 2, FaultKind.RESET: OUTAGE_ODDS / 2}
+            self.count(f"{door}_{FaultKind.OUTAGE}_requests")
         answer = _pick(drawn, odds.items())
-        is_slow = slow < self._odds[f"{door}_slow"]
+        is_slow = slow < self._odds[f"{door}_{FaultKind.SLOW}"]
         if is_slow:
-            self.count(f"{door}_slow")
+            self.count(f"{door}_{FaultKind.SLOW}")
         when = AFTER if late and answer not in WITHOUT_EFFECT else BEFORE
         if answer:
             told = f"_{when}" if has_effect and answer not in WITHOUT_EFFECT else ""

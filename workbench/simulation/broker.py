@@ -27,6 +27,7 @@ from workbench.exchange.ledger import Book, Ticket, Update
 from workbench.exchange.ledger import Order as Record
 from workbench.exchange.refusals import Refusal
 from workbench.exchange.wire import nanoseconds
+from workbench.faults.kinds import FaultKind
 from workbench.simulation.checks import Checks
 from workbench.simulation.faults import CANCEL, POSITIONS, READ, SUBMIT
 from workbench.simulation.owner import Owner
@@ -59,15 +60,15 @@ POSITION_LAG_S = 10.0
 """How far positions may lie behind orders (facts: about 10 s)."""
 
 _REFUSALS: dict[str, Callable[[], Refusal]] = {
-    "refused_buying_power": lambda: refusals.buying_power("1.00", "2000.00"),
-    "refused_wash_trade": lambda: refusals.wash_trade("x", existing_is_market=False),
-    "refused_quantity": lambda: refusals.held_quantity(
+    FaultKind.REFUSED_BUYING_POWER: lambda: refusals.buying_power("1.00", "2000.00"),
+    FaultKind.REFUSED_WASH_TRADE: lambda: refusals.wash_trade("x", existing_is_market=False),
+    FaultKind.REFUSED_QUANTITY: lambda: refusals.held_quantity(
         "AAA", requested=1, existing=0, held=0, related=[]
     ),
-    "refused_suspended": refusals.suspended,
-    "refused_sub_penny": lambda: refusals.sub_penny("1.001"),
-    "refused_rate_limit": lambda: refusals.rate_limited(data=False),
-    "refused_keys": refusals.unauthorized,
+    FaultKind.REFUSED_SUSPENDED: refusals.suspended,
+    FaultKind.REFUSED_SUB_PENNY: lambda: refusals.sub_penny("1.001"),
+    FaultKind.REFUSED_RATE_LIMIT: lambda: refusals.rate_limited(data=False),
+    FaultKind.REFUSED_KEYS: refusals.unauthorized,
 }
 
 
@@ -106,7 +107,7 @@ class SimulatedBroker:
 
     def __post_init__(self) -> None:
         self._nature = Random(f"fills {self.scheduler.seed}")
-        self._lags = self.scheduler.plan.happens("positions_lag", 0.8, "day")
+        self._lags = self.scheduler.plan.happens(FaultKind.POSITIONS_LAG, 0.8, "day")
         self.checks.book = self.book
         self.owner = Owner(
             self.scheduler,
@@ -163,7 +164,7 @@ class SimulatedBroker:
     def find_by_id(self, broker_id: str) -> OrderReport | None:
         """Return what the broker knows of an order, None where it answers 404."""
 
-        def effect(fault: str) -> OrderReport | None:
+        def effect(fault: FaultKind | None) -> OrderReport | None:
             found = self.book.orders.get(broker_id)
             return self._answered(fault, None if found is None else self._report(found))
 
@@ -172,7 +173,7 @@ class SimulatedBroker:
     def open_orders(self) -> list[OrderReport]:
         """Return every open order of the account, external ones included."""
 
-        def effect(fault: str) -> list[OrderReport]:
+        def effect(fault: FaultKind | None) -> list[OrderReport]:
             shown = [one for one in self.book.open_orders() if not self._is_hidden(one)]
             return self._answered(fault, [self._report(one) for one in shown])
 
@@ -182,7 +183,7 @@ class SimulatedBroker:
         """Return every order submitted after `start`, whatever became of it."""
         start_ns = nanoseconds(start)
 
-        def effect(fault: str) -> list[OrderReport]:
+        def effect(fault: FaultKind | None) -> list[OrderReport]:
             made = [one for one in self.book.orders.values() if one.submitted_ns > start_ns]
             return self._answered(
                 fault, [self._report(one) for one in made if not self._is_hidden(one)]
@@ -197,30 +198,34 @@ class SimulatedBroker:
     def fills_since(self, start: datetime) -> list[Fill]:
         """Return every execution after `start`, external orders' included, oldest first."""
 
-        def effect(fault: str) -> list[Fill]:
+        def effect(fault: FaultKind | None) -> list[Fill]:
             return self._answered(fault, [_fill(one) for one in self.book.fills if one.at > start])
 
         return self.scheduler.call("broker.fills_since", READ, effect)
 
     # What a request does -------------------------------------------------------------------
 
-    def _clock(self, fault: str) -> Clock:
+    def _clock(self, fault: FaultKind | None) -> Clock:
         now = self.scheduler.time()
         session = self.session_of_day
         return self._answered(fault, Clock(now, session.open <= now < session.close))
 
-    def _find(self, fault: str, client_order_id: str) -> OrderReport | None:
+    def _find(self, fault: FaultKind | None, client_order_id: str) -> OrderReport | None:
         try:
             found = self.book.order_by_client_id(client_order_id)
         except Refusal:
             return self._answered(fault, None)
         return self._answered(fault, None if self._is_hidden(found) else self._report(found))
 
-    def _held(self, fault: str) -> dict[str, Position]:
+    def _held(self, fault: FaultKind | None) -> dict[str, Position]:
         plan = self.scheduler.plan
         lags = self._lags and not plan.calm
-        if fault == "positions_stale" or lags:
-            lag = plan.amount(0.5, POSITION_LAG_S) if fault == "positions_stale" else POSITION_LAG_S
+        if fault is FaultKind.POSITIONS_STALE or lags:
+            lag = (
+                plan.amount(0.5, POSITION_LAG_S)
+                if fault is FaultKind.POSITIONS_STALE
+                else POSITION_LAG_S
+            )
             then = self.scheduler.now - int(lag * SECOND)
             held = {symbol: qty for at, symbol, qty in self._positions if at <= then}
         else:
@@ -233,20 +238,22 @@ class SimulatedBroker:
         }
         return self._answered(fault, positions)
 
-    def _submit(self, fault: str, symbol: str, order: Order) -> OrderReport:
+    def _submit(self, fault: FaultKind | None, symbol: str, order: Order) -> OrderReport:
         scheduler, name = self.scheduler, order.client_order_id
         self.checks.sent(symbol, order)
         if name in self._delayed and not fault and not scheduler.plan.calm:
             # What hit one send often hits the next.
             again = Random(f"again {scheduler.seed} {name} {order.sends}")
-            fault = again.choice(("", "submit_lost", "submit_lost", "refused_rate_limit"))
+            fault = again.choice(
+                (None, FaultKind.SUBMIT_LOST, FaultKind.SUBMIT_LOST, FaultKind.REFUSED_RATE_LIMIT)
+            )
         if self.blocked:
             raise _error(refusals.suspended())
         if fault in _REFUSALS:
             raise _error(_REFUSALS[fault]())
-        if fault == "submit_lost" or self.is_down:
+        if fault is FaultKind.SUBMIT_LOST or self.is_down:
             raise UnknownOutcomeError(f"{name}: no answer")
-        if fault == "submit_late":
+        if fault is FaultKind.SUBMIT_LATE:
             self.late += 1
             self._delayed.add(name)
             scheduler.after(
@@ -255,18 +262,18 @@ class SimulatedBroker:
             )
             raise UnknownOutcomeError(f"{name}: no answer")
         taken = self._land(symbol, order)
-        if fault == "rejected_later":
+        if fault is FaultKind.REJECTED_LATER:
             # Mostly soon: the shares that it was to sell may not show as a position yet.
             wait = scheduler.plan.amount(0.0, 1.0) ** 3 * 40
             scheduler.after(wait, lambda: self._reject(taken.id))
-        if fault == "submit_repeated":
+        if fault is FaultKind.SUBMIT_REPEATED:
             # Somewhere on the way it was sent twice, and this is the second answer.
             raise _error(refusals.duplicate_id())
-        if fault == "submit_hidden" and self.checks.is_written(name):
+        if fault is FaultKind.SUBMIT_HIDDEN and self.checks.is_written(name):
             # Nobody would know of one that neither the table nor the broker's lists tell.
             wait = scheduler.plan.amount(0.5, HIDDEN_S)
             self._hidden[taken.id] = scheduler.now + int(wait * SECOND)
-        if fault in ("submit_answer_lost", "submit_hidden"):
+        if fault in (FaultKind.SUBMIT_ANSWER_LOST, FaultKind.SUBMIT_HIDDEN):
             raise UnknownOutcomeError(f"{name}: no answer")
         return replace(self._report(taken), confirmed=False)
 
@@ -282,7 +289,7 @@ class SimulatedBroker:
             self.scheduler.note(f"broker refuses {order.client_order_id}: {error}")
             return
         if order.limit is not None and self.scheduler.plan.happens(
-            "replaced", 0.3, order.client_order_id
+            FaultKind.REPLACED, 0.3, order.client_order_id
         ):
             # It may have been given up by now, and is replaced all the same.
             self._accept(taken.id)
@@ -333,20 +340,20 @@ class SimulatedBroker:
         if order.is_open and not order.filled_qty:
             self._say(self.book.reject(order, self.scheduler.time()))
 
-    def _cancel(self, fault: str, broker_id: str) -> None:
-        if fault == "cancel_lost" or self.is_down:
+    def _cancel(self, fault: FaultKind | None, broker_id: str) -> None:
+        if fault is FaultKind.CANCEL_LOST or self.is_down:
             raise UnknownOutcomeError(f"cancel {broker_id}: no answer")
         order = self.book.orders.get(broker_id)
         if order is not None and order.is_open:
             self._begin_cancel(fault, order)
-        if fault == "cancel_answer_lost":
+        if fault is FaultKind.CANCEL_ANSWER_LOST:
             raise UnknownOutcomeError(f"cancel {broker_id}: no answer")
 
-    def _begin_cancel(self, fault: str, order: Record) -> None:
-        if fault == "cancel_loses_to_fill":
+    def _begin_cancel(self, fault: FaultKind | None, order: Record) -> None:
+        if fault is FaultKind.CANCEL_LOSES_TO_FILL:
             self._fill(order.id, order.remaining)
             return
-        if fault == "cancel_stuck":
+        if fault is FaultKind.CANCEL_STUCK:
             self._pend(order)
             self.scheduler.after(
                 self.scheduler.plan.amount(30.0, 1200.0), lambda: self.finish_cancel(order.id)
@@ -374,13 +381,13 @@ class SimulatedBroker:
         scheduler, nature = self.scheduler, self._nature
         first = order.remaining
         if order.remaining > 1 and scheduler.plan.happens(
-            "partial_fill", 0.3, order.client_order_id
+            FaultKind.PARTIAL_FILL, 0.3, order.client_order_id
         ):
             first = nature.randint(1, order.remaining - 1)
         rest = order.remaining - first
         if order.limit is None:
             wait = nature.random() * 2
-            if scheduler.plan.happens("fill_delayed", 0.15, order.client_order_id):
+            if scheduler.plan.happens(FaultKind.FILL_DELAYED, 0.15, order.client_order_id):
                 wait = scheduler.plan.amount(5.0, 150.0)
             scheduler.after(wait, lambda: self._fill(order.id, first))
             if rest:
@@ -450,9 +457,9 @@ class SimulatedBroker:
         self._say(replaced)
         self._let_fill(successor)
 
-    def _answered(self, fault: str, answer: T) -> T:
+    def _answered(self, fault: FaultKind | None, answer: T) -> T:
         """Return the answer of a request without effect, or raise that none came."""
-        if fault == "read_lost" or self.is_down:
+        if fault is FaultKind.READ_LOST or self.is_down:
             raise BrokerDownError("no answer")
         return answer
 

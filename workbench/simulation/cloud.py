@@ -26,6 +26,7 @@ from scalper.shell.trading.window import Window
 from scalper.shell.webhook import sign
 from workbench.exchange import render
 from workbench.exchange.ledger import Update
+from workbench.faults.kinds import FaultKind
 from workbench.simulation.broker import SimulatedBroker
 from workbench.simulation.faults import SEND
 from workbench.simulation.market import SimulatedMarket
@@ -94,18 +95,18 @@ class SimulatedOutbox:
             lambda fault: self._send(fault, delay_s, lambda: self.deliver_tick(event)),
         )
 
-    def _send(self, fault: str, delay_s: int, deliver: Callable[[], None]) -> None:
-        if fault == "message_lost":
+    def _send(self, fault: FaultKind | None, delay_s: int, deliver: Callable[[], None]) -> None:
+        if fault is FaultKind.MESSAGE_LOST:
             return
-        late = self.scheduler.plan.amount(10, 120) if fault == "message_late" else 0.0
-        for _ in range(2 if fault == "message_twice" else 1):
+        late = self.scheduler.plan.amount(10, 120) if fault is FaultKind.MESSAGE_LATE else 0.0
+        for _ in range(2 if fault is FaultKind.MESSAGE_TWICE else 1):
             self.scheduler.after(delay_s + late, deliver)
 
     def notify(self, subject: str, text: str) -> None:
         """Tell the owner."""
 
-        def effect(fault: str) -> None:
-            if fault != "message_lost":
+        def effect(fault: FaultKind | None) -> None:
+            if fault is not FaultKind.MESSAGE_LOST:
                 self.mails.append((subject[:100], text))
 
         self.scheduler.call("outbox.notify", SEND, effect)
@@ -178,7 +179,7 @@ class Cloud:
         self.invocations[function] += 1
         invocation = Invocation(function, self._label(f"{function} {what}"))
         warm = self._warm.setdefault(function, [])
-        if warm and self.scheduler.plan.happens("cold_start", 0.02, invocation.label):
+        if warm and self.scheduler.plan.happens(FaultKind.COLD_START, 0.02, invocation.label):
             warm.clear()
         engine = warm.pop() if warm else self._new_engine()
         store = self.store
@@ -221,13 +222,13 @@ class Cloud:
         """Deliver what the broker's stream says, as the relay does."""
         plan = self.scheduler.plan
         what = f"{update.order.client_order_id.removeprefix('scalp-paper-')} {update.event}"
-        if self.relay_is_dead or plan.happens("event_lost", 0.15, what):
+        if self.relay_is_dead or plan.happens(FaultKind.EVENT_LOST, 0.15, what):
             return
         delay = 0.05 + self._nature.random() * 0.4
-        if plan.happens("event_delayed", 0.1, what):
+        if plan.happens(FaultKind.EVENT_DELAYED, 0.1, what):
             delay += plan.amount(0.5, 90.0)
         body = json.dumps(render.trade_update(update))
-        copies = 2 if plan.happens("event_twice", 0.1, what) else 1
+        copies = 2 if plan.happens(FaultKind.EVENT_TWICE, 0.1, what) else 1
         for copy in range(copies):
             self.scheduler.after(delay * (1 + copy), lambda: self._post(what, body, POST_ATTEMPTS))
 

@@ -17,6 +17,7 @@ from scalper.core.session import Session
 from scalper.core.signal import Signal, crossover
 from scalper.shell.ports import SymbolRules
 from scalper.shell.settings import Settings
+from workbench.faults.kinds import FaultKind
 from workbench.simulation import broker, cloud, market, table
 from workbench.simulation.broker import SimulatedBroker
 from workbench.simulation.checks import Checks
@@ -108,17 +109,17 @@ class Day:
         def tick() -> None:
             self._scheduled("tick", due)
 
-        if plan.happens("tick_lost", 0.05, minute):
+        if plan.happens(FaultKind.TICK_LOST, 0.05, minute):
             return
-        if plan.happens("tick_late", 0.05, minute):
+        if plan.happens(FaultKind.TICK_LATE, 0.05, minute):
             starts += int(plan.amount(5, 75) * SECOND)
         scheduler.at(starts, tick)
-        if plan.happens("tick_twice", 0.05, minute):
+        if plan.happens(FaultKind.TICK_TWICE, 0.05, minute):
             # Half of them at once with the other, half when that may be over.
             later = plan.amount(0, 1)
             later *= 2 if later < 0.5 else 45
             scheduler.at(starts + int(later * SECOND), tick)
-        if plan.happens("tick_redelivered", 0.02, minute):
+        if plan.happens(FaultKind.TICK_REDELIVERED, 0.02, minute):
             scheduler.at(due + int(plan.amount(130, 400) * SECOND), tick)
 
     def _scheduled(self, function: str, due: int, attempts: int = 3) -> None:
@@ -140,53 +141,53 @@ class Day:
         later = self.nature.randint(1, 8) * 60
         # Just before the liquidation: it has to do without the table, or the ticks, then.
         last = self.session.open + (minute + 1) * timedelta(minutes=1) == self.session.liquidate_at
-        if plan.happens("row_paused", 0.02, minute):
+        if plan.happens(FaultKind.ROW_PAUSED, 0.02, minute):
             self._edit(symbol, later, enabled=False)
-        if plan.happens("row_removed", 0.02, minute) and symbol in self.symbols.rows:
+        if plan.happens(FaultKind.ROW_REMOVED, 0.02, minute) and symbol in self.symbols.rows:
             row = self.symbols.rows.pop(symbol)
             self.scheduler.after(later, lambda: self.symbols.rows.setdefault(symbol, row))
-        if plan.happens("row_broken", 0.02, minute):
+        if plan.happens(FaultKind.ROW_BROKEN, 0.02, minute):
             self.symbols.broken.add(symbol)
             self.scheduler.after(later, lambda: self.symbols.broken.discard(symbol))
-        if plan.happens("account_halted", 0.01, minute):
+        if plan.happens(FaultKind.ACCOUNT_HALTED, 0.01, minute):
             self.items.halt_account("by hand")
             self.scheduler.after(later, lambda: self.items.halt_account(""))
-        if plan.happens("deployed", 0.02, minute):
+        if plan.happens(FaultKind.DEPLOYED, 0.02, minute):
             self.cloud.deploy(newer=True)
             self.scheduler.after(later, lambda: self.cloud.deploy(newer=False))
-        if plan.happens("ticks_end", 0.1 if last else 0.002, minute):
+        if plan.happens(FaultKind.TICKS_END, 0.1 if last else 0.002, minute):
             self.scheduler.note("the ticks end")
             self.cloud.ticks_are_over = True
-        if plan.happens("relay_dead", 0.01, minute):
+        if plan.happens(FaultKind.RELAY_DEAD, 0.01, minute):
             self.cloud.relay_is_dead = True
             self.scheduler.after(later * 3, self._revive_relay)
-        if plan.happens("clock_skewed", 0.01, minute):
+        if plan.happens(FaultKind.CLOCK_SKEWED, 0.01, minute):
             self.cloud.timing.skew = int(plan.amount(-5, 5) * SECOND)
             self.scheduler.after(later, self._right_clock)
-        if plan.happens("canceled_by_hand", 0.05, minute):
+        if plan.happens(FaultKind.CANCELED_BY_HAND, 0.05, minute):
             for order_id in self.broker.live_own()[:1]:
                 self.broker.finish_cancel(order_id)
-        if plan.happens("replaced", 0.02, minute):
+        if plan.happens(FaultKind.REPLACED, 0.02, minute):
             self.broker.replace_one()
-        if plan.happens("sold_by_hand", 0.02, minute):
+        if plan.happens(FaultKind.SOLD_BY_HAND, 0.02, minute):
             self.broker.owner.sell(symbol)
-        if plan.happens("external_orders", 0.01, minute):
+        if plan.happens(FaultKind.EXTERNAL_ORDERS, 0.01, minute):
             self.broker.owner.trade(symbol, self.nature.randint(1, 9))
-        if plan.happens("account_blocked", 0.01, minute):
+        if plan.happens(FaultKind.ACCOUNT_BLOCKED, 0.01, minute):
             self.broker.blocked = "trading is blocked"
             self.scheduler.after(later, self._unblock)
-        if plan.happens("broker_down", 0.01, minute):
+        if plan.happens(FaultKind.BROKER_DOWN, 0.01, minute):
             self.broker.is_down = True
             self.scheduler.after(later, self._bring_broker_up)
-        if plan.happens("store_down", 0.1 if last else 0.01, minute):
+        if plan.happens(FaultKind.STORE_DOWN, 0.1 if last else 0.01, minute):
             self.items.is_down = True
             self.scheduler.after(later, self._bring_store_up)
-        if plan.happens("item_lost", 0.04, minute):
+        if plan.happens(FaultKind.ITEM_LOST, 0.04, minute):
             self._lose_item(symbol)
-        if plan.happens("table_emptied", 0.1 if last else 0.002, minute):
+        if plan.happens(FaultKind.TABLE_EMPTIED, 0.1 if last else 0.002, minute):
             for lost in list(self.items.states):
                 self._lose_item(lost)
-        if plan.happens("item_unreadable", 0.2 if last else 0.02, minute):
+        if plan.happens(FaultKind.ITEM_UNREADABLE, 0.2 if last else 0.02, minute):
             self.items.unreadable.add(symbol)
             self.scheduler.after(later, lambda: self.items.unreadable.discard(symbol))
 

@@ -12,94 +12,105 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
+from workbench.faults.kinds import FaultKind
+
 
 @dataclass(frozen=True, slots=True)
-class Menu:
+class FaultMenu:
     """What may go wrong with one sort of request, and how readily."""
 
-    kinds: tuple[str, ...]
+    kinds: tuple[FaultKind, ...]
     weight: int = 1
     """Rare requests weigh more, so that each sort meets its faults about as often."""
 
 
-CRASHES = ("crash_before", "crash_after")
+CRASHES = (FaultKind.CRASH_BEFORE, FaultKind.CRASH_AFTER)
 """The process dies at a request: before it leaves, or once it took effect, its answer unseen."""
 
-READ = Menu((*CRASHES, "read_lost", "slow"))
+READ = FaultMenu((*CRASHES, FaultKind.READ_LOST, FaultKind.SLOW))
 """A request without effect: no answer (the adapter's own repeats included), or a slow one."""
 
-SUBMIT = Menu(
+SUBMIT = FaultMenu(
     (
         *CRASHES,
-        "submit_lost",
-        "submit_answer_lost",
-        "submit_repeated",
-        "submit_late",
-        "submit_hidden",
-        "refused_buying_power",
-        "refused_wash_trade",
-        "refused_quantity",
-        "refused_suspended",
-        "refused_sub_penny",
-        "refused_rate_limit",
-        "refused_keys",
-        "rejected_later",
-        "slow",
+        FaultKind.SUBMIT_LOST,
+        FaultKind.SUBMIT_ANSWER_LOST,
+        FaultKind.SUBMIT_REPEATED,
+        FaultKind.SUBMIT_LATE,
+        FaultKind.SUBMIT_HIDDEN,
+        FaultKind.REFUSED_BUYING_POWER,
+        FaultKind.REFUSED_WASH_TRADE,
+        FaultKind.REFUSED_QUANTITY,
+        FaultKind.REFUSED_SUSPENDED,
+        FaultKind.REFUSED_SUB_PENNY,
+        FaultKind.REFUSED_RATE_LIMIT,
+        FaultKind.REFUSED_KEYS,
+        FaultKind.REJECTED_LATER,
+        FaultKind.SLOW,
     ),
     weight=8,
 )
-CANCEL = Menu(
+CANCEL = FaultMenu(
     (
         *CRASHES,
-        "cancel_lost",
-        "cancel_answer_lost",
-        "cancel_loses_to_fill",
-        "cancel_stuck",
-        "slow",
+        FaultKind.CANCEL_LOST,
+        FaultKind.CANCEL_ANSWER_LOST,
+        FaultKind.CANCEL_LOSES_TO_FILL,
+        FaultKind.CANCEL_STUCK,
+        FaultKind.SLOW,
     ),
     weight=12,
 )
-POSITIONS = Menu((*READ.kinds, "positions_stale"), weight=2)
-STORE_READ = Menu((*CRASHES, "store_throttled", "slow"))
-STORE_WRITE = Menu(
-    (*CRASHES, "store_throttled", "write_unreported", "write_repeated", "slow"), weight=2
+POSITIONS = FaultMenu((*READ.kinds, FaultKind.POSITIONS_STALE), weight=2)
+STORE_READ = FaultMenu((*CRASHES, FaultKind.STORE_THROTTLED, FaultKind.SLOW))
+STORE_WRITE = FaultMenu(
+    (
+        *CRASHES,
+        FaultKind.STORE_THROTTLED,
+        FaultKind.WRITE_UNREPORTED,
+        FaultKind.WRITE_REPEATED,
+        FaultKind.SLOW,
+    ),
+    weight=2,
 )
-SEND = Menu((*CRASHES, "message_lost", "message_twice", "message_late"), weight=3)
+SEND = FaultMenu(
+    (*CRASHES, FaultKind.MESSAGE_LOST, FaultKind.MESSAGE_TWICE, FaultKind.MESSAGE_LATE), weight=3
+)
 
-BAR = ("bar_missing", "bar_late", "bar_revised", "bar_broken")
+BAR = (FaultKind.BAR_MISSING, FaultKind.BAR_LATE, FaultKind.BAR_REVISED, FaultKind.BAR_BROKEN)
 """What may be wrong with a minute's bar."""
 
 WEATHER = (
     *BAR,
-    "event_lost",
-    "event_twice",
-    "event_delayed",
-    "partial_fill",
-    "fill_delayed",
-    "tick_lost",
-    "tick_late",
-    "tick_twice",
-    "tick_redelivered",
-    "ticks_end",
-    "cold_start",
-    "row_paused",
-    "row_removed",
-    "row_broken",
-    "account_halted",
-    "canceled_by_hand",
-    "sold_by_hand",
-    "replaced",
-    "external_orders",
-    "account_blocked",
-    "broker_down",
-    "store_down",
-    "item_lost",
-    "table_emptied",
-    "item_unreadable",
-    "positions_lag",
-    "relay_dead",
-    "clock_skewed",
-    "deployed",
+    FaultKind.EVENT_LOST,
+    FaultKind.EVENT_TWICE,
+    FaultKind.EVENT_DELAYED,
+    FaultKind.PARTIAL_FILL,
+    FaultKind.FILL_DELAYED,
+    FaultKind.TICK_LOST,
+    FaultKind.TICK_LATE,
+    FaultKind.TICK_TWICE,
+    FaultKind.TICK_REDELIVERED,
+    FaultKind.TICKS_END,
+    FaultKind.COLD_START,
+    FaultKind.ROW_PAUSED,
+    FaultKind.ROW_REMOVED,
+    FaultKind.ROW_BROKEN,
+    FaultKind.ACCOUNT_HALTED,
+    FaultKind.CANCELED_BY_HAND,
+    FaultKind.SOLD_BY_HAND,
+    FaultKind.REPLACED,
+    FaultKind.EXTERNAL_ORDERS,
+    FaultKind.ACCOUNT_BLOCKED,
+    FaultKind.BROKER_DOWN,
+    FaultKind.STORE_DOWN,
+    FaultKind.ITEM_LOST,
+    FaultKind.TABLE_EMPTIED,
+    FaultKind.ITEM_UNREADABLE,
+    FaultKind.POSITIONS_LAG,
+    FaultKind.RELAY_DEAD,
+    FaultKind.CLOCK_SKEWED,
+    FaultKind.DEPLOYED,
 )
 """What happens by itself, not at a request of ours."""
 
@@ -117,7 +128,7 @@ class Fault(NamedTuple):
     """A thing that went wrong, and where."""
 
     place: str
-    kind: str
+    kind: FaultKind
 
     def __str__(self) -> str:
         return f"{self.place}:{self.kind}"
@@ -153,7 +164,7 @@ class Plan:
         # On such a day the process dies again and again at one request of the source.
         focused = self._rate > 0.0 and self._random.random() < FOCUSED_DAYS and sites > 0
         self._focus = self._random.randrange(sites) if focused else None
-        self._menus: dict[Menu, tuple[str, ...]] = {}
+        self._menus: dict[FaultMenu, tuple[FaultKind, ...]] = {}
         self.calm = False
         """Whether the faults are over: the end of the day is to be reached without any."""
         self.injected: list[Fault] = []
@@ -161,29 +172,29 @@ class Plan:
         self._next = 0
         self._draw_next()
 
-    def pick(self, menu: Menu, label: str, number: int, site: int = -1) -> str:
-        """Return what goes wrong with the `number`th request of an invocation, "" for nothing.
+    def pick(self, menu: FaultMenu, label: str, number: int, site: int = -1) -> FaultKind | None:
+        """Return what goes wrong with the `number`th request of an invocation, None for nothing.
 
         `site` is the number of the place in the source that makes it.
         """
         if self._script is not None:
             place = f"{label}/{number}"
-            kind = next((k for k in menu.kinds if Fault(place, k) in self._script), "")
-            return self._inject(place, kind) if kind else ""
+            kind = next((k for k in menu.kinds if Fault(place, k) in self._script), None)
+            return None if kind is None else self._inject(place, kind)
         if site == self._focus and not self.calm and self._random.random() < FOCUS_RATE:
             return self._inject(f"{label}/{number}", self._random.choice(CRASHES))
         self._exposure += menu.weight
         if self._exposure < self._next:
-            return ""
+            return None
         self._draw_next()
         kinds = self._menus.get(menu)
         if kinds is None:
             kinds = self._menus[menu] = tuple(k for k in menu.kinds if k in self._kinds)
         if not kinds or self.calm:
-            return ""
+            return None
         return self._inject(f"{label}/{number}", self._random.choice(kinds))
 
-    def happens(self, kind: str, probability: float, *where: object) -> bool:
+    def happens(self, kind: FaultKind, probability: float, *where: object) -> bool:
         """Return whether something happens by itself at a place (a minute, an order) now."""
         if self._script is not None:
             hit = Fault(_place(where), kind) in self._script
@@ -195,22 +206,26 @@ class Plan:
             self._inject(_place(where), kind)
         return hit
 
-    def one_of(self, kinds: tuple[str, ...], probability: float, *where: object) -> str:
-        """Return which of some things happens by itself now, "" for none of them."""
+    def one_of(
+        self, kinds: tuple[FaultKind, ...], probability: float, *where: object
+    ) -> FaultKind | None:
+        """Return which of some things happens by itself now, None for none of them."""
         if self._script is not None:
             place = _place(where)
-            kind = next((k for k in kinds if Fault(place, k) in self._script), "")
-            return self._inject(place, kind) if kind else ""
+            kind = next((k for k in kinds if Fault(place, k) in self._script), None)
+            return None if kind is None else self._inject(place, kind)
         if self._random.random() >= probability * self._weather:
-            return ""
+            return None
         kind = self._random.choice(kinds)
-        return "" if kind not in self._kinds or self.calm else self._inject(_place(where), kind)
+        if kind not in self._kinds or self.calm:
+            return None
+        return self._inject(_place(where), kind)
 
     def amount(self, low: float, high: float) -> float:
         """Return how much of the fault just injected: it hangs on seed and fault alone."""
         return Random(f"{self._seed} {self.injected[-1]}").uniform(low, high)
 
-    def _inject(self, place: str, kind: str) -> str:
+    def _inject(self, place: str, kind: FaultKind) -> FaultKind:
         self.injected.append(Fault(place, kind))
         return kind
 

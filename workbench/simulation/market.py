@@ -11,6 +11,7 @@ from scalper.core.pricing import CENT, DOLLAR, Money
 from scalper.core.signal import Bar
 from scalper.shell.errors import BrokerDownError
 from scalper.shell.ports import Bars
+from workbench.faults.kinds import FaultKind
 from workbench.simulation.faults import BAR, READ, Plan
 from workbench.simulation.scheduler import MINUTE, SECOND, Scheduler
 
@@ -40,8 +41,8 @@ class SimulatedMarket:
     def bars(self, symbols: Sequence[str], start: datetime, end: datetime) -> Bars:
         """Return the bars whose starts lie in [start, end]; a symbol may be missing."""
 
-        def effect(fault: str) -> Bars:
-            if fault == "read_lost":
+        def effect(fault: FaultKind | None) -> Bars:
+            if fault is FaultKind.READ_LOST:
                 raise BrokerDownError("no answer")
             if start > end:
                 return Bars({}, tuple(f"{symbol}: {_BACKWARDS}" for symbol in symbols))
@@ -101,13 +102,13 @@ def _bar(start: datetime, close: Money) -> Bar:
 def _editions(plan: Plan, bar: Bar, ends: int, delay_s: float, where: str) -> tuple[Edition, ...]:
     known_at = ends + int(delay_s * SECOND)
     match plan.one_of(BAR, 0.18, where):
-        case "bar_missing":
+        case FaultKind.BAR_MISSING:
             return ()
-        case "bar_broken":
+        case FaultKind.BAR_BROKEN:
             return (Edition(known_at, None),)
-        case "bar_late":
+        case FaultKind.BAR_LATE:
             return (Edition(known_at + int(plan.amount(5, 100) * SECOND), bar),)
-        case "bar_revised":
+        case FaultKind.BAR_REVISED:
             revised = _bar(bar.start, bar.close + 3 * CENT)
             return Edition(known_at, bar), Edition(known_at + 30 * SECOND, revised)
     return (Edition(known_at, bar),)

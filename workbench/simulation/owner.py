@@ -10,6 +10,7 @@ from scalper.core.pricing import Money
 from workbench.exchange.ledger import Book, Ticket
 from workbench.exchange.ledger import Order as Record
 from workbench.exchange.refusals import Refusal
+from workbench.faults.kinds import FaultKind
 from workbench.market.matching import Side
 from workbench.simulation.checks import Checks
 from workbench.simulation.scheduler import Scheduler
@@ -75,10 +76,10 @@ class Owner:
         """
         plan, name = self.scheduler.plan, target.client_order_id
         often = 4 if self.hasty else 1
-        if plan.happens("canceled_by_hand", 0.03 * often, name):
+        if plan.happens(FaultKind.CANCELED_BY_HAND, 0.03 * often, name):
             wait = plan.amount(0.5, SOON_S)
             self.scheduler.after(wait, partial(self.cancel, target.id))
-        elif plan.happens("sold_by_hand", 0.015 * often, name):
+        elif plan.happens(FaultKind.SOLD_BY_HAND, 0.015 * often, name):
             wait = plan.amount(0.5, SOON_S)
             self.scheduler.after(wait, partial(self.sell, target.symbol))
 

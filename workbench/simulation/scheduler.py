@@ -25,7 +25,8 @@ from scalper.core.order import OrderReport
 from scalper.core.session import Session
 from scalper.shell.errors import ScalperError
 from scalper.shell.ports import Bars, Clock, Stored, SymbolRules
-from workbench.simulation.faults import Menu, Plan
+from workbench.faults.kinds import REFUSALS, FaultKind
+from workbench.simulation.faults import FaultMenu, Plan
 from workbench.simulation.points import CrashPoints
 
 T = TypeVar("T")
@@ -139,14 +140,14 @@ class Scheduler:
         invocation.began = self.now
         self._task(invocation, work, getcurrent()).switch()
 
-    def call(self, operation: str, menu: Menu, effect: Callable[[str], T]) -> T:
+    def call(self, operation: str, menu: FaultMenu, effect: Callable[[FaultKind | None], T]) -> T:
         """Make a request: out, its effect (told the fault that hits it), and back.
 
         Outside of a simulated day, in the conformance tests, the effect alone.
         """
         task = getcurrent()
         if not isinstance(task, Task):
-            return effect("")
+            return effect(None)
         invocation = task.invocation
         if invocation.is_dead:
             raise GreenletExit
@@ -156,24 +157,24 @@ class Scheduler:
         fault = self.plan.pick(menu, invocation.label, invocation.requests, point >> 1)
         if self.trace is not None:
             self._note(invocation, operation, fault)
-        if fault == "crash_before":
+        if fault is FaultKind.CRASH_BEFORE:
             self._crash(invocation, point)
         latency = self._random()
         self._pause(task, int(latency * latency * latency * 60_000) + 300)
-        if fault == "crash_after":
+        if fault is FaultKind.CRASH_AFTER:
             with suppress(ScalperError):  # Nobody is there to see the answer.
-                effect("")
+                effect(None)
             self._crash(invocation, point + 1)
         try:
             result = effect(fault)
         except ScalperError as error:
             if self.trace is not None:
-                self._note(invocation, f"{operation} -> {type(error).__name__}: {error}", "")
+                self._note(invocation, f"{operation} -> {type(error).__name__}: {error}")
             self._pause(task, self._lost_for(fault))
             raise
         if self.trace is not None:
-            self._note(invocation, f"{operation} -> {_brief(result)}", "")
-        if fault == "slow":
+            self._note(invocation, f"{operation} -> {_brief(result)}")
+        if fault is FaultKind.SLOW:
             self._pause(task, int(self.plan.amount(0.5, 12.0) * SECOND))
             return result
         # Half of the answers are there at once: nothing can come in between.
@@ -247,16 +248,16 @@ class Scheduler:
         self.points.hit[point] += 1
         raise GreenletExit
 
-    def _lost_for(self, fault: str) -> int:
+    def _lost_for(self, fault: FaultKind | None) -> int:
         """Return how long a request takes that fails: a refusal is quick, silence is not."""
-        if fault.startswith("refused") or not fault:
+        if fault is None or fault in REFUSALS:
             return 20_000
         return int(self.plan.amount(0.2, TIMEOUT_S) * SECOND)
 
-    def _note(self, invocation: Invocation, what: str, fault: str) -> None:
+    def _note(self, invocation: Invocation, what: str, fault: FaultKind | None = None) -> None:
         self.note(f"[{invocation.label}/{invocation.requests}] {what}", fault)
 
-    def note(self, what: str, fault: str = "") -> None:
+    def note(self, what: str, fault: FaultKind | None = None) -> None:
         """Write a line of the trace, where one is kept."""
         if self.trace is not None:
             at = self.now / SECOND

@@ -44,10 +44,11 @@ def script_text(script: Iterable[Fault]) -> str:
 
 def parse_script(text: str) -> list[Fault]:
     """Return the faults that a text gives, none for "none"; raises ValueError for an odd one."""
+    by_name = {kind.value: kind for kind in KINDS}
     script = []
     for part in text.split(",") if text != "none" else ():
         place, _, kind = part.strip().rpartition(":")
-        if not place or kind not in KINDS:
+        if not place or kind not in by_name:
             raise ValueError(f"not a fault: {part!r}")
-        script.append(Fault(place, kind))
+        script.append(Fault(place, by_name[kind]))
     return script

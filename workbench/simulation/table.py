@@ -18,6 +18,7 @@ from scalper.shell.codec import SCHEMA, decode, encode
 from scalper.shell.errors import ConflictError, StoreDownError
 from scalper.shell.memory_store import MemoryStore
 from scalper.shell.ports import Stored, SymbolRules
+from workbench.faults.kinds import FaultKind
 from workbench.simulation.checks import Checks
 from workbench.simulation.faults import STORE_READ, STORE_WRITE
 from workbench.simulation.scheduler import Scheduler, Task
@@ -80,7 +81,7 @@ class SimulatedStore:
     def load(self, symbol: str) -> Stored | None:
         """Return the symbol's state, None where there is no item."""
 
-        def effect(fault: str) -> Stored | None:
+        def effect(fault: FaultKind | None) -> Stored | None:
             self._fail(fault)
             if symbol in self.items.unreadable:
                 _mark_store_failed()
@@ -93,7 +94,7 @@ class SimulatedStore:
     def load_all(self, shard: int, shard_count: int) -> dict[str, Stored]:
         """Return every state of a shard."""
 
-        def effect(fault: str) -> dict[str, Stored]:
+        def effect(fault: FaultKind | None) -> dict[str, Stored]:
             self._fail(fault)
             found = self.items.load_all(shard, shard_count)
             if not self.items.unreadable.isdisjoint(found):
@@ -109,7 +110,7 @@ class SimulatedStore:
     def save(self, before: Stored, state: SymbolState) -> Stored:
         """Write the state if the item still is `before`; raises ConflictError otherwise."""
 
-        def effect(fault: str) -> Stored:
+        def effect(fault: FaultKind | None) -> Stored:
             self._fail(fault)
             meant = before
             if self.is_newer:
@@ -118,13 +119,13 @@ class SimulatedStore:
 
             def put() -> None:
                 self._put(meant, state, nonce)
-                if fault == "write_repeated":
+                if fault is FaultKind.WRITE_REPEATED:
                     # The answer was lost, and the SDK sent the write again.
                     raise ConditionFailedError
 
             if not write_once(put, lambda: self.items.nonces.get(state.symbol), nonce):
                 raise ConflictError(f"{state.symbol}: written by somebody else")
-            if fault == "write_unreported":
+            if fault is FaultKind.WRITE_UNREPORTED:
                 _mark_store_failed()
                 self.checks.in_doubt(state)
                 raise StoreDownError("no answer")
@@ -135,7 +136,7 @@ class SimulatedStore:
     def claim_minute(self, minute: datetime, shard: int, shard_count: int) -> bool:
         """Return whether this call is the first for the minute and shard."""
 
-        def effect(fault: str) -> bool:
+        def effect(fault: FaultKind | None) -> bool:
             self._fail(fault)
             nonce = self.items.new_nonce()
             claim = f"{minute} {shard}/{shard_count}"
@@ -144,13 +145,17 @@ class SimulatedStore:
                 if not self.items.claim_minute(minute, shard, shard_count):
                     raise ConditionFailedError
                 self.items.nonces[claim] = nonce
-                if fault == "write_repeated":
+                if fault is FaultKind.WRITE_REPEATED:
                     raise ConditionFailedError
 
             first = write_once(put, lambda: self.items.nonces.get(claim), nonce)
-            if fault == "write_repeated" and self.items.nonces[claim] == nonce and not first:
+            if (
+                fault is FaultKind.WRITE_REPEATED
+                and self.items.nonces[claim] == nonce
+                and not first
+            ):
                 self.checks.fail(f"the claim of {minute} was not taken for its own")
-            if fault == "write_unreported":
+            if fault is FaultKind.WRITE_UNREPORTED:
                 raise StoreDownError("no answer")
             return first
 
@@ -159,7 +164,7 @@ class SimulatedStore:
     def account_halt(self) -> str:
         """Return why the account enters nothing, "" where it may."""
 
-        def effect(fault: str) -> str:
+        def effect(fault: FaultKind | None) -> str:
             self._fail(fault)
             return self.items.account_halt()
 
@@ -168,7 +173,7 @@ class SimulatedStore:
     def halt_account(self, why: str) -> None:
         """Let the account enter nothing until resumed; "" resumes it."""
 
-        def effect(fault: str) -> None:
+        def effect(fault: FaultKind | None) -> None:
             self._fail(fault)
             self.items.halt_account(why)
 
@@ -177,10 +182,10 @@ class SimulatedStore:
     def record_day(self, day: date, summary: str) -> None:
         """Keep a session's summary."""
 
-        def effect(fault: str) -> None:
+        def effect(fault: FaultKind | None) -> None:
             self._fail(fault)
             self.items.record_day(day, summary)
-            if fault == "write_unreported":
+            if fault is FaultKind.WRITE_UNREPORTED:
                 raise StoreDownError("no answer")
 
         self.scheduler.call("store.record_day", STORE_WRITE, effect)
@@ -196,10 +201,10 @@ class SimulatedStore:
         self.checks.entered(old, state, SCHEMA + self.is_newer)
         self.checks.saved(old, saved)
 
-    def _fail(self, fault: str) -> None:
-        if fault == "store_throttled" or self.items.is_down:
+    def _fail(self, fault: FaultKind | None) -> None:
+        if fault is FaultKind.STORE_THROTTLED or self.items.is_down:
             _mark_store_failed()
-            raise StoreDownError("throttled")
+            raise StoreDownError(FaultKind.THROTTLED)
 
     def _seen(self, stored: Stored) -> Stored:
         """Return an item as this version reads it: the newer schema is its own."""
@@ -222,9 +227,9 @@ class SimulatedSymbols:
     def read(self) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
         """Return the rows that make sense by symbol, and a line for each that does not."""
 
-        def effect(fault: str) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
-            if fault == "store_throttled":
-                raise StoreDownError("throttled")
+        def effect(fault: FaultKind | None) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
+            if fault is FaultKind.STORE_THROTTLED:
+                raise StoreDownError(FaultKind.THROTTLED)
             accepted = {s: self.rows[s] for s in sorted(self.rows) if s not in self.broken}
             broken = sorted(self.broken.intersection(self.rows))
             return accepted, tuple(f"{s}: lot 'abc' is not a number" for s in broken)

@@ -76,8 +76,8 @@ def test_a_message_is_waited_for_until_it_is_taken_up_or_given_up(statuses, arri
 
 def test_the_figures_add_the_days_up_and_name_the_seed_of_a_violation():
     days = [
-        Ended(4, 2.0, 210, 100, 10, 5, {"event_dropped": 1}, {"before": 2, "tick_before": 2}, {}),
-        Ended(5, 3.0, 210, 50, 4, 2, {"event_dropped": 2}, {"before": 1}, {"late_order": 1}, ["x"]),
+        Ended(4, 2.0, 210, 100, 10, 5, {"event_lost": 1}, {"before": 2, "tick_before": 2}, {}),
+        Ended(5, 3.0, 210, 50, 4, 2, {"event_lost": 2}, {"before": 1}, {"late_order": 1}, ["x"]),
     ]
     assert figures(days, 4.04) == {
         "days": 2,
@@ -88,7 +88,7 @@ def test_the_figures_add_the_days_up_and_name_the_seed_of_a_violation():
         "requests": 150,
         "orders": 14,
         "trades": 7,
-        "faults": {"event_dropped": 3},
+        "faults": {"event_lost": 3},
         "kills": {"before": 3, "tick_before": 2},
         "halts": {"late_order": 1},
         "violations": [{"seed": 5, "what": "x"}],

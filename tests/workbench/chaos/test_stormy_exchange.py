@@ -101,7 +101,7 @@ def test_in_good_weather_it_is_the_exchange(venue):
 
 
 def test_a_fill_comes_in_parts(venue):
-    venue.sure.kinds = {"fill_in_parts"}
+    venue.sure.kinds = {"partial_fill"}
     order = venue.submit(ticket())
     go(venue, 60)
     told, filled = status(venue, order)
@@ -127,7 +127,7 @@ def test_a_cancel_loses_to_a_fill(venue):
 
 
 def test_a_cancel_comes_after_a_part(venue):
-    venue.sure.kinds = {"cancel_after_a_part"}
+    venue.sure.kinds = {"cancel_after_partial_fill"}
     order = resting(venue)
     venue.cancel(order.id)
     told, filled = status(venue, order)
@@ -161,7 +161,7 @@ def test_a_cancel_is_stuck_until_the_weather_is_calm(venue):
 
 
 def test_an_order_is_rejected_after_it_was_taken_on_unless_it_filled(venue):
-    venue.sure.kinds = {"order_rejected_later"}
+    venue.sure.kinds = {"rejected_later"}
     order = resting(venue)
     go(venue, REJECTED_AFTER_S[0] - 0.5)
     assert status(venue, order) == ("new", 0)
@@ -212,7 +212,9 @@ ORDER = {
 }
 
 
-@pytest.mark.parametrize(("kind", "code"), [("order_refused_403", 403), ("order_refused_422", 422)])
+@pytest.mark.parametrize(
+    ("kind", "code"), [("refused_buying_power", 403), ("refused_not_tradable", 422)]
+)
 def test_an_order_is_refused_without_effect(venue, door, kind, code):
     venue.sure.kinds = {kind}
     told, body = door.ask("POST", "/v2/orders", body=ORDER)
@@ -220,8 +222,8 @@ def test_an_order_is_refused_without_effect(venue, door, kind, code):
     assert body["message"]
 
 
-def test_an_order_lands_late_and_its_sender_does_not_know(venue, door):
-    venue.sure.kinds = {"order_lands_late"}
+def test_an_submit_late_and_its_sender_does_not_know(venue, door):
+    venue.sure.kinds = {"submit_late"}
     assert door.ask("POST", "/v2/orders", body=ORDER) == (504, None)
     assert venue.book.orders == {}
     go(venue, LANDS_LATE_S[0] - 0.5)
@@ -238,14 +240,14 @@ def test_an_order_lands_late_and_its_sender_does_not_know(venue, door):
 
 
 def test_a_late_order_lands_at_the_latest_when_the_weather_is_calm(venue, door):
-    venue.sure.kinds = {"order_lands_late"}
+    venue.sure.kinds = {"submit_late"}
     door.ask("POST", "/v2/orders", body=ORDER)
     venue.calm()
     assert len(venue.book.open_orders()) == 1
 
 
 def test_an_order_is_not_visible_to_any_question_for_a_while(venue, door):
-    venue.sure.kinds = {"order_not_visible"}
+    venue.sure.kinds = {"submit_hidden"}
     venue.submit(ticket(limit=PRICE // 2))
     questions = [
         ("/v2/orders:by_client_order_id", f"client_order_id={name(1)}"),
@@ -348,7 +350,7 @@ def stream(venue: Told) -> Heard:
     ("kind", "at_once", "later"),
     [
         ("", ["1", "2"], ["1", "2"]),
-        ("event_dropped", [], []),
+        ("event_lost", [], []),
         ("event_twice", ["1", "1", "2", "2"], ["1", "1", "2", "2"]),
         ("event_delayed", [], ["1", "2"]),
         ("event_out_of_order", ["2", "1"], ["2", "1"]),

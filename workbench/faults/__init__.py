@@ -1,0 +1,1 @@
+"""What may go wrong, and what must hold all the same: shared by simulated days and chaos days."""
