@@ -16,17 +16,17 @@ from workbench.cloud import artefacts
 from workbench.cloud.errors import CloudError
 from workbench.cloud.interpreter import runtime, tells
 from workbench.cloud.stack import build
-from workbench.docs import provenance as measured
+from workbench.docs import provenance
 
 RUNS = 5
-PYTHON = measured.ROOT / ".venv/cloud/bin/python"
+PYTHON = provenance.ROOT / ".venv/cloud/bin/python"
 RESULTS = Path(__file__).parent / "results" / "artefacts.json"
 MB = 1_000_000
 
 
 def main() -> int:
     """Build, start, print, write; the exit code is 1 where a function does not start or answer."""
-    commit = measured.commit()
+    commit = provenance.commit()
     version = tells(PYTHON)
     if version != runtime():
         print(
@@ -61,7 +61,7 @@ def main() -> int:
             print(f"{function}: init {functions[function]['median_ms']} ms, median of {taken}")
     size = {"unzipped_mb": round(unzipped / MB, 1), "zipped_mb": round(zipped / MB, 1)}
     print(f"{size['unzipped_mb']} MB unzipped, {size['zipped_mb']} MB zipped")
-    measured.write(
+    provenance.write(
         RESULTS,
         "make artefacts",
         commit,

@@ -26,8 +26,7 @@ from botocore.client import BaseClient
 
 from scalper.core.session import MINUTE, Session
 from scalper.core.signal import Bar
-from workbench.docs import costs
-from workbench.docs import provenance as measured
+from workbench.docs import costs, provenance
 from workbench.local import day as local
 from workbench.local.invocations import WithoutMetrics
 from workbench.market.bars.reader import write_bars
@@ -279,10 +278,10 @@ def play(market: Market, start: datetime, last: datetime, warm: int = 0) -> Tall
 
 def main() -> int:
     """Count days of each size, print the bills, write what was counted."""
-    commit = measured.commit()
+    commit = provenance.commit()
     days = [_told(10, whole=True), _told(100, whole=True), _told(1000, whole=False)]
     check = _told(100, whole=False)
-    measured.write(RESULTS, "make costs", commit, days=days, stretches=check)
+    provenance.write(RESULTS, "make costs", commit, days=days, stretches=check)
     return 0
 
 
@@ -290,7 +289,7 @@ def _told(symbols: int, *, whole: bool) -> dict[str, Any]:
     """Count, and print the bill."""
     began = time.monotonic()
     day = counted(symbols, whole=whole)
-    bill = costs.month_of(day, costs.standing())
+    bill = costs.month_of(day, costs.declared_stack())
     what = f"{symbols} symbols{'' if whole else ', by stretches'}, {time.monotonic() - began:.0f} s"
     print(f"{what}: {sum(line.dollars for line in bill):.2f} a month", flush=True)
     for line in bill:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from workbench.docs import provenance as measured
+from workbench.docs import provenance
 
 RUNS = 3
 BAR_S = 60.0
@@ -33,9 +33,9 @@ def main() -> int:
     median = statistics.median(seconds)
     result = {
         "command": "make bench",
-        "commit": measured.commit(),
-        "date": measured.today(),
-        "machine": f"{measured.machine()}, {measured.python()}",
+        "commit": provenance.commit(),
+        "date": provenance.today(),
+        "machine": f"{provenance.machine()}, {provenance.python()}",
         "seconds": seconds,
         "median_s": median,
         "bar_s": BAR_S,

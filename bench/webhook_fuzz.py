@@ -15,7 +15,7 @@ from random import Random
 from tests.fuzz.deliveries import delivery
 from tests.fuzz.http_requests import application, storm
 from tests.fuzz.judge import Verdict, judging
-from workbench.docs import provenance as measured
+from workbench.docs import provenance
 from workbench.servers.loopback import serving
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +27,7 @@ SEED = 1
 
 def main(requests: int = REQUESTS, over_http: int = OVER_HTTP) -> int:
     """Run, print, write; return the exit code."""
-    commit = measured.commit()
+    commit = provenance.commit()
     began = time.monotonic()
     random = Random(SEED)
     with judging() as judge:
@@ -42,7 +42,7 @@ def main(requests: int = REQUESTS, over_http: int = OVER_HTTP) -> int:
         **{f"http_{name}": value for name, value in _over_http(hooked.verdict, statuses).items()},
         "seconds": round(time.monotonic() - began, 1),
     }
-    measured.write(RESULTS, "make fuzz", commit, figures=figures)
+    provenance.write(RESULTS, "make fuzz", commit, figures=figures)
     print(json.dumps(figures, indent=2))
     for witness in [*judge.verdict.witnesses, *hooked.verdict.witnesses]:
         print(witness, file=sys.stderr)

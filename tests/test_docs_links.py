@@ -1,4 +1,4 @@
-"""A link in the documents leads somewhere."""
+"""A link in the documents leads somewhere, and a file that a document names exists."""
 
 import re
 import subprocess
@@ -10,6 +10,15 @@ ROOT = Path(__file__).parents[1]
 FENCED = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)")
 HEADING = re.compile(r"^#+\s+(.+?)\s*#*$", re.MULTILINE)
+NAMED = re.compile(r"`([\w./*-]+)`")
+FILES = re.compile(r".*\.(?:py|md|yaml|yml|toml|json|sh)$|.*/$")
+NOT_IN_THE_REPOSITORY = {"summary.json", "out/run/", "findings/NAME.sh"}
+"""What a run makes, and a placeholder."""
+
+ROOMS = ("", "functions/scalper", "functions", "workbench", "docs")
+"""Where a short name such as `core/machine.py` may start."""
+
+DOCUMENTS_WITH_FILE_NAMES = ("docs/architecture.md", "CONTRIBUTING.md", "README.md", "SECURITY.md")
 ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
@@ -52,3 +61,39 @@ def test_links_of_a_document_lead_somewhere(document: Path) -> None:
         if not there:
             broken.append(link)
     assert broken == []
+
+
+def named_files(text: str) -> list[str]:
+    """Return the files and folders that a document names in backticks.
+
+    A table whose head names a folder, such as `workbench/simulation/`, names files in that folder.
+    """
+    folder, found = "", []
+    for line in FENCED.sub("", text).splitlines():
+        names = [one for one in NAMED.findall(line) if FILES.match(one)]
+        if not line.startswith("|"):
+            folder = ""
+        elif names and line.split("|")[2:3] == [" "]:
+            folder = names[0]
+        elif folder:
+            names = [folder + one if "/" not in one else one for one in names]
+        found += names
+    return found
+
+
+def is_there(name: str) -> bool:
+    return any(list(ROOT.glob(f"{room}/{name}".lstrip("/"))) for room in ROOMS)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS_WITH_FILE_NAMES)
+def test_the_files_that_a_document_names_exist(document: str) -> None:
+    names = named_files((ROOT / document).read_text(encoding="utf-8"))
+    assert names
+    assert [one for one in names if one not in NOT_IN_THE_REPOSITORY and not is_there(one)] == []
+
+
+def test_a_file_that_a_document_names_wrongly_is_found() -> None:
+    table = "| `workbench/market/` | |\n| `model.py` | is there |\n| `nothing.py` | is not |\n"
+    text = f"`core/machine.py` and `core/engine.py`\n\n{table}"
+    missing = [one for one in named_files(text) if not is_there(one)]
+    assert missing == ["core/engine.py", "workbench/market/nothing.py"]

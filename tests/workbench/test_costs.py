@@ -11,10 +11,10 @@ from bench.costs import Tally
 from scalper.shell.metrics import Metric
 from tests.template.metrics import emitted
 from workbench.docs import costs
-from workbench.docs.costs import Standing, item_size, month_of, read_units, write_units
+from workbench.docs.costs import DeclaredStack, item_size, month_of, read_units, write_units
 
 ROOT = Path(__file__).parents[2]
-NOTHING = Standing(
+NOTHING = DeclaredStack(
     memory_mb={"tick": 1769, "relay": 1024},
     snapstart_gb=0.0,
     polled_queues=0,
@@ -53,7 +53,7 @@ def test_an_item_is_as_long_as_its_names_and_values() -> None:
         item_size({"x": {"L": []}})
 
 
-def bill(day: dict[str, Any], declared: Standing) -> dict[str, float]:
+def bill(day: dict[str, Any], declared: DeclaredStack) -> dict[str, float]:
     """Return the lines that are above those of a day on which nothing is asked."""
     before = {line.what: line.dollars for line in month_of(IDLE, NOTHING)}
     after = {line.what: line.dollars for line in month_of(day, declared)}
@@ -120,7 +120,7 @@ def test_what_stands_is_billed_though_nothing_happens(
 
 
 def test_what_the_templates_declare_is_found() -> None:
-    found = costs.standing()
+    found = costs.declared_stack()
     assert set(found.memory_mb) == {
         *("tick", "trade_update", "checkup", "liquidate", "relay", "close_day"),
     }
@@ -144,7 +144,7 @@ def test_a_stack_is_read_with_its_nested_templates(tmp_path: Path) -> None:
     }
     text = json.dumps({"Resources": resources})
     (tmp_path / "infrastructure/alarms.yaml").write_text(text)
-    found = costs.standing(tmp_path)
+    found = costs.declared_stack(tmp_path)
     assert (found.alarms, found.composites, found.dashboards) == (3, 1, 0)
 
 

@@ -19,6 +19,7 @@ from scalper.core.model import (
 from scalper.core.transitions import TRANSITIONS
 from workbench.docs import build as docs
 from workbench.docs.markdown import fill
+from workbench.docs.readme import readme
 from workbench.docs.reliability import RESULTS, reliability
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +32,7 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     copy(ROOT / "docs/reliability.md", tmp_path / "docs")
     (tmp_path / "tests").mkdir()
     copy(ROOT / "template.yaml", tmp_path)
+    copy(ROOT / "README.md", tmp_path)
     copytree(ROOT / "bench/results", tmp_path / "bench/results")
     monkeypatch.setattr(docs, "ROOT", tmp_path)
     assert docs.main([]) == 0
@@ -69,7 +71,7 @@ def test_changed_parameter_makes_the_settings_stale(pages: Path, capsys) -> None
     assert capsys.readouterr().err == "docs/settings.md is stale: python -m workbench.docs\n"
 
 
-def test_new_test_of_a_fault_makes_the_reliability_stale(pages: Path, capsys) -> None:
+def test_new_test_of_an_incident_makes_the_reliability_stale(pages: Path, capsys) -> None:
     source = 'import pytest\n@pytest.mark.fault("14")\ndef test_one_effect(): ...\n'
     (pages / "tests/test_it.py").write_text(source)
     assert docs.main(["--check"]) == 1
@@ -86,7 +88,7 @@ def test_what_people_wrote_stays_between_the_generated_parts() -> None:
     assert fill(made, {"one": ["new"]}) == made
 
 
-@pytest.mark.parametrize("lost", ["<!-- generated: faults -->", "<!-- end -->"])
+@pytest.mark.parametrize("lost", ["<!-- generated: incidents -->", "<!-- end -->"])
 def test_page_that_lost_a_mark_is_refused_and_not_written(pages: Path, lost: str) -> None:
     path = pages / "docs/reliability.md"
     broken = path.read_text().replace(lost, "")
@@ -107,8 +109,8 @@ MEASURED = {
 
 def test_reliability_shows_what_was_measured(pages: Path) -> None:
     results = pages / "bench/results"
-    for one in RESULTS:
-        (results / f"{one}.json").unlink(missing_ok=True)
+    for name in RESULTS:
+        (results / f"{name}.json").unlink(missing_ok=True)
     assert reliability(pages).count("Not recorded yet.") == len(RESULTS) == 4
     simulation = {**MEASURED, "figures": {"seeds": 20_000, "faults": {"429": 1_200}, "s": 1.5}}
     killed = {
@@ -136,6 +138,32 @@ def test_reliability_shows_what_was_measured(pages: Path) -> None:
     ):
         assert line in page.splitlines()
     assert page.count("Not recorded yet.") == len(RESULTS) - 2
+
+
+def test_the_readme_tells_its_proof_from_the_results(pages: Path) -> None:
+    results = pages / "bench/results"
+    figures = {"steps": 1_200_000, "seeds": 900, "crashes": 70, "violations": 0}
+    (results / "simulation.json").write_text(json.dumps({**MEASURED, "figures": figures}))
+    mutants = {"mutants": 12, "killed": 11}
+    (results / "mutants.json").write_text(json.dumps({**MEASURED, "figures": mutants}))
+    day = json.loads((results / "local_day.json").read_text())
+    day |= {"machine": "CPU, 2 cores, Linux", "median_s": 39.6}
+    (results / "local_day.json").write_text(json.dumps(day))
+    page = readme(pages)
+    assert "1,200,000 simulated requests in 900 days with 70 crashes, **0 violations**." in page
+    assert "**11 of 12**" in page
+    assert re.search(r"\*\*\$\d+ a month\*\* for 10 symbols and \$\d+ for 1,000\.", page)
+    assert "about [40 seconds](docs/performance.md) on an idle machine (CPU, 2 cores)." in page
+    figures["violations"] = 1
+    (results / "simulation.json").write_text(json.dumps({**MEASURED, "figures": figures}))
+    assert "**1 violation**" in readme(pages)
+    assert docs.main(["--check"]) == 1
+
+
+@pytest.mark.parametrize("name", ["simulation", "mutants", "costs", "local_day"])
+def test_the_readme_says_what_is_not_recorded(name: str, pages: Path) -> None:
+    (pages / f"bench/results/{name}.json").unlink()
+    assert "not recorded yet" in readme(pages)
 
 
 def test_missing_page_is_stale(pages: Path, capsys) -> None:

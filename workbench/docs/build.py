@@ -9,8 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from scalper.core import machine, model, order, session
-from scalper.core import order_actions as moves
+from scalper.core import machine, model, order, order_actions, session
 from scalper.core.model import BarClosed, CheckupDue, LiquidationDue, OrderSeen, Phase, Reason
 from scalper.core.pricing import DOLLAR
 from scalper.core.transitions import TRANSITIONS
@@ -18,10 +17,13 @@ from scalper.shell.settings import Settings
 from scalper.shell.symbols import _ATTRIBUTES, MAX_LOT, MAX_SYMBOLS
 from workbench.docs.costs_page import PAGE as COSTS
 from workbench.docs.costs_page import costs_page
-from workbench.docs.markdown import NOTE, code, page, provenance, recorded, table
+from workbench.docs.markdown import NOTE, code, origin, page, recorded, table
 from workbench.docs.metrics_page import PAGE as METRICS
 from workbench.docs.metrics_page import metrics_page
-from workbench.docs.reliability import PAGE, reliability
+from workbench.docs.readme import PAGE as README
+from workbench.docs.readme import readme
+from workbench.docs.reliability import PAGE as RELIABILITY
+from workbench.docs.reliability import reliability
 from workbench.docs.source import first_paragraph, remarks, sections
 from workbench.template.declared import load_template
 
@@ -73,7 +75,7 @@ def state_machine() -> str:
     cells = [[f"`{phase}`", *(_cell(phase, event) for event in EVENTS)] for phase in Phase]
     bounds = [
         [f"`{name}`", _value(getattr(module, name)), text]
-        for module in (machine, moves, order, session)
+        for module in (machine, order_actions, order, session)
         for name, text in remarks(module).items()
         if isinstance(getattr(module, name), int | timedelta)
     ]
@@ -160,7 +162,7 @@ def performance() -> str:
     return page(
         [
             *("# Performance", NOTE, "## The local day"),
-            *provenance(day),
+            *origin(day),
             *table(
                 ["what", "figure"],
                 [
@@ -190,7 +192,7 @@ def _artefacts(built: Mapping[str, Any]) -> list[str]:
     ]
     return [
         *("## The built functions", ""),
-        *provenance(built),
+        *origin(built),
         f"All functions hold the same: {package['unzipped_mb']} MB unzipped, of Lambda's 250, and",
         f"{package['zipped_mb']} MB zipped. Each started cold under Lambda's runtime interface",
         f"emulator on Python {package['function_python']}, and answered. The init time is that of",
@@ -205,7 +207,8 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/state-machine.md": state_machine,
     "docs/settings.md": settings,
     "docs/performance.md": performance,
-    PAGE: lambda: reliability(ROOT),
+    README: lambda: readme(ROOT),
+    RELIABILITY: lambda: reliability(ROOT),
     COSTS: lambda: costs_page(ROOT),
     METRICS: lambda: metrics_page(ROOT),
 }

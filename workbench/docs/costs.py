@@ -91,7 +91,7 @@ _MONDAY = datetime(2026, 3, 2, tzinfo=ZoneInfo("America/New_York"))
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LineItem:
     """One line of the bill, in dollars a month."""
 
     what: str
@@ -99,7 +99,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class DeclaredStack:
     """What the templates declare that costs by its being there."""
 
     memory_mb: Mapping[str, int]
@@ -115,7 +115,7 @@ class Standing:
     metrics: int
 
 
-def standing(root: Path = ROOT) -> Standing:
+def declared_stack(root: Path = ROOT) -> DeclaredStack:
     """Return what the project's templates and sources declare."""
     main = load_template(root)
     functions = functions_of(main)
@@ -124,7 +124,7 @@ def standing(root: Path = ROOT) -> Standing:
     def of_type(kind: str) -> list[dict[str, Any]]:
         return [one for each in templates for one in resources_of(each, kind).values()]
 
-    return Standing(
+    return DeclaredStack(
         memory_mb={name: one.memory_mb for name, one in functions.items()},
         snapstart_gb=sum(one.memory_mb for one in functions.values() if one.has_snapstart) / 1024,
         polled_queues=sum(
@@ -139,7 +139,7 @@ def standing(root: Path = ROOT) -> Standing:
     )
 
 
-def month_of(day: Mapping[str, Any], declared: Standing) -> list[Line]:
+def month_of(day: Mapping[str, Any], declared: DeclaredStack) -> list[LineItem]:
     """Return the bill of a month whose sessions all are as the day that was counted.
 
     `day` is a document of `bench/costs.py`: what was asked of AWS in a session, by kind.
@@ -165,23 +165,23 @@ def month_of(day: Mapping[str, Any], declared: Standing) -> list[Line]:
     watched = bill["alarm"] * declared.alarms + bill["composite"] * declared.composites
     secrets = bill["secret"] * declared.secrets
     return [
-        Line("Lambda: the functions", bill["lambda_gb_s"] * gb_s),
-        Line("Lambda: the relay", bill["lambda_gb_s"] * relay_gb_s),
-        Line("Lambda: invocations", bill["lambda_request"] * invocations),
-        Line(
+        LineItem("Lambda: the functions", bill["lambda_gb_s"] * gb_s),
+        LineItem("Lambda: the relay", bill["lambda_gb_s"] * relay_gb_s),
+        LineItem("Lambda: invocations", bill["lambda_request"] * invocations),
+        LineItem(
             "Lambda: SnapStart",
             declared.snapstart_gb
             * (bill["snapstart_gb"] + bill["snapstart_restore"] * RESTORES * SESSIONS),
         ),
-        Line("DynamoDB: writes", bill["write_unit"] * writes),
-        Line("DynamoDB: reads", bill["read_unit"] * reads),
-        Line("SQS", bill["sqs_request"] * (messages + polls)),
-        Line("Scheduler", bill["schedule"] * scheduled),
-        Line("CloudWatch: logs", bill["log_gb"] * logs / GB),
-        Line("CloudWatch: metrics", bill["metric"] * declared.metrics),
-        Line("CloudWatch: alarms", watched),
-        Line("CloudWatch: dashboard", bill["dashboard"] * declared.dashboards),
-        Line(
+        LineItem("DynamoDB: writes", bill["write_unit"] * writes),
+        LineItem("DynamoDB: reads", bill["read_unit"] * reads),
+        LineItem("SQS", bill["sqs_request"] * (messages + polls)),
+        LineItem("Scheduler", bill["schedule"] * scheduled),
+        LineItem("CloudWatch: logs", bill["log_gb"] * logs / GB),
+        LineItem("CloudWatch: metrics", bill["metric"] * declared.metrics),
+        LineItem("CloudWatch: alarms", watched),
+        LineItem("CloudWatch: dashboard", bill["dashboard"] * declared.dashboards),
+        LineItem(
             "Secrets Manager", secrets + bill["secret_request"] * day["secret_requests"] * SESSIONS
         ),
     ]
@@ -218,7 +218,7 @@ def _value_size(typed: Mapping[str, Any]) -> int:
     raise ValueError(f"an attribute of type {kind}: no table has any")
 
 
-def _billed_s(name: str, day: Mapping[str, Any], declared: Standing) -> float:
+def _billed_s(name: str, day: Mapping[str, Any], declared: DeclaredStack) -> float:
     """Return what a function's runs of a day take on Lambda, in seconds.
 
     Measured is a whole processor: all of it is taken for work, of which Lambda does less a second.

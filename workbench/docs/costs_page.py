@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.docs import costs
-from workbench.docs.markdown import NOTE, page, provenance, recorded, table
+from workbench.docs.markdown import NOTE, origin, page, recorded, table
 
 PAGE = "docs/costs.md"
 
@@ -14,7 +14,7 @@ def costs_page(root: Path) -> str:
     counted = recorded(root / "bench/results/costs.json")
     if counted is None:
         raise SystemExit("bench/results/costs.json is missing: make costs")
-    declared = costs.standing()
+    declared = costs.declared_stack()
     days: list[dict[str, Any]] = counted["days"]
     bills = [costs.month_of(day, declared) for day in days]
     sizes = [f"{day['symbols']:,} symbols" for day in days]
@@ -35,7 +35,7 @@ def costs_page(root: Path) -> str:
             "",
             *table(["", *sizes], [*lines, ["**in all**", *totals]]),
             *("## What a session asks of AWS", ""),
-            *provenance(counted),
+            *origin(counted),
             *table(["in a session", *sizes], _counts(days)),
             "Counted at the real handlers in the local day, over synthetic bars. Where not all of",
             "a session's ticks were played (first row), those played stand for it, beside the end",

@@ -1,396 +1,380 @@
-"""The faults seen in the field, as docs/reliability.md lists them, and the tests that show each.
+"""The incidents of docs/reliability.md: what others reported in public, and how scalper answers.
 
-A test names its rows by `@pytest.mark.fault("14", ...)`; the marks are read from the source, so
-that the page needs no test imported. `tests/workbench/test_faults.py` keeps both complete.
+`workbench/docs/shown_by.py` finds the tests of each.
 """
 
-import ast
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """A row: its lasting name, what happens, and what this system does then."""
+class Incident:
+    """One row: its lasting name, what happens, and how this system answers."""
 
     name: str
     happens: str
-    wanted: str
+    answer: str
     note: str = ""
-    """What of it is not there yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A test that shows the wanted answer to a fault."""
-
-    path: Path
-    """Below the project's root."""
-    name: str
-
-    @property
-    def sentence(self) -> str:
-        """The test's name as people read it."""
-        return re.sub(r"^test_(fault_\d+_)?", "", self.name).replace("_", " ")
+    """What of the answer is missing yet."""
 
 
 EVENTS = (
-    Fault(
+    Incident(
         "1",
-        "The event of a fill never comes.",
-        "Each working order is asked for at every checkup: no event is needed.",
+        "The event of a fill never arrives.",
+        "Each checkup asks for every working order. The system needs no event.",
     ),
-    Fault(
+    Incident(
         "2",
-        "The stream is open but mute, or breaks again and again; it allows one connection.",
-        "A stream that answers no ping is closed within a minute; each connect asks for a "
-        "checkup; waits grow, with jitter; one relay by a lease, which is gone before it ends; "
-        "where another connection has the place it waits; a heartbeat only while connected.",
+        "The stream is open but silent, or breaks again and again. The broker allows one "
+        "connection.",
+        "The relay closes a stream that answers no ping within a minute. Each new connection "
+        "asks for a checkup. The waits between connections grow, with jitter. A lease lets "
+        "one relay connect, and the relay disconnects before its lease ends. If another "
+        "connection holds the place, the relay waits. It sends its heartbeat only while it is "
+        "connected.",
     ),
-    Fault(
+    Incident(
         "3",
-        "One fill is never told, and the liquidation sells on and on.",
-        "What is left to sell is what the broker says; so many sells, then a halt with an alarm.",
+        "One fill is never reported, and the liquidation sells again and again.",
+        "The system sells what the broker still shows. It counts its sells, and after the "
+        "bound it halts the symbol with an alarm.",
     ),
-    Fault("4", "The same execution is told twice.", "Joining a report again changes nothing."),
-    Fault(
+    Incident(
+        "4",
+        "The broker reports the same execution twice.",
+        "A report that is joined again changes nothing.",
+    ),
+    Incident(
         "5",
-        "A cumulative quantity is taken for an increment.",
-        "Quantities are the broker's totals and never added up.",
+        "A client takes a cumulative quantity for an increment.",
+        "The system stores the broker's totals and never adds them up.",
     ),
-    Fault(
+    Incident(
         "6",
-        "A status nobody thought of leaves an order pending for good.",
-        "Every status has an answer; an unknown one counts as live and is an alarm.",
+        "An unexpected status leaves an order pending for good.",
+        "Every status has an answer. An unknown status counts as live and raises an alarm.",
     ),
-    Fault("7", "The execution's id is missing.", "Nothing hangs on it."),
-    Fault(
+    Incident(
+        "7",
+        "The execution's id is missing.",
+        "The system does not use it.",
+    ),
+    Incident(
         "8",
-        "The answer to a sent order holds a word the client does not know.",
-        "Unknown words do no harm; an answer that cannot be read is an unknown outcome.",
+        "The answer to a submit holds a word that the client does not know.",
+        "The system ignores unknown words. It takes an unreadable answer for an unknown outcome.",
     ),
-    Fault(
+    Incident(
         "9",
-        "A fill is told before the submit has returned.",
-        "The client id is stored before the order is sent, so the fill finds its order.",
+        "The fill's event arrives before the submit returns.",
+        "The system stores the client order id before it sends the order. So the event finds "
+        "its order.",
     ),
-    Fault(
+    Incident(
         "10",
-        "An event is noted as seen, then its effect is lost.",
-        "The state's own write is the only note: what was not stored takes effect next time.",
+        "A client notes an event as handled, and then its effect is lost.",
+        "The write of the state is the only note. If it fails, the event takes effect the "
+        "next time.",
     ),
-    Fault(
+    Incident(
         "11",
-        "A fill found by asking is told too, or told under another execution id.",
-        "The totals are joined by their maximum, whoever said them.",
+        "A client finds a fill by polling and gets its event, too, perhaps under another "
+        "execution id.",
+        "The system joins the totals by their maximum, whatever their source.",
     ),
-    Fault(
+    Incident(
         "12",
         "The first event of an order is already its fill.",
-        "Each event is a snapshot that needs none before it.",
+        "Each event is a whole snapshot. It needs no earlier event.",
     ),
-    Fault(
+    Incident(
         "13",
-        "An order is forgotten, and its late fill dropped.",
-        "The day's ids are remembered, and a late fill is sold.",
+        "A client forgets an order and drops its late fill.",
+        "The system remembers the ids of the day and sells the shares of a late fill.",
     ),
 )
 
 ORDERS = (
-    Fault(
+    Incident(
         "14",
-        "A submit times out and the order is sent a second time.",
-        "A POST is never repeated blindly: first the order is asked for.",
+        "A submit times out, and the client sends the order a second time.",
+        "The system never repeats a POST blindly. It asks for the order first.",
     ),
-    Fault(
+    Incident(
         "15",
-        "Each repeat has an id of its own, so the broker takes them all.",
-        "The id is stored before the order is sent, and a repeat has the same.",
+        "Each repeat has its own id, so the broker accepts them all.",
+        "The system stores the id before it sends the order. Each repeat uses the same id.",
     ),
-    Fault(
+    Incident(
         "16",
-        "What was set aside for an order is set free while its outcome is open.",
-        "The intent stays, and keeps its symbol, until the outcome is known.",
+        "A client releases the money reserved for an order whose outcome is unknown.",
+        "The intent stays and blocks its symbol until the outcome is known.",
     ),
-    Fault(
+    Incident(
         "17",
         "An id stays taken after its order was canceled.",
-        "Each order has a new number; “must be unique” means that it exists: it is asked for.",
+        "Each order has a new generation number. If the broker answers “must be unique”, the "
+        "system asks for the order.",
     ),
-    Fault(
+    Incident(
         "18",
         "A cancel fails because the order has filled.",
-        "Whatever a cancel answers, the order is asked for.",
+        "After any answer to a cancel, the system asks for the order.",
     ),
-    Fault(
+    Incident(
         "19",
-        "A cancel is answered 422, “already filled”.",
-        "Whatever a cancel answers, the order is asked for.",
+        "The broker answers a cancel with 422, “already filled”.",
+        "After any answer to a cancel, the system asks for the order.",
     ),
-    Fault(
+    Incident(
         "20",
-        "A cancel of a filled order is answered 204.",
-        "Whatever a cancel answers, the order is asked for.",
+        "The broker answers the cancel of a filled order with 204.",
+        "After any answer to a cancel, the system asks for the order.",
     ),
-    Fault(
+    Incident(
         "21",
-        "An order hangs in pending_cancel for hours.",
-        "It counts as live, the cancel is repeated at intervals, and it is an alarm before the "
-        "close.",
+        "An order stays in pending_cancel for hours.",
+        "The order counts as live. The system repeats the cancel at intervals and raises an "
+        "alarm before the close.",
     ),
-    Fault(
+    Incident(
         "22",
-        "Canceled and filled at once; or a cancel is acknowledged and the order stays open.",
-        "The filled quantity counts, and the order is asked for until its end is certain.",
+        "An order is canceled and filled at once, or the broker confirms a cancel and the "
+        "order stays open.",
+        "The filled quantity counts. The system asks for the order until it is closed for certain.",
     ),
-    Fault(
+    Incident(
         "23",
-        "The broker replaces an order by another.",
-        "The order that replaced it is followed.",
+        "The broker replaces an order by another one.",
+        "The system follows the successor.",
     ),
-    Fault(
+    Incident(
         "24",
-        "An accepted order is rejected later.",
-        "It is asked for until it is over.",
+        "The broker rejects an order that it had accepted.",
+        "The system asks for the order until it is closed.",
     ),
-    Fault(
+    Incident(
         "25",
-        "An order is dropped from sight when its cancel fails.",
-        "It is followed until a request says that it is over.",
+        "A client drops an order when its cancel fails.",
+        "The system follows the order until an answer says that it is closed.",
     ),
-    Fault(
+    Incident(
         "26",
-        "“Insufficient quantity” right after a cancel or a fill.",
-        "Nothing is sold before a cancel is certain; a refused sell goes out at the next checkup, "
-        "of what no open order holds.",
+        "The broker answers “insufficient quantity” right after a cancel or a fill.",
+        "The system sells nothing before a cancel is certain. After a refusal, the next "
+        "checkup sells what no open order holds.",
     ),
-    Fault(
+    Incident(
         "27",
-        "A wash trade is refused.",
-        "A buy and a sell of one symbol never work at once.",
+        "The broker refuses a wash trade.",
+        "A buy and a sell of one symbol never work at the same time.",
     ),
-    Fault(
+    Incident(
         "28",
         "The buying power is insufficient.",
-        "The refusal is definite, and the symbol cools down instead of asking each minute.",
+        "The system takes the refusal as definite. The symbol cools down and does not ask "
+        "each minute.",
     ),
-    Fault(
+    Incident(
         "29",
         "The account takes no new orders.",
-        "Entries halt; an exit that cannot go out is an alarm.",
+        "Entries halt. An exit that cannot go out raises an alarm.",
     ),
-    Fault(
+    Incident(
         "30",
-        "A price lies off the grid of prices.",
-        "Prices are exact; buys are rounded down to the tick, sells up.",
+        "A price is not a multiple of the tick size.",
+        "Prices are exact. The system rounds buys down to the tick size and sells up.",
     ),
-    Fault(
+    Incident(
         "31",
-        "502 all day, or 429.",
-        "A POST's outcome is unknown; questions are repeated within a budget; one list of orders "
-        "serves a pass, and exits go before entries.",
+        "The broker answers 502 all day, or 429.",
+        "The system takes a POST's outcome as unknown. It repeats reads within a budget. One "
+        "list of orders serves an invocation, and exits go before entries.",
     ),
-    Fault(
+    Incident(
         "32",
-        "A submit is answered by an empty order, or another.",
-        "The client id in the answer is compared; otherwise the outcome is unknown.",
+        "The broker answers a submit with an empty order, or with another order.",
+        "The system compares the client order id in the answer. If it differs, the outcome is "
+        "unknown.",
     ),
 )
 
-HANDS = (
-    Fault(
+PARTIAL_FILLS = (
+    Incident(
         "33",
-        "A buy fills in part, then is canceled.",
-        "The position is what filled of the order that is over.",
+        "A buy fills in part and is then canceled.",
+        "The position is what the closed order filled.",
     ),
-    Fault(
+    Incident(
         "34",
-        "A sell fills in part, and the rest is stuck or sold twice.",
-        "Once its end is certain, the rest is sold under a new id.",
+        "A sell fills in part, and the rest is stuck or is sold twice.",
+        "When the sell is closed for certain, the system sells the rest under a new id.",
     ),
-    Fault(
+    Incident(
         "35",
-        "Dust of a fraction of a share.",
-        "Only whole shares are traded; a fraction is never ours and stays.",
+        "A fraction of a share is left.",
+        "The system trades whole shares only. A fraction is not its own, and it stays.",
     ),
-    Fault("36", "Somebody cancels an order by hand.", "It is found by asking."),
-    Fault(
+    Incident(
+        "36",
+        "Somebody cancels an order by hand.",
+        "The system finds it by polling.",
+    ),
+    Incident(
         "37",
         "Somebody sells the shares by hand.",
-        "The broker's lower number counts; the symbol is halted, with an alarm.",
+        "The broker's lower number counts. The system halts the symbol with an alarm.",
     ),
-    Fault(
+    Incident(
         "38",
-        "Orders or positions of others on a watched symbol.",
-        "They are never touched; they keep the symbol from entering, visibly.",
+        "External orders or positions are on a watched symbol.",
+        "The system never touches them. They block the symbol's entries, and a log line says so.",
     ),
-    Fault(
+    Incident(
         "39",
-        "A fill is taken back or corrected.",
-        "The symbol is halted and reconciled.",
+        "The broker takes a fill back or corrects it.",
+        "The system halts the symbol and reconciles it.",
     ),
 )
 
 MARKET = (
-    Fault(
+    Incident(
         "40",
-        "A minute without a bar.",
-        "No bar is made up; only the minute's own bar decides.",
+        "A minute has no bar.",
+        "The system invents no bar. Only the minute's own bar decides.",
     ),
-    Fault("41", "A day that is almost empty.", "The average needs its 21 bars of the day."),
-    Fault(
+    Incident(
+        "41",
+        "A day has almost no bars.",
+        "The signal needs 21 bars of the day.",
+    ),
+    Incident(
         "42",
-        "A bar with NaN, zero, or its high below its low.",
-        "That bar is refused and counted; its symbol skips the minute, the others go on.",
+        "A bar has NaN, a zero, or a high below its low.",
+        "The system refuses and counts the bar. Its symbol skips the minute, and the others go on.",
     ),
-    Fault("43", "The answer holds nothing.", "Each symbol stands for itself."),
-    Fault("44", "Bars from before the open.", "Only the calendar's session counts."),
-    Fault(
+    Incident(
+        "43",
+        "The answer holds no bars.",
+        "Each symbol is decided by itself.",
+    ),
+    Incident(
+        "44",
+        "Bars start before the open.",
+        "Only the calendar's session counts.",
+    ),
+    Incident(
         "45",
         "A split makes the price jump.",
-        "Only today's bars count, and they are asked for as adjusted.",
+        "Only today's bars count, and the system asks for adjusted bars.",
     ),
-    Fault(
+    Incident(
         "46",
-        "A half-day is missed.",
-        "The broker's calendar gives the hours, and its clock is compared at each tick.",
+        "A client misses a half-day.",
+        "The broker's calendar gives the hours. Each tick compares its clock with the broker's.",
     ),
-    Fault(
+    Incident(
         "47",
-        "A bar is revised, late, or still going on; a symbol is halted.",
-        "Complete bars only, the newest revision; after the wait's bound a late bar enters "
-        "nothing.",
+        "A bar is revised, late or not complete, or a symbol is halted.",
+        "The system uses complete bars and the newest revision. After the longest wait, a "
+        "late bar enters nothing.",
     ),
-    Fault(
+    Incident(
         "48",
-        "The clock is off.",
-        "More than 2 s from the broker's: nothing is entered, and it is an alarm.",
+        "The clock is wrong.",
+        "If it differs from the broker's by more than 2 s, the system enters nothing and "
+        "raises an alarm.",
     ),
 )
 
 PLATFORM = (
-    Fault(
+    Incident(
         "duplicate-schedule",
         "A minute is scheduled twice, or two ticks overlap.",
-        "A minute is claimed once; of two writers one decides again, within a bound.",
+        "Only one invocation claims a minute. If two invocations write one state, one of them "
+        "decides again, within a bound.",
     ),
-    Fault(
+    Incident(
         "late-tick",
         "A tick starts over 45 s late, or is delivered again later.",
-        "It reconciles and enters nothing.",
+        "The tick reconciles and enters nothing.",
     ),
-    Fault(
+    Incident(
         "killed-anywhere",
         "A function is killed between any two requests.",
         "The next checkup or tick finds what the table and the broker know.",
     ),
-    Fault(
+    Incident(
         "throttled-store",
         "The state table does not answer.",
-        "Its repeats are bounded; what is not written is not sent.",
+        "The system repeats its requests within a bound. It sends nothing that it could not store.",
     ),
-    Fault(
+    Incident(
         "lying-write",
-        "A write reports failure though it was done.",
-        "Its nonce shows that it was this very write.",
+        "A write reports failure although it succeeded.",
+        "The stored nonce shows that the item is the system's own write.",
     ),
-    Fault(
+    Incident(
         "broken-row",
-        "The list of symbols is broken by an edit.",
-        "That row is refused with a line that says why; the others trade, and no exit needs it.",
+        "An edit breaks the list of symbols.",
+        "The system refuses the item with a log line that says why. The others trade, and no "
+        "exit needs the item.",
     ),
-    Fault(
+    Incident(
         "removed-while-held",
         "A symbol is removed or paused while its shares are held.",
-        "Nothing more is entered, and the exit is managed to its end.",
+        "The symbol enters nothing more. The system manages its exit to the end.",
     ),
-    Fault(
+    Incident(
         "rotated-secret",
-        "A secret is changed under way.",
-        "Two webhook keys are good at once; refused broker keys are fetched again once, and "
-        "without good ones nothing is entered.",
+        "A secret changes while the functions run.",
+        "Two webhook keys are valid at once. The system fetches refused broker keys again "
+        "once. Without valid keys it enters nothing.",
     ),
-    Fault(
+    Incident(
         "bad-webhook",
-        "A webhook is forged, replayed, stale, too large, malformed or of another account.",
-        "It is refused before anything is read of it; a repeat, or an order that is not ours, "
-        "changes nothing.",
+        "A delivery is forged, replayed, stale, too large, malformed or of another account.",
+        "The webhook refuses it before it reads the content. A repeat changes nothing, and "
+        "neither does an order that is not ours.",
     ),
-    Fault(
+    Incident(
         "webhook-flood",
-        "The webhook is flooded.",
-        "It is a function of its own: ticks and checkups run on and find every fill. What is too "
-        "large or unsigned is refused first; its concurrency is bounded where the account has "
-        "the room.",
+        "Somebody floods the webhook.",
+        "The webhook is a function of its own. Ticks and checkups go on and find every fill. "
+        "The webhook refuses large and unsigned requests first. A parameter bounds its "
+        "concurrent runs if the account has enough of them.",
     ),
-    Fault(
+    Incident(
         "dead-socket",
-        "A thawed function holds a connection that is dead.",
-        "Questions are asked again; a POST's outcome is unknown.",
+        "A thawed function holds a dead connection.",
+        "The system repeats reads. It takes a POST's outcome as unknown.",
     ),
-    Fault(
+    Incident(
         "mid-day-deploy",
-        "A new version is deployed in the session, or an old one finds what a newer wrote.",
-        "One version apart they read each other's states and keep unknown fields; under a newer "
-        "schema nothing is entered and exits go on.",
+        "A new version is deployed in the session, or an old version finds what a newer one wrote.",
+        "Neighbouring versions read each other's states and keep unknown fields. Under a "
+        "newer schema the system enters nothing, and exits go on.",
     ),
-    Fault(
+    Incident(
         "lost-table",
         "The state table is empty while shares are held.",
-        "It is rebuilt from the broker's orders of the day before anything is entered.",
+        "The system rebuilds the states from the broker's orders of the day before it enters "
+        "anything.",
     ),
-    Fault(
+    Incident(
         "dead-relay",
         "The relay is dead.",
-        "Trading is correct by asking alone; a start each minute sees its lease run out and takes "
-        "it over within a minute; a missing heartbeat raises an alarm.",
+        "Trading is correct by polling alone. A start each minute finds the expired lease and "
+        "takes it over within a minute. A missing heartbeat raises an alarm.",
     ),
 )
 
-SECTIONS: Mapping[str, tuple[Fault, ...]] = {
+SECTIONS: Mapping[str, tuple[Incident, ...]] = {
     "Events and streams": EVENTS,
     "Submit, cancel, reject": ORDERS,
-    "Partial fills, leftovers, other hands": HANDS,
+    "Partial fills, leftovers, external orders": PARTIAL_FILLS,
     "Data and calendar": MARKET,
     "Platform": PLATFORM,
 }
-FAULTS = tuple(fault for faults in SECTIONS.values() for fault in faults)
-
-
-def shown_by(root: Path) -> dict[str, list[Shown]]:
-    """Return the tests below `root`/tests by the names in their marks, known or not.
-
-    Raises ValueError where a mark stands on anything but a test, or names no texts.
-    """
-    found: dict[str, list[Shown]] = {}
-    for path in sorted((root / "tests").rglob("*.py")):
-        source = path.read_text(encoding="utf-8")
-        if "mark.fault" not in source:
-            continue
-        for test, names in _marks(ast.parse(source), path):
-            for name in names:
-                found.setdefault(name, []).append(Shown(path.relative_to(root), test))
-    return found
-
-
-def _marks(tree: ast.Module, path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield each marked test's name and the rows that it names."""
-    every = {id(one) for one in ast.walk(tree) if _is_mark(one)}
-    for test in ast.walk(tree):
-        if not isinstance(test, ast.FunctionDef) or not test.name.startswith("test_"):
-            continue
-        for mark in test.decorator_list:
-            if isinstance(mark, ast.Call) and _is_mark(mark.func):
-                names = [ast.literal_eval(name) for name in mark.args]
-                if not names or mark.keywords or not all(isinstance(n, str) for n in names):
-                    raise ValueError(f"{path}: the mark of {test.name} names no rows")
-                every.discard(id(mark.func))
-                yield test.name, names
-    if every:
-        raise ValueError(f"{path}: pytest.mark.fault stands on what is no test, or names no rows")
-
-
-def _is_mark(one: ast.AST) -> bool:
-    return isinstance(one, ast.Attribute) and ast.unparse(one) == "pytest.mark.fault"
+INCIDENTS = tuple(incident for section in SECTIONS.values() for incident in section)

@@ -49,7 +49,7 @@ def recorded(path: Path) -> dict[str, Any] | None:
     return found
 
 
-def provenance(result: Mapping[str, Any]) -> list[str]:
+def origin(result: Mapping[str, Any]) -> list[str]:
     """Return the lines that tell how, when and where something was measured."""
     python = f", {result['python']}" if result.get("python") else ""
     return [

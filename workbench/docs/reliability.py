@@ -1,15 +1,16 @@
-"""The generated parts of docs/reliability.md: what was measured, and the tests of each fault."""
+"""The generated parts of docs/reliability.md: the measurements, and the tests of each incident."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench.docs.incidents import SECTIONS, Fault, Shown, shown_by
-from workbench.docs.markdown import code, fill, provenance, recorded, table
+from workbench.docs.incidents import SECTIONS, Incident
+from workbench.docs.markdown import code, fill, origin, recorded, table
+from workbench.docs.shown_by import Shown, shown_by
 
 PAGE = "docs/reliability.md"
 
-# File in bench/results: the heading of what it holds.
+# File in bench/results: the heading of its figures.
 RESULTS = {
     "simulation": "Simulated days",
     "mutants": "Mutants",
@@ -19,13 +20,13 @@ RESULTS = {
 
 
 def reliability(root: Path) -> str:
-    """Return the page as it stands, its generated parts made anew.
+    """Return the page with its generated parts made anew; people write the rest.
 
-    Raises SystemExit where the page, which people write in part, is missing or has lost a mark.
+    Raises SystemExit if the page is missing or has lost a mark.
     """
     try:
         written = (root / PAGE).read_text(encoding="utf-8")
-        return fill(written, {"figures": _figures(root), "faults": _faults(root)})
+        return fill(written, {"figures": _figures(root), "incidents": _incidents(root)})
     except (OSError, ValueError) as error:
         raise SystemExit(f"{PAGE}: {error}") from error
 
@@ -40,8 +41,8 @@ def _figures(root: Path) -> list[str]:
 
 
 def _recorded(result: Mapping[str, Any]) -> list[str]:
-    """Return what one file tells: its figures, and its mutants where it has some."""
-    lines = provenance(result)
+    """Return the lines of one file: its figures, and its mutants if it has any."""
+    lines = origin(result)
     if figures := result.get("figures"):
         rows = [[_text(name), _text(value)] for name, value in figures.items()]
         lines += table(["what", "figure"], rows)
@@ -75,24 +76,24 @@ def _mutants(mutants: list[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _faults(root: Path) -> list[str]:
+def _incidents(root: Path) -> list[str]:
     shown = shown_by(root)
     lines = []
-    for title, faults in SECTIONS.items():
-        rows = [_row(fault, shown.get(fault.name, [])) for fault in faults]
+    for title, incidents in SECTIONS.items():
+        rows = [_row(incident, shown.get(incident.name, [])) for incident in incidents]
         lines += [f"### {title}", ""]
-        lines += table(["", "what happens", "what is done", "shown by"], rows)
+        lines += table(["", "what happens", "what the system does", "shown by"], rows)
     return lines
 
 
-def _row(fault: Fault, tests: list[Shown]) -> list[str]:
-    note = f" *{fault.note}*" if fault.note else ""
+def _row(incident: Incident, tests: list[Shown]) -> list[str]:
+    note = f" *{incident.note}*" if incident.note else ""
     links = [f"[{one.sentence}](../{one.path.as_posix()})" for one in tests]
-    return [fault.name, fault.happens, fault.wanted + note, "<br>".join(links)]
+    return [incident.name, incident.happens, incident.answer + note, "<br>".join(links)]
 
 
 def _text(value: Any) -> str:
-    """Return a value as the text of a cell: numbers with thousands, lists and pairs in a row."""
+    """Return a value as a cell's text: thousands with commas, lists and pairs on one line."""
     match value:
         case None:
             return ""
