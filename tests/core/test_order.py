@@ -94,17 +94,17 @@ def test_quantity_and_progress_only_rise(reports: list[OrderReport]) -> None:
         assert known.filled_qty == max(before.filled_qty, said.filled_qty)
         assert known.progress >= before.progress
         assert known.progress >= Progress.LIVE
-        assert not (before.is_settled and not known.is_settled)
+        assert not (before.is_closed and not known.is_closed)
 
 
 @pytest.mark.fault("22")
 @given(reports=st.lists(REPORTS, min_size=1, max_size=6))
-def test_an_order_is_settled_by_a_full_fill_or_a_confirmed_end_alone(reports) -> None:
+def test_an_order_is_closed_by_a_full_fill_or_a_confirmed_end_alone(reports) -> None:
     full = any(said.filled_qty >= 20 for said in reports)
     ended = any(said.confirmed and said.status in TERMINAL_STATUSES for said in reports)
     told = any(said.status in TERMINAL_STATUSES for said in reports)
     known = joined(reports)
-    assert known.is_settled is (full or ended)
+    assert known.is_closed is (full or ended)
     assert known.needs_confirmation is (told and not full and not ended)
 
 
@@ -133,7 +133,7 @@ def test_an_order_that_was_seen_is_never_absent() -> None:
 def test_a_refusal_settles_an_order() -> None:
     refused = join(order(), report(1, Purpose.ENTRY, REFUSED), NOW)
     assert refused == order(progress=Progress.TERMINAL, status=REFUSED, confirmed=True)
-    assert refused.is_settled
+    assert refused.is_closed
 
 
 KNOWN = order(filled_qty=8, updated_at=at("10:00:02"))

@@ -24,9 +24,11 @@ class Mutant(NamedTuple):
 
 
 MACHINE = "core/machine.py"
-MOVES = "core/order_actions.py"
+ORDER_ACTIONS = "core/order_actions.py"
 ORDER = "core/order.py"
+POSITIONS = "core/positions.py"
 RECOVERY = "core/recovery.py"
+WORKING_ORDER = "core/working_order.py"
 ENGINE = "shell/trading/engine.py"
 INQUIRY = "shell/trading/reconciliation.py"
 STORE = "shell/aws/state_table.py"
@@ -72,8 +74,9 @@ MUTANTS = (
         "new-id-on-retry",
         "An order that the broker does not show is sent again under a new id.",
         (
+            Edit(WORKING_ORDER, "    sell,\n)", "    sell,\n    submit,\n)"),
             Edit(
-                MACHINE,
+                WORKING_ORDER,
                 "return Step(replace(seen, order=again), (SubmitOrder(again),), Reason.RESENT)",
                 "return submit(\n"
                 "            replace(seen, order=None, settled=(*seen.settled, 0)),\n"
@@ -92,18 +95,18 @@ MUTANTS = (
         "The first 404 is taken for a no, and the order is forgotten.",
         (
             Edit(
-                MACHINE,
-                "    if wanted:\n",
-                "    if wanted and order.absences < 1:\n",
+                WORKING_ORDER,
+                "    if _wants_resend(state, order, event, rules):\n",
+                "    if _wants_resend(state, order, event, rules) and order.absences < 1:\n",
             ),
             Edit(
-                MACHINE,
+                WORKING_ORDER,
                 "    if age >= ABANDON_AFTER and order.absences >= ABSENCES_TO_ABANDON"
                 " and not contested:",
                 "    if order.absences >= 1:",
             ),
             Edit(
-                MACHINE,
+                WORKING_ORDER,
                 "replace(retire(seen, order), phase=phase), (), Reason.ABANDONED)",
                 "replace(retire(seen, order), phase=phase, abandoned=()), (), Reason.ABANDONED)",
             ),
@@ -147,14 +150,14 @@ MUTANTS = (
         "An order sent again and refused is over and forgotten, though an earlier send may land.",
         (
             Edit(
-                MOVES,
+                ORDER_ACTIONS,
                 " or (order.status == REFUSED and order.sends > 1)",
                 " and order.status != REFUSED",
             ),
             Edit(
-                MACHINE,
-                "    if event.report.status == REFUSED and order.sends > 1:",
-                "    if event.report.status == REFUSED and order.sends > 99:",
+                WORKING_ORDER,
+                "    if report.status == REFUSED and order.sends > 1:",
+                "    if report.status == REFUSED and order.sends > 99:",
             ),
         ),
     ),
@@ -163,7 +166,7 @@ MUTANTS = (
         "An order given up is forgotten.",
         (
             Edit(
-                MOVES,
+                ORDER_ACTIONS,
                 "    return watch(retired, order.client_order_id) if unseen else retired",
                 "    return watch(retired, order.client_order_id) if not retired else retired",
             ),
@@ -182,7 +185,7 @@ MUTANTS = (
         "A buy that the broker does not know is sent again however old its signal is.",
         (
             Edit(
-                MACHINE,
+                WORKING_ORDER,
                 "RESEND_WITHIN = timedelta(seconds=60)",
                 "RESEND_WITHIN = timedelta(hours=8)",
             ),
@@ -290,8 +293,8 @@ MUTANTS = (
         (
             Edit(
                 MACHINE,
-                "        return on_other_order(state, event, rules)",
-                "        return Step(state, (), Reason.UNKNOWN_ORDER)",
+                "    return on_other_order(state, event, rules)",
+                "    return Step(state, (), Reason.UNKNOWN_ORDER)",
             ),
         ),
     ),
@@ -300,7 +303,7 @@ MUTANTS = (
         "What an order filled is not remembered once it is over.",
         (
             Edit(
-                MOVES,
+                ORDER_ACTIONS,
                 "settled=(*state.settled, order.filled_qty))\n    unseen",
                 "settled=(*state.settled, 0))\n    unseen",
             ),
@@ -311,7 +314,7 @@ MUTANTS = (
         "The exit is of what was ordered, not of what filled.",
         (
             Edit(
-                MACHINE,
+                WORKING_ORDER,
                 "            qty=order.filled_qty,\n            cost=order.filled_value,",
                 "            qty=order.qty,\n            cost=order.filled_value,",
             ),
@@ -322,8 +325,8 @@ MUTANTS = (
         "An order that the broker replaced is over; the one in its place is not followed.",
         (
             Edit(
-                MACHINE,
-                "            joined = follow(joined, event.report.replaced_by)\n",
+                WORKING_ORDER,
+                "            joined = follow(joined, report.replaced_by)\n",
                 "            joined = replace(joined, confirmed=True)\n",
             ),
         ),
@@ -509,7 +512,7 @@ MUTANTS = (
         "A refused sell ends the position.",
         (
             Edit(
-                MACHINE,
+                WORKING_ORDER,
                 "        rests = replace(left, phase=Phase.TO_SELL, exit_attempts=attempts)\n",
                 "        idle = idle_phase(left, event.at, rules)\n"
                 "        rests = replace(left, phase=idle, qty=0, cost=0)\n",
@@ -521,7 +524,7 @@ MUTANTS = (
         "A sell that was refused is not tried again.",
         (
             Edit(
-                MOVES,
+                ORDER_ACTIONS,
                 "    allowed = MAX_LIQUIDATION_ATTEMPTS if liquidating else MAX_EXIT_ATTEMPTS\n",
                 "    allowed = 2 if liquidating else 1\n",
             ),
@@ -532,9 +535,9 @@ MUTANTS = (
         "A sell that somebody canceled is sent again without a look at the shares held.",
         (
             Edit(
-                MACHINE,
-                "    if order.cancel_at is None:\n        # Nobody",
-                "    if order.cancel_at is None and order.qty == 0:\n        # Nobody",
+                WORKING_ORDER,
+                "    if order.cancel_at is None:\n        # Somebody",
+                "    if order.cancel_at is None and order.qty == 0:\n        # Somebody",
             ),
         ),
     ),
@@ -599,9 +602,9 @@ MUTANTS = (
         "A sale in parts is set against the cost of all shares.",
         (
             Edit(
-                MACHINE,
-                "        pnl=state.pnl + value - cost,\n",
-                "        pnl=state.pnl + value - (state.cost if sold else 0),\n",
+                POSITIONS,
+                "    cost = state.cost - left.cost\n",
+                "    cost = state.cost\n",
             ),
         ),
     ),
@@ -610,6 +613,7 @@ MUTANTS = (
         "liquidation-without-cancel",
         "At 15:55 the shares are sold while the target still works.",
         (
+            Edit(MACHINE, "    sell,\n    submit,\n", "    retire,\n    sell,\n    submit,\n"),
             Edit(
                 MACHINE,
                 "        case Phase.SELL_SUBMITTED:\n"
@@ -625,7 +629,7 @@ MUTANTS = (
         "The liquidation calls a symbol done without selling what is held.",
         (
             Edit(
-                MOVES,
+                ORDER_ACTIONS,
                 "    liquidating = must_liquidate(held, at, rules)\n",
                 "    liquidating = must_liquidate(held, at, rules)\n"
                 "    if liquidating:\n"
@@ -662,8 +666,8 @@ MUTANTS = (
         (
             Edit(
                 RECOVERY,
-                "    sold = min(report.filled_qty, state.qty)",
-                "    sold = min(report.filled_qty, 0)",
+                "        qty=report.filled_qty,\n",
+                "        qty=0,\n",
             ),
         ),
     ),

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from scalper.core import machine, model, order, order_actions, session
+from scalper.core import machine, model, order, order_actions, session, working_order
 from scalper.core.model import BarClosed, CheckupDue, LiquidationDue, OrderSeen, Phase, Reason
 from scalper.core.pricing import DOLLAR
 from scalper.core.transitions import TRANSITIONS
@@ -75,17 +75,18 @@ def state_machine() -> str:
     cells = [[f"`{phase}`", *(_cell(phase, event) for event in EVENTS)] for phase in Phase]
     bounds = [
         [f"`{name}`", _value(getattr(module, name)), text]
-        for module in (machine, order_actions, order, session)
+        for module in (machine, working_order, order_actions, order, session)
         for name, text in remarks(module).items()
         if isinstance(getattr(module, name), int | timedelta)
     ]
     lines = [
         *("# The state machine", NOTE),
         "Each symbol is in one phase. An event leads to another phase or leaves it where it is,",
-        "and to orders to send or to cancel. What is done stands in `core/machine.py`, and for",
-        "orders that are over in `core/corrections.py`; what may",
-        "happen at all in `core/transitions.py`: its rows are the arrows, asserted at every step.",
-        "Those from a phase to itself are left out.",
+        "and to orders to send or to cancel. `core/machine.py` decides what is done. Reports of",
+        "the working order have a module of their own, `core/working_order.py`; so have reports",
+        "of closed or unknown orders, `core/corrections.py`. `core/transitions.py` says what may",
+        "happen at all: its rows are the arrows, and every step asserts them. The picture leaves",
+        "out the rows from a phase to itself.",
         "",
         *("```mermaid", "stateDiagram-v2", "    [*] --> TO_BUY", *arrows, "```", ""),
         *table(["phase", "what it means"], [[f"`{p}`", phases[p.name]] for p in Phase]),

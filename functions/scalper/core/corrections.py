@@ -1,8 +1,8 @@
-"""Late news: what the broker says of orders that are over, or that the state never knew.
+"""Corrections: reports of orders that are closed, or that the state never knew.
 
-An order's numbers count whenever they are heard: more fills than were settled, fewer ones (a bust
-or a correction), or an order that should not be there at all. Each halts the symbol; an order that
-still lives is canceled, and what is held is put right.
+The quantities of an order count whenever a report of them comes: more fills than were settled,
+fewer fills (a bust), or fills of an order that should not exist. Each of these halts the symbol.
+An order that is still live is canceled, and the shares held are put right.
 """
 
 from dataclasses import replace
@@ -18,10 +18,11 @@ from scalper.core.order import (
     progress_of,
 )
 from scalper.core.order_actions import cancel, idle_phase, oversized, sell, watch
+from scalper.core.positions import book_sale, remove_shares
 
 
 def on_other_order(state: SymbolState, event: OrderSeen, rules: Rules) -> Step:
-    """Take up an order that is not the working one: late news of ours, or nothing to us."""
+    """Take up a report of an order that is not the working one, if this system made the order."""
     report = event.report
     made = ClientOrderId.parse(report.client_order_id)
     if (
@@ -33,7 +34,7 @@ def on_other_order(state: SymbolState, event: OrderSeen, rules: Rules) -> Step:
     ):
         return Step(state, (), Reason.UNKNOWN_ORDER)
     if made.generation > state.generation:
-        return _on_unknown_number(state, made, event, rules)
+        return _on_unknown_generation(state, made, event, rules)
     if made.generation > len(state.settled):
         return Step(state, (), Reason.UNKNOWN_ORDER)
     more = report.filled_qty - state.settled[made.generation - 1]
@@ -42,18 +43,18 @@ def on_other_order(state: SymbolState, event: OrderSeen, rules: Rules) -> Step:
         return _on_live(state, more, event, closed)
     if more < 0 and report.status != "replaced" and not report.confirmed:
         return Step(state, (), Reason.AWAITING_CONFIRMATION)
-    # What filled in a replaced order's successor was settled with it and is in no report of it.
+    # A replaced order was settled together with its successor, whose fills its own reports lack.
     if more == 0 or (more < 0 and report.status == "replaced"):
         return Step(state, (), Reason.NOTHING_NEW)
     why = Reason.LATE_ORDER if more > 0 else Reason.CORRECTED_FILL
-    return _count(_halted(state, report, why), made, event, rules, why)
+    return _correct(_halted(state, report, why), made, event, rules, why)
 
 
 def _on_live(state: SymbolState, more: int, event: OrderSeen, closed: bool) -> Step:
-    """Cancel an order that was over and lives; its fills count when it is over again.
+    """Cancel an order that was closed and is live; its fills count once it is closed again.
 
-    One without news may be an answer that lags behind, and is no reason to halt: only a request's
-    answer is believed, and once the order is filled its cancel has no effect.
+    A report without further fills may be older than the order's end, and is no reason to halt.
+    Only the answer to a request is believed then. A cancel of a filled order has no effect.
     """
     report = event.report
     cancels = () if closed else (CancelOrder(report.client_order_id, report.broker_id),)
@@ -68,27 +69,27 @@ def _halted(state: SymbolState, report: OrderReport, why: Reason) -> SymbolState
     return watch(replace(state, halt=why), report.client_order_id)
 
 
-def _on_unknown_number(
+def _on_unknown_generation(
     state: SymbolState, made: ClientOrderId, event: OrderSeen, rules: Rules
 ) -> Step:
     """Halt over an order of ours that the state does not know: the table was set back, say.
 
-    It is canceled where it lives, and taken up as late news once no other order works.
+    A live order is canceled. Its fills count as soon as no other order works.
     """
-    report, number = event.report, made.generation
+    report, generation = event.report, made.generation
     halted = _halted(state, report, Reason.UNKNOWN_ORDER)
     if progress_of(report.status) is Progress.LIVE and event.at < rules.session.close:
         cancels = (CancelOrder(report.client_order_id, report.broker_id),)
-        return Step(_numbered(halted, number), cancels, Reason.UNKNOWN_ORDER)
+        return Step(_with_generation(halted, generation), cancels, Reason.UNKNOWN_ORDER)
     if state.order is not None or report.filled_qty == 0:
-        return Step(_numbered(halted, number), (), Reason.UNKNOWN_ORDER)
-    return _count(_numbered(halted, number), made, event, rules, Reason.UNKNOWN_ORDER)
+        return Step(_with_generation(halted, generation), (), Reason.UNKNOWN_ORDER)
+    return _correct(_with_generation(halted, generation), made, event, rules, Reason.UNKNOWN_ORDER)
 
 
-def _numbered(state: SymbolState, generation: int) -> SymbolState:
-    """Return the state with the numbers up to `generation` given, unfilled as far as is known.
+def _with_generation(state: SymbolState, generation: int) -> SymbolState:
+    """Return the state with all generations up to this one made, the missing ones unfilled.
 
-    While an order works, the newest number is its own.
+    While an order works, the newest generation is its own and stays.
     """
     if state.order is not None:
         return state
@@ -96,66 +97,82 @@ def _numbered(state: SymbolState, generation: int) -> SymbolState:
     return replace(state, generation=generation, settled=(*state.settled, *(0,) * unknown))
 
 
-def _count(
+def _correct(
     state: SymbolState, made: ClientOrderId, event: OrderSeen, rules: Rules, why: Reason
 ) -> Step:
-    """Settle the order at the broker's number, and put right what is held by the difference."""
-    report = event.report
+    """Settle the order at the broker's quantity, and book the difference to the settled one."""
+    filled_qty = event.report.filled_qty
     known = state.settled[made.generation - 1]
     is_entry = made.purpose is Purpose.ENTRY
-    more = report.filled_qty - known
-    shares = more if is_entry else -more
-    if state.phase is Phase.BUY_SUBMITTED and shares > 0:
-        # A buy holds nothing yet: the shares are taken up when it is over, its id being watched.
+    more = filled_qty - known
+    if state.phase is Phase.BUY_SUBMITTED and is_entry == (more > 0):
+        # A working buy holds no shares yet. These are booked once it is closed: the order's id
+        # is watched until then.
+        return Step(state, (), why)
+    # The order sold more than is held: a buy that is watched may have bought the rest. That part
+    # stays unsettled until the broker reports the buy.
+    unsettled = 0
+    if not is_entry and _watches(state, entries=True):
+        unsettled = max(more - state.qty, 0)
+    if unsettled and unsettled == more:
         return Step(state, (), why)
     settled = list(state.settled)
-    # What it sold beyond what is held waits for the news of a buy, where one may still come.
-    waits = not is_entry and _watches(state, entries=True)
-    ahead = max(more - state.qty, 0) if waits else 0
-    if ahead and ahead == more:
-        return Step(state, (), why)
-    settled[made.generation - 1] = report.filled_qty - ahead
-    filled, undone = known == 0, report.filled_qty == 0
-    before = replace(state, settled=tuple(settled))
-    if is_entry:
-        before = replace(before, entries=state.entries + filled - undone)
-    elif undone or state.qty:
-        before = replace(before, trades=max(state.trades + filled - undone, 0))
-    after = _add(before, shares, event) if shares > 0 else _take(before, -shares, report, is_entry)
-    if after.order is not None:
-        live = after.order.progress is Progress.LIVE
-        if oversized(after) and live and after.order.cancel_at is None:
-            return cancel(after, event.at, rules, why)
-        return Step(after, (), why)
-    if after.qty == 0:
+    settled[made.generation - 1] = filled_qty - unsettled
+    booked = _booked(replace(state, settled=tuple(settled)), event, known, is_entry=is_entry)
+    if booked.order is not None:
+        live = booked.order.progress is Progress.LIVE
+        if oversized(booked) and live and booked.order.cancel_at is None:
+            return cancel(booked, event.at, rules, why)
+        return Step(booked, (), why)
+    if booked.qty == 0:
         if state.qty == 0:
-            return Step(after, (), why)
-        idle = replace(after, phase=idle_phase(after, event.at, rules), entered_at=None)
+            return Step(booked, (), why)
+        idle = replace(booked, phase=idle_phase(booked, event.at, rules), entered_at=None)
         return Step(idle, (), why)
-    rests = replace(after, phase=Phase.TO_SELL)
+    rests = replace(booked, phase=Phase.TO_SELL)
     if state.qty == 0 and is_entry and not _watches(state, entries=False):
         return sell(rests, event.at, rules, event.last_trade, why)
     return Step(rests, (), why)
 
 
 def _watches(state: SymbolState, *, entries: bool) -> bool:
-    """Whether a buy, or a sell, is put aside of which there may be news.
+    """Return whether a buy (`entries`), or a sell, is watched that may still fill.
 
-    A sell may have sold already what is heard to be bought only now.
+    A watched sell may already have sold the shares of a buy whose fill is reported only now.
     """
     watched = (ClientOrderId.parse(client_order_id) for client_order_id in state.abandoned)
     return any(made is not None and (made.purpose is Purpose.ENTRY) == entries for made in watched)
 
 
-def _add(state: SymbolState, shares: int, event: OrderSeen) -> SymbolState:
-    """Hold shares that were bought late, or whose sale was taken back; they are bailed out."""
+def _booked(state: SymbolState, event: OrderSeen, known: int, *, is_entry: bool) -> SymbolState:
+    """Return the state with an order booked that filled another quantity than the `known` one."""
+    report = event.report
+    more = report.filled_qty - known
+    undone = report.filled_qty == 0
+    if is_entry:
+        counted = replace(state, entries=state.entries + (known == 0) - undone)
+        return _add_shares(counted, more, event) if more > 0 else remove_shares(counted, -more)
+    if more < 0:
+        counted = replace(state, trades=max(state.trades - undone, 0))
+        return _add_shares(counted, -more, event)
+    return book_sale(
+        state,
+        qty=more,
+        order_qty=report.filled_qty,
+        order_value=report.filled_value,
+        is_new_trade=known == 0,
+    )
+
+
+def _add_shares(state: SymbolState, shares: int, event: OrderSeen) -> SymbolState:
+    """Hold shares of a late buy, or of a sale that was taken back; a bail-out is to sell them."""
     report = event.report
     if report.filled_qty:
         value = report.filled_value * shares // report.filled_qty
     else:
-        # All of a sale was taken back, and what it had brought is in no report any more.
+        # The whole sale was taken back, and no report tells any more what it had brought.
         value = (report.limit or event.last_trade or 0) * shares
-    # A position that was read before does not show them, and is not believed for a while.
+    # A position that was read earlier lacks these shares. It is not believed for POSITION_LAG.
     held = replace(
         state,
         qty=state.qty + shares,
@@ -166,16 +183,3 @@ def _add(state: SymbolState, shares: int, event: OrderSeen) -> SymbolState:
         return replace(held, exit_as=Purpose.BAILOUT, exit_attempts=0)
     as_before = state.exit_as is not Purpose.TARGET
     return replace(held, exit_as=state.exit_as if as_before else Purpose.BAILOUT)
-
-
-def _take(state: SymbolState, shares: int, report: OrderReport, is_entry: bool) -> SymbolState:
-    """Give up shares that were sold late, or whose purchase was taken back; never below none."""
-    gone = min(shares, state.qty)
-    if gone == 0:
-        return state
-    cost = state.cost * gone // state.qty
-    left = replace(state, qty=state.qty - gone, cost=state.cost - cost)
-    if is_entry:
-        return left
-    value = report.filled_value * gone // report.filled_qty
-    return replace(left, pnl=state.pnl + value - cost)

@@ -152,7 +152,7 @@ class Order:
         return self.purpose is Purpose.ENTRY
 
     @property
-    def is_settled(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether it can change no more: filled in full, or terminal by a request's answer."""
         return self.filled_qty >= self.qty or (
             self.progress is Progress.TERMINAL and self.confirmed
@@ -161,7 +161,7 @@ class Order:
     @property
     def needs_confirmation(self) -> bool:
         """Whether an event called it terminal and a request has to confirm that."""
-        return self.progress is Progress.TERMINAL and not self.is_settled
+        return self.progress is Progress.TERMINAL and not self.is_closed
 
 
 def progress_of(status: str) -> Progress:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.order import ClientOrderId, Order, OrderReport, Progress, Purpose, progress_of
+from scalper.core.positions import book_sale
 from scalper.core.pricing import Money
 
 
@@ -133,18 +134,16 @@ def _account_for(
             entries=state.entries + 1,
             exit_attempts=0,
         )
-    # Shares of an older session are not in these orders: what they cost is unknown.
-    sold = min(report.filled_qty, state.qty)
-    cost = state.cost * sold // state.qty if sold else 0
-    value = report.filled_value * sold // report.filled_qty if sold else 0
-    return replace(
+    sold = book_sale(
         state,
-        qty=state.qty - sold,
-        cost=state.cost - cost,
-        pnl=state.pnl + value - cost,
-        trades=state.trades + (1 if sold else 0),
+        qty=report.filled_qty,
+        order_qty=report.filled_qty,
+        order_value=report.filled_value,
+    )
+    return replace(
+        sold,
         exit_attempts=state.exit_attempts + 1,
-        exit_as=Purpose.BAILOUT if state.qty > sold else Purpose.TARGET,
+        exit_as=Purpose.BAILOUT if sold.qty > 0 else Purpose.TARGET,
     )
 
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from scalper.core.machine import COOL_DOWN
 from scalper.core.model import CancelOrder, Phase, Reason, SubmitOrder
 from scalper.core.order import ABSENT, REFUSED, Progress
 from scalper.core.pricing import money
+from scalper.core.working_order import COOL_DOWN
 from tests.core.build import (
     RULES,
     after,

@@ -12,7 +12,6 @@ from datetime import date, datetime
 from typing import TypeVar
 
 from scalper.core import machine
-from scalper.core.machine import ABSENCES_TO_ABANDON
 from scalper.core.model import (
     CancelOrder,
     Command,
@@ -29,6 +28,7 @@ from scalper.core.order import ABSENT, REFUSED, Order, OrderReport, Progress, pr
 from scalper.core.pricing import Money
 from scalper.core.recovery import begin_session, rebuild
 from scalper.core.session import Session
+from scalper.core.working_order import ABSENCES_TO_ABANDON
 from scalper.shell.codec import SCHEMA
 from scalper.shell.errors import (
     BrokerError,
