@@ -16,7 +16,6 @@ from urllib.parse import parse_qs
 
 from starlette.websockets import WebSocket
 
-from scalper.core.order import ClientOrderId, Purpose
 from scalper.core.pricing import Money
 from workbench.chaos.fault_plan import Weather
 from workbench.chaos.fault_proxy import Answered, Asked, Inside
@@ -29,6 +28,7 @@ from workbench.exchange.server import Exchange
 from workbench.exchange.stream import Stream
 from workbench.exchange.venue import Venue
 from workbench.exchange.wire import stamp
+from workbench.faults import invariants
 from workbench.faults.kinds import FaultKind
 from workbench.market.model import Market
 
@@ -200,20 +200,14 @@ class StormyVenue(Venue):
 
     def _look(self, order: Order) -> None:
         """Look at the books as an order has just landed."""
-        at_work = [one.client_order_id for one in self.book.open_orders(order.symbol)]
-        if len(at_work) > 1:
-            self._violated(f"I1 two live orders of one symbol: {', '.join(at_work)}")
-        name = ClientOrderId.parse(order.client_order_id)
-        if name is None:
-            self._violated(f"an id that is not this system's: {order.client_order_id}")
-            return
-        is_entry = name.purpose is Purpose.ENTRY
-        if (order.side == "buy") is not is_entry:
-            self._violated(f"a {order.side} for {name.purpose}: {order.client_order_id}")
-        if is_entry and order.qty * (order.limit or 0) > self._lot:
-            self._violated(f"I2 an entry above the lot: {order.client_order_id}")
-        if is_entry and self.book.qty(order.symbol):
-            self._violated(f"I2 an entry on top of a position: {order.client_order_id}")
+        broken = invariants.at_landing(
+            order,
+            live=[one.client_order_id for one in self.book.open_orders(order.symbol)],
+            held=self.book.qty(order.symbol),
+            lot=self._lot,
+        )
+        for text in broken:
+            self._violated(text)
 
     def _violated(self, text: str) -> None:
         self.violations.append(f"{stamp(self.now)} {text}")

@@ -4,7 +4,7 @@ I1 never two live orders for one symbol. I2 never more than the lot in an entry.
 I4 never an order or a share that the table does not know. I5 flat at the end of the day.
 """
 
-from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NoReturn, Protocol
@@ -13,11 +13,12 @@ from greenlet import getcurrent
 
 from scalper.core.model import SymbolState
 from scalper.core.order import ClientOrderId, Order, Progress, Purpose
-from scalper.core.pricing import DOLLAR, Money
+from scalper.core.pricing import Money
 from scalper.shell.ports import Stored
 from workbench.exchange.ledger import Book
 from workbench.exchange.ledger import Order as Record
 from workbench.exchange.refusals import Refusal
+from workbench.faults import invariants
 from workbench.simulation.scheduler import Invocation, Scheduler, Task, Violation
 
 STALE_AFTER = timedelta(seconds=200)
@@ -60,7 +61,7 @@ class Checks:
     _items: dict[str, Stored] = field(default_factory=dict)
     _unlisted: set[str] = field(default_factory=set)
     """Orders of a liquidation whose table did not answer: it may not know them before the end."""
-    _chains: dict[str, str] = field(default_factory=dict)
+    _successors: dict[str, str] = field(default_factory=dict)
     """By the broker's id of a replaced order the id of the one in its place."""
     _origins: dict[str, str] = field(default_factory=dict)
     """By the broker's id of such an order the client id of ours that it goes back to."""
@@ -141,15 +142,14 @@ class Checks:
         if (order.symbol, name.generation) in self._made:
             self.fail(f"{order.client_order_id}: the number was used before")
         self._made[order.symbol, name.generation] = order.id
-        own = self._own_live(order.symbol)
-        if len(own) > 1:
-            self.fail(f"I1: live at once: {[self.name_of(one) for one in own]}")
-        if order.side == "buy" and order.qty * (order.limit or 0) > self.lot:
-            self.fail(f"I2: {order.client_order_id} costs more than the lot")
-        if order.side == "buy" and self.own_qty(order.symbol) > 0:
-            self.fail(f"I2: {order.client_order_id} buys where shares are held")
-        if order.side == "sell" and order.qty > self.own_qty(order.symbol):
-            self.fail(f"I3: {order.client_order_id} sells more than is held")
+        self._demand(
+            invariants.at_landing(
+                order,
+                live=self._live_names(order.symbol),
+                held=self.own_qty(order.symbol),
+                lot=self.lot,
+            )
+        )
         self._check_listed(order.symbol)
 
     def unheld(self, symbol: str, order: Order) -> None:
@@ -170,8 +170,7 @@ class Checks:
 
     def filled(self, symbol: str) -> None:
         """Check a fill: never short."""
-        if self.own_qty(symbol) < 0:
-            self.fail(f"I3: {symbol}: {self.own_qty(symbol)} shares")
+        self._demand(invariants.at_fill(symbol, self.own_qty(symbol)))
 
     def by_hand(self, symbol: str, qty: int) -> None:
         """Take note of shares that the owner bought."""
@@ -179,7 +178,7 @@ class Checks:
 
     def replaced(self, order: Record, successor: Record) -> None:
         """Take note of an order in whose place the broker put another: it is ours as well."""
-        self._chains[order.id] = successor.id
+        self._successors[order.id] = successor.id
         self._origins[successor.id] = self.name_of(order)
 
     def forget(self, symbol: str) -> None:
@@ -190,63 +189,44 @@ class Checks:
 
     def end(self, items: dict[str, Stored], summary: dict[str, Any]) -> tuple[int, Money]:
         """Check the day as a whole; return its trades and its profit."""
-        own: dict[str, dict[int, list[Record]]] = defaultdict(dict)
-        for order in self.book.orders.values():
-            name = ClientOrderId.parse(order.client_order_id)
-            if name is not None:
-                own[name.symbol][name.generation] = self._chain(order)
-                for one in self._chain(order):
-                    if one.is_open:
-                        self.fail(f"I5: {order.client_order_id} is still {one.status}")
+        own = invariants.own_orders(self.book.orders, self._successors)
+        opened = [
+            one
+            for orders in own.values()
+            for order in orders.values()
+            for one in order.chain
+            if one.is_open
+        ]
+        self._demand(
+            invariants.account_at_end({symbol: self.own_qty(symbol) for symbol in own}, opened)
+        )
         pnl: Money = 0
-        trades = 0
         for symbol, orders in sorted(own.items()):
-            if self.own_qty(symbol) != 0:
-                self.fail(f"I5: {symbol}: {self.own_qty(symbol)} shares are left")
-            if symbol not in items:
-                self.fail(f"I4: {symbol} traded and has no item")
-            state = items[symbol].state
-            if state.order is not None or state.qty:
-                self.fail(f"I4: {symbol}: the item holds {state.qty} and {state.order}")
-            said = dict(enumerate(state.settled, 1))
-            truth = {n: sum(one.filled_qty for one in chain) for n, chain in orders.items()}
-            if {n: qty for n, qty in said.items() if qty} != {n: q for n, q in truth.items() if q}:
-                self.fail(f"I4: {symbol}: fills {truth}, the item says {said}")
+            state = items[symbol].state if symbol in items else None
+            by_hand = symbol in self.sold_by_hand
+            self._demand(invariants.symbol_at_end(symbol, state, orders, has_manual_sale=by_hand))
             if self.scheduler.plan.is_faultless:
                 self._check_prompt(orders)
-            earned = sum(
-                one.filled_cost * (1 if one.side == "sell" else -1)
-                for chain in orders.values()
-                for one in chain
-            )
-            if symbol in self.sold_by_hand:
-                earned = state.pnl
-            if state.pnl != earned:
-                self.fail(f"P&L: {symbol} earned {earned}, the item says {state.pnl}")
-            sells = sum(truth[n] > 0 for n, chain in orders.items() if chain[0].side == "sell")
-            if state.trades != sells:
-                self.fail(f"{symbol}: {sells} sells filled, the item says {state.trades}")
-            pnl += earned
-            trades += sells
-        if summary.get("mismatches"):
-            self.fail(f"the summary says that fills disagree: {summary['mismatches']}")
-        told = (summary.get("flat"), summary.get("trades"), summary.get("pnl_usd"))
-        if self.sold_by_hand:
-            told = (told[0], trades, pnl / DOLLAR)
-        if told != (True, trades, pnl / DOLLAR):
-            self.fail(f"the summary tells {told}, of {trades} trades and {pnl / DOLLAR}")
+            if by_hand and state is not None:
+                pnl += state.pnl
+            else:
+                pnl += sum(order.earned for order in orders.values())
+        trades = invariants.trades_of(order for orders in own.values() for order in orders.values())
+        told_pnl = None if self.sold_by_hand else pnl
+        self._demand(invariants.summary_at_end(summary or None, trades=trades, pnl=told_pnl))
         return trades, pnl
 
-    def _check_prompt(self, orders: dict[int, list[Record]]) -> None:
+    def _check_prompt(self, orders: invariants.OwnOrders) -> None:
         """Check a day without faults: a stale buy is canceled, what is bought offered at once."""
-        for number, (order, *_) in orders.items():
-            if order.side == "sell":
+        for number, own in orders.items():
+            order = own.chain[0]
+            if own.is_sell:
                 continue
             if order.updated_at - order.submitted_at > STALE_AFTER:
                 self.fail(f"{order.client_order_id} worked until {order.updated_at}")
             if order.filled_qty == order.qty:
                 exits = orders.get(number + 1)
-                if exits is None or exits[0].submitted_at - order.updated_at > SOLD_WITHIN:
+                if exits is None or exits.chain[0].submitted_at - order.updated_at > SOLD_WITHIN:
                     self.fail(f"{order.client_order_id} filled and was not offered at once")
 
     # The truth -----------------------------------------------------------------------------
@@ -266,12 +246,11 @@ class Checks:
     def _own_live(self, symbol: str) -> list[Record]:
         return [one for one in self.book.open_orders(symbol) if self.is_own(one)]
 
-    def _chain(self, order: Record) -> list[Record]:
-        """Return an order and those that stood in its place, in turn."""
-        chain = [order]
-        while chain[-1].id in self._chains:
-            chain.append(self.book.orders[self._chains[chain[-1].id]])
-        return chain
+    def _live_names(self, symbol: str) -> list[str]:
+        return [self.name_of(one) for one in self._own_live(symbol)]
+
+    def _chain(self, order: Record) -> tuple[Record, ...]:
+        return invariants.chain_of(order, self.book.orders, self._successors)
 
     def _filled(self, client_order_id: str) -> int:
         try:
@@ -282,7 +261,7 @@ class Checks:
 
     def _truth(self, symbol: str, number: int) -> int:
         order_id = self._made.get((symbol, number))
-        chain = self._chain(self.book.orders[order_id]) if order_id else []
+        chain = self._chain(self.book.orders[order_id]) if order_id else ()
         return sum(one.filled_qty for one in chain)
 
     def _check_monotone(self, old: Stored, new: Stored) -> None:
@@ -306,12 +285,13 @@ class Checks:
         item = self._items.get(symbol)
         if item is None:
             return
-        state = item.state
-        known = {*state.abandoned, state.order.client_order_id if state.order else ""}
-        for order in self._own_live(symbol):
-            name = self.name_of(order)
-            if name not in known and name not in self._unlisted:
-                self.fail(f"I4: {name} is live, the table knows {known}")
+        listed = [name for name in self._live_names(symbol) if name not in self._unlisted]
+        self._demand(invariants.at_write(item.state, listed))
+
+    def _demand(self, broken: Iterable[str]) -> None:
+        """Break the day off at the first thing that does not hold."""
+        for text in broken:
+            self.fail(text)
 
     def fail(self, text: str) -> NoReturn:
         """Break the day off."""
