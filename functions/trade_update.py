@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from scalper.core.model import Reason
 from scalper.shell import telemetry, webhook
 from scalper.shell.errors import ScalperError, WebhookRefusedError
 from scalper.shell.runtime import current_engine, current_webhook_keys, renewed_webhook_keys
@@ -15,7 +16,7 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
         try:
             delivery = webhook.receive(event, current_webhook_keys, renewed_webhook_keys)
             if delivery is None:
-                return webhook.answer(200, {"status": "ignored"})
+                return webhook.ignore(Reason.OTHER_STREAM)
             taken = trade_update(current_engine(), delivery)
             return webhook.answer(503 if taken["status"] == "failed" else 200, taken)
         except WebhookRefusedError as error:

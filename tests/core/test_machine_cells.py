@@ -85,5 +85,12 @@ def test_every_reason_of_the_core_has_a_case() -> None:
         Reason.EXTERNAL_ORDER,
         Reason.EXTERNAL_POSITION,
         Reason.BROKER_UNREAD,
+        Reason.OTHER_STREAM,
+        Reason.OTHER_MODE,
+        Reason.OTHER_ACCOUNT,
+        Reason.MARKET_CLOSED,
+        Reason.DELIVERY_REFUSED,
+        Reason.REQUEST_FAILED,
+        Reason.SYMBOL_FAILED,
     }
     assert {one.expected.reason for one in CASES} == set(Reason) - of_the_shell

@@ -358,7 +358,7 @@ class TestTradeUpdate:
         assert answer == {
             "statusCode": 200,
             "headers": {"content-type": "application/json"},
-            "body": '{"status": "taken"}',
+            "body": '{"status": "taken", "reason": "bought"}',
         }
         sell = bought.order(2, "target")
         assert (sell["side"], sell["qty"], sell["limit_price"]) == ("sell", "199", "10.02")
@@ -379,9 +379,14 @@ class TestTradeUpdate:
         assert boto3.client("dynamodb").scan(TableName="state")["Items"] == before
         assert len(bought.orders()) == 1
 
-    def test_other_streams_are_ignored(self, world: World):
+    def test_other_streams_are_ignored(self, world: World, records: Records):
         answer = trade_update.handler(url_event('{"stream": "listening"}'), None)
-        assert (answer["statusCode"], answer["body"]) == (200, '{"status": "ignored"}')
+        assert (answer["statusCode"], json.loads(answer["body"])) == (
+            200,
+            {"status": "ignored", "reason": "other_stream"},
+        )
+        (line,) = records.of("event ignored")
+        assert line.__dict__["reason"] == "other_stream"
 
     @pytest.mark.fault("bad-webhook")
     @pytest.mark.parametrize(
@@ -394,7 +399,10 @@ class TestTradeUpdate:
         message["data"]["order"] |= lie
         before = boto3.client("dynamodb").scan(TableName="state")["Items"]
         answer = trade_update.handler(url_event(json.dumps(message)), None)
-        assert (answer["statusCode"], answer["body"]) == (200, '{"status": "ignored"}')
+        assert (answer["statusCode"], json.loads(answer["body"])) == (
+            200,
+            {"status": "ignored", "reason": "other_account"},
+        )
         assert boto3.client("dynamodb").scan(TableName="state")["Items"] == before
         assert len(bought.orders()) == 1
         assert records.messages() == ["event of another account"]
@@ -437,7 +445,10 @@ class TestTradeUpdate:
     ):
         # Signed here, not where the tests are collected: a signature lasts for five minutes.
         answer = trade_update.handler(request_now(), None)
-        assert (answer["statusCode"], answer["body"]) == (status, '{"status": "refused"}')
+        assert (answer["statusCode"], json.loads(answer["body"])) == (
+            status,
+            {"status": "refused", "reason": "delivery_refused"},
+        )
         assert records.messages() == ["webhook refused"]
         assert world.orders() == []
 
@@ -463,7 +474,10 @@ class TestTradeUpdate:
         message = fill_message(bought)
         environment.setenv(gone, "http://127.0.0.1:9" if "URL" in gone else "gone")
         answer = trade_update.handler(url_event(message), None)
-        assert (answer["statusCode"], answer["body"]) == (503, '{"status": "failed"}')
+        assert (answer["statusCode"], answer["body"]) == (
+            503,
+            '{"status": "failed", "reason": "request_failed"}',
+        )
 
     def test_a_state_that_could_not_be_written_is_asked_to_be_sent_again(
         self, bought: World, monkeypatch: pytest.MonkeyPatch
@@ -473,7 +487,10 @@ class TestTradeUpdate:
 
         monkeypatch.setattr(DynamoStore, "save", throttled)
         answer = trade_update.handler(url_event(fill_message(bought)), None)
-        assert (answer["statusCode"], answer["body"]) == (503, '{"status": "failed"}')
+        assert (answer["statusCode"], answer["body"]) == (
+            503,
+            '{"status": "failed", "reason": "symbol_failed"}',
+        )
 
 
 class TestCheckup:

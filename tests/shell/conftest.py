@@ -30,6 +30,9 @@ class Records(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.all.append(record)
 
+    def clear(self) -> None:
+        self.all.clear()
+
     def messages(self, level: int = logging.WARNING) -> list[str]:
         return [record.getMessage() for record in self.all if record.levelno >= level]
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from scalper.core.pricing import CENT, DOLLAR
 from scalper.shell.errors import BrokerDownError, RefusedError
 from scalper.shell.memory_store import MemoryStore
 from scalper.shell.trading.checkup import checkup
+from tests.shell.conftest import Records
 from tests.shell.fakes import (
     CLOSE,
     DAY,
@@ -23,31 +25,53 @@ from tests.shell.fakes import (
 )
 
 
+def ignored(records: Records) -> list[tuple[Any, ...]]:
+    """Return the symbol, the reason and the client order id of each event that was ignored."""
+    lines = [one.__dict__ for one in records.of("event ignored")]
+    assert all(one["event"] == "OrderSeen" for one in lines)
+    return [(one["symbol"], one["reason"], one["client_order_id"]) for one in lines]
+
+
 class TestTradeUpdates:
     @pytest.mark.fault("bad-webhook")
     @pytest.mark.parametrize(
-        "name",
-        ["external", "", client_id(1).replace("paper", "live"), client_id(1, symbol="ZZZ")],
+        ("name", "reason"),
+        [
+            ("external", Reason.EXTERNAL_ORDER),
+            ("", Reason.EXTERNAL_ORDER),
+            (client_id(1, symbol="ZZZ"), Reason.EXTERNAL_ORDER),
+            (client_id(1).replace("paper", "live"), Reason.OTHER_MODE),
+        ],
     )
-    def test_an_order_that_is_not_ours_changes_nothing(self, desk: Desk, name: str):
+    def test_an_order_that_is_not_ours_changes_nothing(
+        self, desk: Desk, name: str, reason: Reason, records: Records
+    ):
         desk.hold(1)
         before = desk.state()
         desk.log.clear()
         report = replace(desk.broker.book[client_id(1)], client_order_id=name)
-        assert desk.update(report, minute(2), PRICE) == {"status": "ignored"}
+        records.clear()
+        answer = desk.update(report, minute(2), PRICE)
+        assert answer == {"status": "ignored", "reason": reason}
         assert (desk.state(), desk.log) == (before, [])
+        assert ignored(records) == [("AAA", reason, name)]
 
     @pytest.mark.fault("bad-webhook")
     @pytest.mark.parametrize(
         "name", [client_id(9), client_id(1, symbol="NEW"), client_id(1, day=DAY.replace(day=4))]
     )
-    def test_an_id_of_our_form_that_nobody_knows_changes_nothing(self, desk: Desk, name: str):
+    def test_an_id_of_our_form_that_nobody_knows_changes_nothing(
+        self, desk: Desk, name: str, records: Records
+    ):
         desk.hold(1)
         before = desk.state()
         desk.log.clear()
         symbol = name.split("-")[2]
         report = replace(desk.broker.book[client_id(1)], client_order_id=name, symbol=symbol)
-        assert desk.update(report, minute(2), PRICE) == {"status": "ignored"}
+        records.clear()
+        answer = desk.update(report, minute(2), PRICE)
+        assert answer == {"status": "ignored", "reason": Reason.UNKNOWN_ORDER}
+        assert ignored(records) == [(symbol, Reason.UNKNOWN_ORDER, name)]
         assert desk.state() == before
         assert desk.log == [("find", name)]
         assert MemoryStore.load(desk.store, "NEW") is None
@@ -63,7 +87,10 @@ class TestTradeUpdates:
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.stop_entries()
         desk.store.lose("AAA")
-        assert desk.update(report, minute(1.5), PRICE) == {"status": "taken"}
+        assert desk.update(report, minute(1.5), PRICE) == {
+            "status": "taken",
+            "reason": Reason.NOTHING_NEW,
+        }
         assert desk.state().qty == QTY
         assert desk.outbox.checkups[-1] == 30
         desk.checkup(2)
@@ -82,21 +109,47 @@ class TestTradeUpdates:
         desk.tick(2)
         assert desk.sent()[-1] == ("submit", client_id(2, "target"), QTY, PRICE + 25 * CENT)
 
+    def test_a_fill_is_answered_with_the_reason_of_its_own_step(self, desk: Desk, records: Records):
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        records.clear()
+        answer = desk.update(report, minute(1.5), PRICE)
+        assert answer == {"status": "taken", "reason": Reason.BOUGHT}
+        assert ignored(records) == []
+
+    def test_an_event_that_says_nothing_new_is_answered_and_logged_with_its_reason(
+        self, desk: Desk, records: Records
+    ):
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        desk.update(report, minute(1.5), PRICE)
+        records.clear()
+        answer = desk.update(report, minute(1.6), PRICE)
+        assert answer == {"status": "taken", "reason": Reason.NOTHING_NEW}
+        assert ignored(records) == [("AAA", Reason.NOTHING_NEW, client_id(1))]
+
     def test_a_fill_on_a_holiday_is_closed(self, desk: Desk):
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.broker.sessions.clear()
         desk.engine.sessions.clear()
-        assert desk.update(report, minute(1.5)) == {"status": "closed"}
+        assert desk.update(report, minute(1.5)) == {
+            "status": "closed",
+            "reason": Reason.MARKET_CLOSED,
+        }
 
     def test_an_update_whose_symbol_fails_answers_and_does_not_raise(self, desk: Desk):
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.store.down.add("save")
-        assert desk.update(report, minute(1.5), PRICE) == {"status": "failed"}
+        assert desk.update(report, minute(1.5), PRICE) == {
+            "status": "failed",
+            "reason": Reason.SYMBOL_FAILED,
+        }
         assert len(desk.sent()) == 1
 
     def test_after_the_close_nothing_is_sent(self, desk: Desk):
         report = desk.broker.fill(desk.buy(1), PRICE)
-        assert desk.update(report, CLOSE, PRICE) == {"status": "taken"}
+        assert desk.update(report, CLOSE, PRICE) == {
+            "status": "taken",
+            "reason": Reason.AFTER_CLOSE,
+        }
         assert desk.phase() is Phase.TO_SELL
         assert len(desk.sent()) == 1
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from scalper.core.model import Phase
+from scalper.core.model import Phase, Reason
 from scalper.core.order import Progress
 from scalper.core.pricing import CENT
 from scalper.shell import telemetry
@@ -48,9 +48,12 @@ class TestEvents:
     def test_an_event_whose_write_failed_takes_effect_when_it_is_told_again(self, desk: Desk):
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.store.down.add("save")
-        assert desk.update(report, minute(1.5), PRICE) == {"status": "failed"}
+        assert desk.update(report, minute(1.5), PRICE)["status"] == "failed"
         desk.store.down.clear()
-        assert desk.update(report, minute(1.6), PRICE) == {"status": "taken"}
+        assert desk.update(report, minute(1.6), PRICE) == {
+            "status": "taken",
+            "reason": Reason.BOUGHT,
+        }
         assert desk.submitted() == [client_id(1), client_id(2, "target")]
 
     @pytest.mark.fault("5", "11")

@@ -55,7 +55,7 @@ class TestTheOrderOfEffects:
     def test_a_fill_sends_the_sell_before_it_returns(self, desk: Desk):
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.log.clear()
-        assert desk.update(report, minute(1), PRICE) == {"status": "taken"}
+        assert desk.update(report, minute(1), PRICE)["status"] == "taken"
         assert desk.log == [
             ("save", "AAA", "SELL_SUBMITTED", client_id(2, "target")),
             ("submit", client_id(2, "target"), QTY, PRICE + CENT),

@@ -71,7 +71,7 @@ class Reason(StrEnum):
     ORDER_IN_DOUBT = "order_in_doubt"
     """An order given up may still land: nothing is entered beside it, for the day."""
     EXTERNAL_ORDER = "external_order"
-    """Somebody else's order is open on the symbol."""
+    """Somebody else's order is open on the symbol, or an event is of such an order."""
     EXTERNAL_POSITION = "external_position"
     """The broker holds shares that this system does not know of."""
     BROKER_UNREAD = "broker_unread"
@@ -151,6 +151,25 @@ class Reason(StrEnum):
     REPLACED_ORDER = "replaced_order"
     """The broker replaced an order: the symbol is halted, and the new order followed where the
     broker names it; else shares rest until the next checkup."""
+
+    # Deliveries to the webhook that lead to no step; the shell gives these
+    OTHER_STREAM = "other_stream"
+    """The message is of another stream than `trade_updates`: it is ignored."""
+    OTHER_MODE = "other_mode"
+    """The order's id is of the other mode, paper or live: the event is ignored."""
+    OTHER_ACCOUNT = "other_account"
+    """The order has an id of ours and is another order: an account that gives the same ids. The
+    event is ignored."""
+    MARKET_CLOSED = "market_closed"
+    """There is no session on this day: the event is ignored."""
+    DELIVERY_REFUSED = "delivery_refused"
+    """The delivery has no good signature, or is no trade update. The log line `webhook refused`
+    says which."""
+    REQUEST_FAILED = "request_failed"
+    """A request to the broker or to a table failed. The delivery comes again, and the next checkup
+    finds what it said."""
+    SYMBOL_FAILED = "symbol_failed"
+    """The work on the symbol failed. The log line `symbol failed` says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

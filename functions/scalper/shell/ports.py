@@ -6,13 +6,8 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
-from scalper.core.model import (
-    SymbolState,
-)
-from scalper.core.order import (
-    Order,
-    OrderReport,
-)
+from scalper.core.model import Reason, SymbolState
+from scalper.core.order import Order, OrderReport
 from scalper.core.pricing import Money
 from scalper.core.session import Session
 from scalper.core.signal import Bar, Signal, crossover
@@ -137,6 +132,8 @@ class Stored:
     """None: there is no item yet."""
     schema: int = SCHEMA
     unknown: dict[str, Any] = field(default_factory=dict)
+    reason: Reason | None = field(default=None, compare=False)
+    """Why this invocation's newest event changed the state, or left it alone; not stored."""
 
 
 class Store(Protocol):

@@ -8,12 +8,13 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from threading import Lock
 
 from aws_lambda_powertools import Logger, Metrics
 
-from scalper.core.model import Event, Reason, Step, SymbolState
-from scalper.core.order import REFUSED, TERMINAL_STATUSES, Order
+from scalper.core.model import Event, OrderSeen, Reason, Step, SymbolState
+from scalper.core.order import REFUSED, TERMINAL_STATUSES, Order, OrderReport
 from scalper.core.pricing import price_text
 from scalper.shell.metrics import Metric
 
@@ -48,6 +49,10 @@ KNOWN_STATUSES = TERMINAL_STATUSES | {
 """
 
 
+MAX_SYMBOL, MAX_STATUS, MAX_ID = 12, 40, 128
+"""Characters of a broker's texts in a log line; Alpaca's client ids have at most 128."""
+
+
 def count(metric: Metric, value: float = 1) -> None:
     """Add a value, in the metric's unit, to this invocation's metrics; `flush` sends them."""
     with _metrics_lock:
@@ -68,6 +73,25 @@ def log_step(
         count(Metric.SYMBOLS_HALTED)
     if step.state.order is not None:
         _log_unknown_status(before, step.state.order)
+
+
+def log_ignored(report: OrderReport, reason: Reason, at: datetime | None) -> None:
+    """Write the line of an order event that changed nothing; `at` is the time it was handled for.
+
+    The symbol and the id may be anybody's text, so they are cut.
+    """
+    logger.info(
+        "event ignored",
+        extra={
+            "symbol": report.symbol[:MAX_SYMBOL],
+            "event": OrderSeen.__name__,
+            "reason": reason,
+            "client_order_id": report.client_order_id[:MAX_ID],
+            "qty": report.qty,
+            "status": report.status[:MAX_STATUS],
+            "event_at": at.isoformat() if at else None,
+        },
+    )
 
 
 def _write_decision(
@@ -104,7 +128,7 @@ def _log_unknown_status(before: SymbolState, order: Order) -> None:
         extra={
             "symbol": before.symbol,
             "client_order_id": order.client_order_id,
-            "status": order.status[:40],
+            "status": order.status[:MAX_STATUS],
         },
     )
 

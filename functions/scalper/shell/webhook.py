@@ -21,6 +21,7 @@ from standardwebhooks.webhooks import (
     WebhookVerificationError,
 )
 
+from scalper.core.model import Reason
 from scalper.core.order import OrderReport
 from scalper.core.pricing import Money, money
 from scalper.core.session import parse_time
@@ -169,18 +170,24 @@ def answer(status: int, body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def ignore(reason: Reason) -> dict[str, Any]:
+    """Log and answer a delivery that no engine has to see."""
+    logger.info("event ignored", extra={"reason": reason})
+    return answer(200, {"status": "ignored", "reason": reason})
+
+
 def refuse(error: WebhookRefusedError) -> dict[str, Any]:
     """Count and answer a delivery that is not taken."""
     count(Metric.WEBHOOK_REFUSED)
     logger.warning("webhook refused", extra={"status": error.status, "error": str(error)})
-    return answer(error.status, {"status": "refused"})
+    return answer(error.status, {"status": "refused", "reason": Reason.DELIVERY_REFUSED})
 
 
 def unable(error: ScalperError) -> dict[str, Any]:
     """Answer a delivery that could not be taken up now; polling finds what it said."""
     count(Metric.WEBHOOK_ERRORS)
     logger.error("webhook failed", extra={"error": str(error)})
-    return answer(503, {"status": "failed"})
+    return answer(503, {"status": "failed", "reason": Reason.REQUEST_FAILED})
 
 
 def _headers(event: Mapping[str, Any]) -> dict[str, str]:

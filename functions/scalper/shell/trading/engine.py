@@ -145,19 +145,24 @@ class Engine:
     ) -> Stored:
         """Carry an event and all that follows from it through to the end.
 
+        The result's `reason` is that of the event's own step. If it waits for the next pass, it is
+        that of the first step taken instead.
+
         `orders` are the day's where the caller lists them, for requests are scarce: then neither
         they nor what came of a cancel are asked for here.
 
         Raises StoreError where nothing more could be written, InvariantError where the machine
         refuses its own step; nothing that was not stored before was sent.
         """
+        asked = event
+        reason: Reason | None = None
         pending = deque([event])
         canceled: set[str] = set()
         confirmed: set[str] = set()
         looked = False
         for _ in range(MAX_EVENTS):
             if not pending:
-                return stored
+                return replace(stored, reason=reason)
             event = pending.popleft()
             if not looked and may_already_be_sold(event, stored.state, rules):
                 looked = True
@@ -168,6 +173,8 @@ class Engine:
                 pending.extendleft(reversed(news))
                 continue
             stored, step = self._advance(stored, event, rules)
+            if reason is None or event is asked:
+                reason = step.reason
             state = stored.state
             for command in step.commands:
                 if isinstance(command, CancelOrder):
@@ -183,7 +190,7 @@ class Engine:
                 confirmed.add(doubted)
                 pending += self._ask(state, doubted, event.at)
         logger.error("a chain of events did not end", extra={"symbol": stored.state.symbol})
-        return stored
+        return replace(stored, reason=reason)
 
     def reconcile(
         self,
