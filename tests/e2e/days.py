@@ -27,7 +27,8 @@ from workbench.market.bars.reader import read_bars, write_bars
 from workbench.market.model import Market
 from workbench.market.synthetic import synthetic_market
 from workbench.results.trades import books_of, stamp
-from workbench.servers.processes import KEY_ID, SECRET_KEY, started
+from workbench.servers.keys import KEY_ID, SECRET_KEY
+from workbench.servers.processes import started
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "bars"

@@ -34,8 +34,9 @@ from workbench.local.invocations import Context, LongInvocation
 from workbench.market import synthetic
 from workbench.market.model import Market
 from workbench.servers import aws
+from workbench.servers.keys import KEY_ID, SECRET_KEY
 from workbench.servers.loopback import serving
-from workbench.servers.processes import KEY_ID, SECRET_KEY, STOP_WITHIN_S, LocalDayError
+from workbench.servers.processes import STOP_WITHIN_S, LocalDayError
 from workbench.template.schedules import Schedule
 
 LOT_USD = 2000

@@ -27,8 +27,9 @@ from workbench.cloud.errors import CloudError
 from workbench.cloud.processes import end_group
 from workbench.market.synthetic import synthetic_market
 from workbench.servers import aws
+from workbench.servers.keys import KEY_ID, SECRET_KEY
 from workbench.servers.loopback import HOST
-from workbench.servers.processes import KEY_ID, SECRET_KEY, started
+from workbench.servers.processes import started
 from workbench.template.declared import functions, load_template
 
 START_WITHIN_S = 20.0

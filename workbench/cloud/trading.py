@@ -26,7 +26,8 @@ from workbench.cloud.session import Clock, latest_full_session, made_up, time_of
 from workbench.cloud.stack import Stack, build
 from workbench.market.bars.reader import write_bars
 from workbench.results.trades import Trade, trades_of
-from workbench.servers.processes import KEY_ID, SECRET_KEY, LocalDayError, started
+from workbench.servers.keys import KEY_ID, SECRET_KEY
+from workbench.servers.processes import LocalDayError, started
 from workbench.template.declared import load_template, logical_ids
 from workbench.template.schedules import schedules_of
 

@@ -40,8 +40,9 @@ from workbench.local.invocations import (
 )
 from workbench.market.model import Market, MarketDay
 from workbench.servers import aws
+from workbench.servers.keys import KEY_ID, SECRET_KEY
 from workbench.servers.loopback import serving
-from workbench.servers.processes import KEY_ID, SECRET_KEY, STOP_WITHIN_S, LocalDayError, Servers
+from workbench.servers.processes import STOP_WITHIN_S, LocalDayError, Servers
 from workbench.template.declared import load_template
 from workbench.template.schedules import Schedule, schedules_of
 

@@ -12,9 +12,7 @@ from typing import Any
 import httpx
 
 from workbench.servers.aws import CLOCK_PATH
-
-KEY_ID, SECRET_KEY = "local-key", "local-secret"
-"""What opens the exchange; it guards nothing."""
+from workbench.servers.keys import KEY_ID, SECRET_KEY
 
 START_WITHIN_S = 60.0
 STOP_WITHIN_S = 10.0

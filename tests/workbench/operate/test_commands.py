@@ -14,7 +14,7 @@ from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.pricing import DOLLAR
 from tests.workbench.exchange.conftest import FRIDAY, KEY, SECRET
 from tests.workbench.operate.build import Deployed, Told
-from workbench.cli import stack as commands
+from workbench.cli import deployed
 from workbench.cli.app import app
 from workbench.operate.stack import (
     CloudFormationStacks,
@@ -47,7 +47,7 @@ def refused(result: Result) -> str:
 def told(stand: Deployed, monkeypatch: pytest.MonkeyPatch) -> Deployed:
     """Return a stack that the commands find; its time is the exchange's."""
     stand.parameters(Clock="broker")
-    monkeypatch.setattr(commands, "stacks", Told(stand.stack))
+    monkeypatch.setattr(deployed, "stacks", Told(stand.stack))
     return stand
 
 
@@ -122,7 +122,7 @@ def test_a_stack_that_lacks_an_output_is_one_line(
     command: str, told: Deployed, monkeypatch
 ) -> None:
     told.outputs(StateTable="")
-    monkeypatch.setattr(commands, "stacks", Told(told.stack))
+    monkeypatch.setattr(deployed, "stacks", Told(told.stack))
     assert "STATE_TABLE is not set" in refused(run(command))
 
 
