@@ -4,6 +4,8 @@ What of faults 8 and 10 lives in the shell (stream, concurrency, exceptions) is 
 """
 
 from dataclasses import replace
+from functools import reduce
+from operator import add
 
 import pytest
 from hypothesis import given
@@ -248,8 +250,13 @@ def test_fault_11_a_rejected_sell_is_retried_within_a_bound(how: str) -> None:
 
 def test_fault_12_a_tie_that_floats_take_for_a_crossover_is_none() -> None:
     prices = [10.02] * 20 + [10.03]
-    average = sum([10.02] * 20) / 20
-    assert prices[-2] < average, "in floats the close before lies below its own average"
-    assert prices[-1] > sum(prices[1:]) / 20
+    before, now = _float_average(prices[:-1]), _float_average(prices[1:])
+    assert prices[-2] < before, "in floats the close before lies below its own average"
+    assert prices[-1] > now
     bars = [Bar(at("10:00"), money(p), money(p), money(p), money(p), 0) for p in prices]
     assert not crossover(bars)
+
+
+def _float_average(prices: list[float]) -> float:
+    """Add one by one, as the example does: `sum` corrects the rounding error since Python 3.12."""
+    return reduce(add, prices) / len(prices)
