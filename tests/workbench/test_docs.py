@@ -15,8 +15,11 @@ from scalper.core.model import (
     OrderSeen,
     Phase,
     Reason,
+    Recovery,
+    SessionBegan,
+    StateRebuilt,
 )
-from scalper.core.transitions import TRANSITIONS
+from scalper.core.transitions import RECOVERIES, TRANSITIONS
 from workbench.docs import build as docs
 from workbench.docs.markdown import fill
 from workbench.docs.readme import readme
@@ -53,9 +56,16 @@ ROW = (Phase.TO_BUY, LiquidationDue, Phase.DONE)
 NEW_ROW = (Phase.DONE, CheckupDue, Phase.TO_BUY)
 
 
-@pytest.mark.parametrize("changed", [TRANSITIONS - {ROW}, TRANSITIONS | {NEW_ROW}])
-def test_changed_transition_makes_the_page_stale(changed, pages, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(docs, "TRANSITIONS", changed)
+@pytest.mark.parametrize(
+    ("table", "changed"),
+    [
+        ("TRANSITIONS", TRANSITIONS - {ROW}),
+        ("TRANSITIONS", TRANSITIONS | {NEW_ROW}),
+        ("RECOVERIES", RECOVERIES - {(Phase.DONE, SessionBegan, Phase.TO_BUY)}),
+    ],
+)
+def test_changed_transition_makes_the_page_stale(table, changed, pages, monkeypatch, capsys):
+    monkeypatch.setattr(docs, table, changed)
     before = (pages / "docs/state-machine.md").read_text()
     assert docs.main(["--check"]) == 1
     assert capsys.readouterr().err == ("docs/state-machine.md is stale: python -m workbench.docs\n")
@@ -181,16 +191,17 @@ def test_setting_without_a_text_fails_by_name(texts: str, monkeypatch: pytest.Mo
 
 
 def test_picture_shows_each_transition_between_two_phases() -> None:
-    arrow = re.compile(r"^    (\w+) --> (\w+): (.+)$", re.MULTILINE)
-    kinds: dict[str, type[Event]] = {
-        kind.__name__: kind for kind in (BarClosed, OrderSeen, CheckupDue, LiquidationDue)
+    arrow = re.compile(r"^    (\w+|\[\*\]) --> (\w+): (.+)$", re.MULTILINE)
+    kinds: dict[str, type[Event | Recovery]] = {
+        kind.__name__: kind
+        for kind in (BarClosed, OrderSeen, CheckupDue, LiquidationDue, SessionBegan, StateRebuilt)
     }
     shown = {
-        (Phase(one), kinds[event], Phase(other))
+        (None if one == "[*]" else Phase(one), kinds[event], Phase(other))
         for one, other, events in arrow.findall(docs.state_machine())
         for event in events.split(", ")
     }
-    assert shown == {row for row in TRANSITIONS if row[0] is not row[2]}
+    assert shown == {row for row in TRANSITIONS | RECOVERIES if row[0] is not row[2]}
 
 
 def test_every_reason_is_explained() -> None:

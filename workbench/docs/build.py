@@ -10,9 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from scalper.core import machine, model, order, order_actions, session, working_order
-from scalper.core.model import BarClosed, CheckupDue, LiquidationDue, OrderSeen, Phase, Reason
+from scalper.core.model import (
+    BarClosed,
+    CheckupDue,
+    LiquidationDue,
+    OrderSeen,
+    Phase,
+    Reason,
+    SessionBegan,
+    StateRebuilt,
+)
 from scalper.core.pricing import DOLLAR
-from scalper.core.transitions import TRANSITIONS
+from scalper.core.transitions import RECOVERIES, TRANSITIONS
 from scalper.shell.settings import Settings
 from scalper.shell.symbols import _ATTRIBUTES, MAX_LOT, MAX_SYMBOLS
 from workbench.docs.costs_page import PAGE as COSTS
@@ -28,7 +37,8 @@ from workbench.docs.source import first_paragraph, remarks, sections
 from workbench.template.declared import load_template
 
 ROOT = Path(__file__).parents[2]
-EVENTS = (BarClosed, OrderSeen, CheckupDue, LiquidationDue)
+STEPS = (BarClosed, OrderSeen, CheckupDue, LiquidationDue)
+EVENTS = (*STEPS, SessionBegan, StateRebuilt)
 
 # Variable: the setting that it becomes, and what it is for.
 VARIABLES = {
@@ -70,9 +80,14 @@ ATTRIBUTES = {
 
 def state_machine() -> str:
     """Return the page of the transitions, the phases, the reasons and the bounds."""
-    arrows = [f"    {one} --> {other}: {', '.join(on)}" for (one, other), on in _arrows().items()]
+    arrows = [
+        f"    {one or '[*]'} --> {other}: {', '.join(on)}" for (one, other), on in _arrows().items()
+    ]
     phases, reasons = remarks(model, "Phase"), remarks(model, "Reason")
-    cells = [[f"`{phase}`", *(_cell(phase, event) for event in EVENTS)] for phase in Phase]
+    cells = [
+        [f"`{phase}`" if phase else "no state", *(_cell(phase, event) for event in EVENTS)]
+        for phase in (None, *Phase)
+    ]
     bounds = [
         [f"`{name}`", _value(getattr(module, name)), text]
         for module in (machine, working_order, order_actions, order, session)
@@ -85,10 +100,10 @@ def state_machine() -> str:
         "and to orders to send or to cancel. `core/machine.py` decides what is done. Reports of",
         "the working order have a module of their own, `core/working_order.py`; so have reports",
         "of closed or unknown orders, `core/corrections.py`. `core/transitions.py` says what may",
-        "happen at all: its rows are the arrows, and every step asserts them. The picture leaves",
-        "out the rows from a phase to itself.",
+        "happen at all. Its rows are the arrows, and every change of a phase asserts its row. The",
+        "picture leaves out the rows from a phase to itself.",
         "",
-        *("```mermaid", "stateDiagram-v2", "    [*] --> TO_BUY", *arrows, "```", ""),
+        *("```mermaid", "stateDiagram-v2", *arrows, "```", ""),
         *table(["phase", "what it means"], [[f"`{p}`", phases[p.name]] for p in Phase]),
         *("## The events", ""),
         *table(
@@ -234,20 +249,24 @@ def main(arguments: list[str]) -> int:
 # --- transitions -----------------------------------------------------------------------------
 
 
-def _arrows() -> dict[tuple[Phase, Phase], list[str]]:
-    """Return the events of each arrow between two phases, in the order of phases and events."""
+def _arrows() -> dict[tuple[Phase | None, Phase], list[str]]:
+    """Return the events of each arrow between two phases, in the order of phases and events.
+
+    The phase None stands for a symbol without a state.
+    """
+    rows = TRANSITIONS | RECOVERIES
     return {
         (one, other): on
-        for one in Phase
+        for one in (None, *Phase)
         for other in Phase
-        if one is not other
-        and (on := [e.__name__ for e in EVENTS if (one, e, other) in TRANSITIONS])
+        if one is not other and (on := [e.__name__ for e in EVENTS if (one, e, other) in rows])
     }
 
 
-def _cell(phase: Phase, event: type) -> str:
-    stays = ["stays"] if (phase, event, phase) in TRANSITIONS else []
-    others = [o for o in Phase if o is not phase and (phase, event, o) in TRANSITIONS]
+def _cell(phase: Phase | None, event: type) -> str:
+    rows = TRANSITIONS | RECOVERIES
+    stays = ["stays"] if (phase, event, phase) in rows else []
+    others = [o for o in Phase if o is not phase and (phase, event, o) in rows]
     return ", ".join([*stays, *(f"`{other}`" for other in others)])
 
 

@@ -287,6 +287,27 @@ class LiquidationDue:
 
 
 Event = BarClosed | OrderSeen | CheckupDue | LiquidationDue
+"""What `step` takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionBegan:
+    """A new session begins with a state of an older one."""
+
+    symbol: str
+    session: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateRebuilt:
+    """The table has no state, and the broker's orders of the session tell one."""
+
+    symbol: str
+    session: date
+
+
+Recovery = SessionBegan | StateRebuilt
+"""What sets a phase without being an event of `step`; `recovery.py` makes these."""
 
 
 @dataclass(frozen=True, slots=True)

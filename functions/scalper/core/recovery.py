@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import pairwise
 
-from scalper.core.model import Phase, Reason, SymbolState
+from scalper.core.model import Phase, Reason, SessionBegan, StateRebuilt, SymbolState
 from scalper.core.order import ClientOrderId, Order, OrderReport, Progress, Purpose, progress_of
 from scalper.core.positions import book_sale
 from scalper.core.pricing import Money
+from scalper.core.transitions import assert_recovered, contradiction
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,23 @@ class Exit:
 def begin_session(state: SymbolState, day: date) -> SymbolState:
     """Return the state to use on `day`: a new one, unless something is left of an older session.
 
-    An order in doubt keeps its session until it is settled; shares left over are held on, to be
-    bailed out, for a position is never forgotten.
+    An order in doubt keeps its session until it is closed. Shares that are left over stay held,
+    for a bail-out to sell. A state of `day`, or of a later day, is returned as it is.
     """
-    if state.session >= day or state.order is not None:
+    if state.session >= day:
         return state
-    fresh = SymbolState(symbol=state.symbol, session=day)
+    after = _carried_over(state, day)
+    # A damaged state is let through: its next step refuses it, which stops this symbol alone. An
+    # error here would stop the invocation that reads the states of all symbols.
+    if not contradiction(state):
+        assert_recovered(state, SessionBegan(symbol=state.symbol, session=day), after)
+    return after
+
+
+def _carried_over(state: SymbolState, day: date) -> SymbolState:
+    if state.order is not None:
+        return state
+    fresh = SymbolState(symbol=state.symbol, session=day, phase=Phase.TO_BUY)
     if state.qty == 0:
         return fresh
     return replace(
@@ -46,15 +58,19 @@ def rebuild(
 ) -> SymbolState:
     """Return the state that the broker's orders of `day` tell, oldest generation first.
 
-    `reports` are confirmed answers; those that this system did not make are left out. A
-    live order that does not fit what is held halts the symbol and is canceled when seen next.
+    `reports` are answers to requests. Orders that this system did not make are left out. A live
+    order that does not fit what is held halts the symbol; its next report makes the machine cancel
+    it. Raises InvariantError if the phase would contradict the state.
     """
     *_, (_, state) = _replayed(symbol, day, mode, reports, at)
-    if state.order is not None:
-        phase = Phase.BUY_SUBMITTED if state.order.is_buy else Phase.SELL_SUBMITTED
+    if state.order is None:
+        state = replace(state, phase=Phase.TO_SELL if state.qty else Phase.TO_BUY)
+    elif state.order.is_buy:
+        state = replace(state, phase=Phase.BUY_SUBMITTED)
     else:
-        phase = Phase.TO_SELL if state.qty else Phase.TO_BUY
-    return replace(state, phase=phase)
+        state = replace(state, phase=Phase.SELL_SUBMITTED)
+    assert_recovered(None, StateRebuilt(symbol=symbol, session=day), state)
+    return state
 
 
 def exits_of(

@@ -1,4 +1,8 @@
-"""The legal transitions as data: asserted at every step, drawn as docs/state-machine.md."""
+"""The legal transitions as data: each change of a phase is a row here, and is asserted.
+
+`TRANSITIONS` are the rows of `step`, `RECOVERIES` those of `recovery.py`. docs/state-machine.md
+draws both.
+"""
 
 from scalper.core.model import (
     BarClosed,
@@ -8,6 +12,9 @@ from scalper.core.model import (
     LiquidationDue,
     OrderSeen,
     Phase,
+    Recovery,
+    SessionBegan,
+    StateRebuilt,
     Step,
     SubmitOrder,
     SymbolState,
@@ -58,24 +65,61 @@ TRANSITIONS: frozenset[tuple[Phase, type[Event], Phase]] = frozenset(
 )
 
 
+RECOVERIES: frozenset[tuple[Phase | None, type[Recovery], Phase]] = frozenset(
+    {
+        (None, StateRebuilt, Phase.TO_BUY),
+        (None, StateRebuilt, Phase.BUY_SUBMITTED),
+        (None, StateRebuilt, Phase.TO_SELL),
+        (None, StateRebuilt, Phase.SELL_SUBMITTED),
+        (Phase.TO_BUY, SessionBegan, Phase.TO_BUY),
+        (Phase.BUY_SUBMITTED, SessionBegan, Phase.BUY_SUBMITTED),
+        (Phase.TO_SELL, SessionBegan, Phase.TO_SELL),
+        (Phase.SELL_SUBMITTED, SessionBegan, Phase.SELL_SUBMITTED),
+        (Phase.DONE, SessionBegan, Phase.TO_BUY),
+    }
+)
+"""Where a state begins. None stands for a symbol without a state."""
+
+
 def assert_legal(before: SymbolState, event: Event, result: Step) -> None:
-    """Raise InvariantError where the table lacks a step or its state contradicts its phase."""
+    """Raise InvariantError if `TRANSITIONS` lacks a step, or its state contradicts its phase."""
     after = result.state
     if (before.phase, type(event), after.phase) not in TRANSITIONS:
         raise InvariantError(
             f"{after.symbol}: {before.phase} to {after.phase} on {type(event).__name__}"
         )
-    submitted = after.phase in (Phase.BUY_SUBMITTED, Phase.SELL_SUBMITTED)
-    # Shares lost while a sell works leave less than it is of, or none; the symbol is halted then.
-    lost = after.phase is Phase.SELL_SUBMITTED and after.halt is not None
-    holds = after.phase in (Phase.TO_SELL, Phase.SELL_SUBMITTED)
-    if submitted != (after.order is not None) or (holds != (after.qty > 0) and not lost):
-        raise InvariantError(f"{after.symbol}: {after.phase} contradicts {after!r}")
-    if after.order is not None and after.order.is_buy != (after.phase is Phase.BUY_SUBMITTED):
-        raise InvariantError(f"{after.symbol}: {after.phase} with {after.order.purpose}")
-    if after.phase is Phase.SELL_SUBMITTED and after.order and after.order.qty > after.qty:
-        sends = any(isinstance(command, SubmitOrder) for command in result.commands)
-        if sends or not lost:
-            raise InvariantError(f"{after.symbol}: sells {after.order.qty}, holds {after.qty}")
-    if len(after.settled) + (after.order is not None) != after.generation:
-        raise InvariantError(f"{after.symbol}: {after.generation} orders, {after.settled}")
+    problem = contradiction(after)
+    if problem:
+        raise InvariantError(f"{after.symbol}: {problem}")
+    order = after.order
+    sends = any(isinstance(command, SubmitOrder) for command in result.commands)
+    if order is not None and not order.is_buy and order.qty > after.qty and sends:
+        raise InvariantError(f"{after.symbol}: sells {order.qty}, holds {after.qty}")
+
+
+def assert_recovered(before: SymbolState | None, event: Recovery, after: SymbolState) -> None:
+    """Raise InvariantError if `RECOVERIES` lacks a row, or the state contradicts its phase."""
+    phase = before.phase if before is not None else None
+    if (phase, type(event), after.phase) not in RECOVERIES:
+        raise InvariantError(f"{after.symbol}: {phase} to {after.phase} on {type(event).__name__}")
+    problem = contradiction(after)
+    if problem:
+        raise InvariantError(f"{after.symbol}: {problem}")
+
+
+def contradiction(state: SymbolState) -> str:
+    """Return how the state contradicts its phase or its order count; empty if it does not."""
+    phase, order = state.phase, state.order
+    submitted = phase in (Phase.BUY_SUBMITTED, Phase.SELL_SUBMITTED)
+    holds = phase in (Phase.TO_SELL, Phase.SELL_SUBMITTED)
+    # A correction may take shares away while a sell works, even all. It halts the symbol.
+    lost = phase is Phase.SELL_SUBMITTED and state.halt is not None
+    if submitted != (order is not None) or (holds != (state.qty > 0) and not lost):
+        return f"{phase} contradicts {state!r}"
+    if order is not None and order.is_buy != (phase is Phase.BUY_SUBMITTED):
+        return f"{phase} with {order.purpose}"
+    if order is not None and not order.is_buy and order.qty > state.qty and not lost:
+        return f"sells {order.qty}, holds {state.qty}"
+    if len(state.settled) + (order is not None) != state.generation:
+        return f"{state.generation} orders, {state.settled}"
+    return ""
