@@ -15,7 +15,7 @@ from workbench.cloud.emulator import Emulator
 from workbench.cloud.errors import CloudError
 from workbench.cloud.interpreter import tells
 from workbench.cloud.processes import command
-from workbench.docs.provenance import ROOT
+from workbench.template.declared import ROOT
 
 NAME = "scalper-local"
 """samconfig.toml's stack of the environment "local"."""
