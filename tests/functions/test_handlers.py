@@ -31,7 +31,7 @@ from scalper.shell.aws.state_table import DynamoStore
 from scalper.shell.errors import BrokerDownError, ScalperError, SettingsError, StoreDownError
 from scalper.shell.relay.lease import Lease
 from scalper.shell.settings import Settings
-from scalper.shell.trading import batch as parts
+from scalper.shell.trading import liquidate as liquidation
 from scalper.shell.trading.tick_schedule import MAX_LINKS
 from scalper.shell.webhook import MAX_BODY, sign
 from tests.shell.conftest import Records, make_state_table, make_symbols_table
@@ -111,7 +111,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(client, "GET_BACKOFF_S", 0.0)
-    monkeypatch.setattr(parts, "CANCEL_POLL_S", 0.0)
+    monkeypatch.setattr(liquidation, "CANCEL_POLL_S", 0.0)
     runtime._engine.cache_clear()
     runtime._webhook_keys.cache_clear()
     yield monkeypatch

@@ -10,7 +10,7 @@ from moto import mock_aws
 
 from scalper.shell.alpaca import client
 from scalper.shell.relay import stream as relay
-from scalper.shell.trading import batch as parts
+from scalper.shell.trading import liquidate as liquidation
 from scalper.shell.trading import tick as ticks
 from tests.shell.fakes import Desk
 from tests.shell.scripted import Scripted, scripted
@@ -55,7 +55,7 @@ def records() -> Iterator[Records]:
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "GET_BACKOFF_S", 0.0)
-    monkeypatch.setattr(parts, "CANCEL_POLL_S", 0.0)
+    monkeypatch.setattr(liquidation, "CANCEL_POLL_S", 0.0)
     monkeypatch.setattr(ticks, "BAR_POLL_S", 0.01)
     monkeypatch.setattr(relay, "BACKOFF_S", (0.0, 0.02))
     monkeypatch.setattr(relay, "POST_BACKOFF_S", 0.0)

@@ -15,9 +15,16 @@ from scalper.core.order import ClientOrderId, Order, OrderReport, Purpose
 from scalper.core.pricing import DOLLAR, Money, tick_size
 from scalper.core.session import Session, floor_minute, new_york_day
 from scalper.core.signal import Bar
-from scalper.shell.errors import ConflictError, RefusedError, StoreDownError, UnknownOutcomeError
+from scalper.shell.alpaca.broker import NOT_UNIQUE
+from scalper.shell.errors import (
+    ConflictError,
+    DuplicateOrderError,
+    RefusedError,
+    StoreDownError,
+    UnknownOutcomeError,
+)
 from scalper.shell.memory_store import MemoryStore
-from scalper.shell.ports import NOT_UNIQUE, Bars, Clock, Fill, Position, Stored, SymbolRules
+from scalper.shell.ports import Bars, Clock, Fill, Position, Stored, SymbolRules
 from scalper.shell.settings import Settings
 from scalper.shell.trading.checkup import checkup
 from scalper.shell.trading.close_day import close_day
@@ -140,7 +147,7 @@ class FakeBroker:
         self.log.append(("submit", order.client_order_id, order.qty, order.limit))
         self._trip("submit")
         if order.client_order_id in self.book:
-            raise RefusedError(422, NOT_UNIQUE, "client_order_id must be unique")
+            raise DuplicateOrderError(422, NOT_UNIQUE, "client_order_id must be unique")
         if order.limit is not None and order.limit % tick_size(order.limit):
             raise RefusedError(422, 42210000, "sub-penny increment")
         if self._would_trade_with_itself(symbol, order):

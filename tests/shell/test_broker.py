@@ -19,7 +19,7 @@ from scalper.core.order import Order, OrderReport, Purpose
 from scalper.core.pricing import DOLLAR
 from scalper.core.session import Session, parse_time
 from scalper.shell.alpaca import client as client_module
-from scalper.shell.alpaca.broker import MAX_PAGES, PAGE, AlpacaBroker
+from scalper.shell.alpaca.broker import MAX_PAGES, NOT_UNIQUE, PAGE, AlpacaBroker
 from scalper.shell.alpaca.client import BoundedClient
 from scalper.shell.alpaca.parsing import report_of
 from scalper.shell.errors import (
@@ -29,7 +29,7 @@ from scalper.shell.errors import (
     UnauthorizedError,
     UnknownOutcomeError,
 )
-from scalper.shell.ports import NOT_UNIQUE, Clock, Position
+from scalper.shell.ports import Clock, Position
 from scalper.shell.settings import BrokerKeys
 from scalper.shell.trading.own_orders import day_start, own_reports, recently_traded
 from tests.shell.conftest import Records

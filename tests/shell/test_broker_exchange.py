@@ -10,9 +10,9 @@ from scalper.core.order import Order, Purpose
 from scalper.core.pricing import CENT, DOLLAR
 from scalper.core.session import Session
 from scalper.shell.alpaca.bars import AlpacaMarketData
-from scalper.shell.alpaca.broker import FILLS_PAGE, PAGE, AlpacaBroker
+from scalper.shell.alpaca.broker import FILLS_PAGE, NOT_UNIQUE, PAGE, AlpacaBroker
 from scalper.shell.errors import RefusedError, UnauthorizedError, WrongAccountError
-from scalper.shell.ports import NOT_UNIQUE, Clock, Position
+from scalper.shell.ports import Clock, Position
 from scalper.shell.settings import BrokerKeys
 from scalper.shell.trading.window import Window
 from tests.shell.fakes import client_id, settings

@@ -9,8 +9,8 @@ from scalper.core.order import OrderReport
 from scalper.core.pricing import CENT
 from scalper.core.session import Session
 from scalper.shell.errors import BrokerDownError, RefusedError, UnknownOutcomeError
-from scalper.shell.trading import batch as parts
-from scalper.shell.trading.liquidate import liquidate
+from scalper.shell.trading import batch
+from scalper.shell.trading.liquidate import CANCEL_POLLS, liquidate
 from scalper.shell.trading.tick import tick
 from scalper.shell.trading.tick_schedule import TickDue
 from tests.shell.conftest import Records
@@ -77,7 +77,7 @@ class TestBeforeTheClose:
         desk.liquidate(CUTOFF)
         assert desk.sent()[sent:] == [("cancel", target)]
         finds = [one for one in desk.log if one == ("find", target)]
-        assert len(finds) == 1 + parts.CANCEL_POLLS
+        assert len(finds) == 1 + CANCEL_POLLS
         desk.broker.say(target, status="canceled")
         desk.liquidate(CUTOFF + MINUTE)
         assert desk.sent()[sent:] == [("cancel", target), sell(3)]
@@ -310,7 +310,7 @@ class TestManyPositions:
         assert {one[0] for one in crowd.sent()} == {"cancel"}
 
     def test_a_list_that_cannot_be_read_is_no_reason_to_ask_for_each(self, crowd: Desk):
-        crowd.broker.fail("orders_since", None, *[BrokerDownError("down")] * parts.CANCEL_POLLS)
+        crowd.broker.fail("orders_since", None, *[BrokerDownError("down")] * CANCEL_POLLS)
         crowd.liquidate(CUTOFF)
         assert not [one for one in crowd.log if one[0] in ("find", "submit")]
 
@@ -349,7 +349,7 @@ class TestManyPositions:
     def test_listed_orders_that_are_over_contest_no_buy_in_doubt(
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setattr(parts, "MANY", 0)
+        monkeypatch.setattr(batch, "MANY", 0)
         desk.broker.fill(desk.hold(1), PRICE + CENT)
         desk.broker.fail("submit", UnknownOutcomeError("504"))
         desk.tick(2)

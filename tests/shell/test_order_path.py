@@ -8,15 +8,17 @@ from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.order import Progress, Purpose
 from scalper.core.order_actions import MAX_EXIT_ATTEMPTS
 from scalper.core.pricing import CENT
+from scalper.shell.alpaca.broker import NOT_UNIQUE
 from scalper.shell.codec import SCHEMA
 from scalper.shell.errors import (
     BrokerDownError,
+    DuplicateOrderError,
     RefusedError,
     UnauthorizedError,
     UnknownOutcomeError,
 )
 from scalper.shell.memory_store import MemoryStore
-from scalper.shell.ports import NOT_UNIQUE, Stored
+from scalper.shell.ports import Stored
 from scalper.shell.trading.engine import MAX_CONFLICTS
 from tests.shell.conftest import Records
 from tests.shell.fakes import (
@@ -249,7 +251,9 @@ class TestRefusals:
         """The code is of other complaints too: the shares would rest until the next day."""
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.stop_entries()
-        desk.broker.always_fail("submit", RefusedError(422, NOT_UNIQUE, "the request is invalid"))
+        desk.broker.always_fail(
+            "submit", DuplicateOrderError(422, NOT_UNIQUE, "the request is invalid")
+        )
         desk.update(report, minute(1), PRICE)
         for number in (1.5, 2.0, 2.5):
             desk.checkup(number)
@@ -265,7 +269,7 @@ class TestRefusals:
     def test_its_code_on_an_order_that_shows_late_is_no_refusal(self, desk: Desk):
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.stop_entries()
-        desk.broker.always_fail("submit", RefusedError(422, NOT_UNIQUE, "must be unique"))
+        desk.broker.always_fail("submit", DuplicateOrderError(422, NOT_UNIQUE, "must be unique"))
         desk.update(report, minute(1), PRICE)
         for number in (1.5, 2.0, 2.5):
             desk.checkup(number)
@@ -294,7 +298,9 @@ class TestRefusals:
 
     def test_not_unique_and_absent_stays_unknown(self, desk: Desk):
         desk.trade("AAA")
-        desk.broker.fail("submit", RefusedError(422, NOT_UNIQUE, "client_order_id must be unique"))
+        desk.broker.fail(
+            "submit", DuplicateOrderError(422, NOT_UNIQUE, "client_order_id must be unique")
+        )
         desk.tick(1)
         assert desk.state().order.progress is Progress.INTENT  # type: ignore[union-attr]
 

@@ -23,6 +23,7 @@ class Mutant(NamedTuple):
     edits: tuple[Edit, ...]
 
 
+LIMITS = "core/limits.py"
 MACHINE = "core/machine.py"
 ORDER_ACTIONS = "core/order_actions.py"
 ORDER = "core/order.py"
@@ -30,9 +31,10 @@ POSITIONS = "core/positions.py"
 RECOVERY = "core/recovery.py"
 WORKING_ORDER = "core/working_order.py"
 ENGINE = "shell/trading/engine.py"
-INQUIRY = "shell/trading/reconciliation.py"
+OWN_ORDERS = "shell/trading/own_orders.py"
+RECONCILIATION = "shell/trading/reconciliation.py"
 STORE = "shell/aws/state_table.py"
-ENTRIES = "shell/trading/pre_trade.py"
+PRE_TRADE = "shell/trading/pre_trade.py"
 TICKS = "shell/trading/tick.py"
 CLOSE = "shell/trading/liquidate.py"
 
@@ -133,7 +135,7 @@ MUTANTS = (
         (
             Edit(
                 ENGINE,
-                "                return self._ask(state, order.client_order_id, at)\n"
+                "                return self.ask(state, order.client_order_id, at)\n"
                 "            count(Metric.ORDERS_REFUSED)",
                 "                report = OrderReport(\n"
                 "                    client_order_id=order.client_order_id,\n"
@@ -175,10 +177,7 @@ MUTANTS = (
     Mutant(
         "entry-beside-doubt",
         "A symbol enters while an order given up may still land.",
-        (
-            Edit(MACHINE, "    if state.abandoned:\n", "    if not rules.lot:\n"),
-            Edit(ENTRIES, " and state.halt is None and not state.abandoned", " and not state.halt"),
-        ),
+        (Edit(LIMITS, "    symbol_halted,\n    order_in_doubt,\n)", "    symbol_halted,\n)"),),
     ),
     Mutant(
         "buy-sent-again-for-ever",
@@ -224,12 +223,12 @@ MUTANTS = (
             Edit(
                 ENGINE,
                 "                    _log_unknown(state.symbol, client_order_id, error)\n"
-                "                return self._ask(state, client_order_id, at)",
+                "                return self.ask(state, client_order_id, at)",
                 "                    _log_unknown(state.symbol, client_order_id, error)\n"
-                "                    return self._ask(state, client_order_id, at)\n"
+                "                    return self.ask(state, client_order_id, at)\n"
                 "                order = state.order\n"
                 "                if order is None or order.client_order_id != client_order_id:\n"
-                "                    return self._ask(state, client_order_id, at)\n"
+                "                    return self.ask(state, client_order_id, at)\n"
                 "                report = OrderReport(\n"
                 "                    client_order_id=client_order_id,\n"
                 '                    status="canceled",\n'
@@ -388,8 +387,8 @@ MUTANTS = (
         (
             Edit(
                 ENGINE,
-                "        if stored.schema > SCHEMA:\n",
-                "        if stored.schema > SCHEMA + 1:\n",
+                "    if stored.schema > SCHEMA:\n",
+                "    if stored.schema > SCHEMA + 1:\n",
             ),
         ),
     ),
@@ -399,8 +398,8 @@ MUTANTS = (
         (
             Edit(
                 TICKS,
-                "    return _Start(now, block, mine, states, claimed)",
-                "    return _Start(now, block, mine, states, True)",
+                "    return _Start(now, account, mine, states, claimed)",
+                "    return _Start(now, account, mine, states, True)",
             ),
         ),
     ),
@@ -426,9 +425,9 @@ MUTANTS = (
         "A symbol whose buy was refused enters again at once.",
         (
             Edit(
-                MACHINE,
-                "    if state.cool_until is not None and event.at < state.cool_until:",
-                "    if state.cool_until is not None and event.at < rules.session.open:",
+                LIMITS,
+                "cool_until is not None and facts.at < cool_until else None",
+                "cool_until is not None and facts.at < facts.rules.session.open else None",
             ),
         ),
     ),
@@ -436,18 +435,17 @@ MUTANTS = (
         "halt-of-the-symbol-ignored",
         "A halted symbol enters.",
         (
-            Edit(MACHINE, "    if state.halt is not None:\n", "    if not rules.lot:\n"),
             Edit(
-                ENTRIES,
-                " and state.halt is None and not state.abandoned",
-                " and not state.abandoned",
+                LIMITS,
+                "    symbol_halted,\n    order_in_doubt,\n)",
+                "    order_in_doubt,\n)",
             ),
         ),
     ),
     Mutant(
         "halt-of-the-account-ignored",
         "The account is entered although somebody halted it.",
-        (Edit(TICKS, "    if halt:\n", "    if halt and blocked:\n"),),
+        (Edit(LIMITS, "    account_halted,\n    account_blocked,", "    account_blocked,"),),
     ),
     Mutant(
         "pause-ignored",
@@ -455,8 +453,8 @@ MUTANTS = (
         (
             Edit(
                 ENGINE,
-                "(None if row.enabled else Reason.PAUSED)",
-                "(Reason.PAUSED if row.lot == 0 else None)",
+                "            symbol=SymbolFacts(enabled=row.enabled),\n",
+                "            symbol=SymbolFacts(enabled=row.lot > 0),\n",
             ),
         ),
     ),
@@ -464,8 +462,11 @@ MUTANTS = (
         "other-hands-ignored",
         "A symbol is entered beside somebody else's order or shares.",
         (
-            Edit(ENTRIES, "        if state.symbol in self.ordered:\n", "        if False:\n"),
-            Edit(ENTRIES, "        if state.symbol in self.held:\n", "        if False:\n"),
+            Edit(
+                LIMITS,
+                "    broker_unread,\n    external_order,\n    external_position,\n)",
+                "    broker_unread,\n)",
+            ),
         ),
     ),
     Mutant(
@@ -474,8 +475,8 @@ MUTANTS = (
         (
             Edit(
                 TICKS,
-                "Reason.LATE_TICK if now - at > LATE_AFTER else None",
-                "Reason.LATE_TICK if now - at > LATE_AFTER * 9 else None",
+                "        late=now - at > LATE_AFTER,\n",
+                "        late=now - at > LATE_AFTER * 9,\n",
             ),
         ),
     ),
@@ -484,7 +485,7 @@ MUTANTS = (
         "A minute without a bar is decided on an older one.",
         (
             Edit(
-                TICKS,
+                PRE_TRADE,
                 "    return bars[-1] if bars and bars[-1].start == at - MINUTE else None",
                 "    return bars[-1] if bars else None",
             ),
@@ -557,7 +558,7 @@ MUTANTS = (
         "A position is believed right after somebody else's trade, which it may not show yet.",
         (
             Edit(
-                INQUIRY,
+                OWN_ORDERS,
                 " for symbol in symbols if symbol not in moved}",
                 " for symbol in symbols}",
             ),
@@ -644,7 +645,7 @@ MUTANTS = (
         (
             Edit(
                 CLOSE,
-                "    states |= engine.recover(set(own) - set(states), session, at, own)\n",
+                "    states |= recover(engine, set(own) - set(states), session, at, own)\n",
                 "",
             ),
         ),
@@ -676,9 +677,9 @@ MUTANTS = (
         "A lost state is begun anew, without a look at the broker's orders.",
         (
             Edit(
-                ENGINE,
-                "            reports = own.get(symbol, [])\n",
-                "            reports: list[OrderReport] = []\n",
+                RECONCILIATION,
+                "        reports = own.get(symbol, [])\n",
+                "        reports: list[OrderReport] = []\n",
             ),
         ),
     ),

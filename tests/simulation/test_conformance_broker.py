@@ -9,8 +9,9 @@ import pytest
 
 from scalper.core.order import TERMINAL_STATUSES, Order, OrderReport, Purpose
 from scalper.core.pricing import CENT, DOLLAR
-from scalper.shell.errors import RefusedError, UnknownOutcomeError
-from scalper.shell.ports import NOT_UNIQUE, Clock, Fill, Position
+from scalper.shell.alpaca.broker import NOT_UNIQUE
+from scalper.shell.errors import DuplicateOrderError, RefusedError, UnknownOutcomeError
+from scalper.shell.ports import Clock, Fill, Position
 from tests.shell.fakes import client_id
 from tests.simulation.venues import SIMULATED, Venue, alpaca_venue
 
@@ -68,7 +69,8 @@ def refusal(venue: Venue, sent: Order) -> tuple[int, int | None]:
     """Return status and code of the refusal that an order meets."""
     with pytest.raises(RefusedError) as refused:
         venue.broker.submit("AAA", sent)
-    assert type(refused.value) is RefusedError
+    taken = refused.value.code == NOT_UNIQUE
+    assert type(refused.value) is (DuplicateOrderError if taken else RefusedError)
     return refused.value.status, refused.value.code
 
 

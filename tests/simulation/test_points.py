@@ -112,7 +112,7 @@ def test_a_day_reaches_requests_by_call_and_by_reference():
     assert "trading/engine.py:_submit:broker.submit" in reached
     # Two requests of one sort in one file are two places.
     assert "trading/engine.py:_advance:store.save" in reached
-    assert "trading/engine.py:recover:store.save" in reached
+    assert "trading/reconciliation.py:recover:store.save" in reached
     assert points.hit == [0] * len(points.hit)
 
 

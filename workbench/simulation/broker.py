@@ -17,6 +17,7 @@ from scalper.core.pricing import CENT, Money
 from scalper.core.session import Session
 from scalper.shell.errors import (
     BrokerDownError,
+    DuplicateOrderError,
     RefusedError,
     UnauthorizedError,
     UnknownOutcomeError,
@@ -508,4 +509,6 @@ def _error(refusal: Refusal) -> RefusedError:
     """Return the error that the adapter makes of a refusal."""
     code, message = refusal.body.get("code"), str(refusal.body.get("message", ""))
     kind = UnauthorizedError if refusal.status == 401 else RefusedError
+    if code == refusals.BAD_REQUEST:
+        kind = DuplicateOrderError
     return kind(refusal.status, code if isinstance(code, int) else None, message)

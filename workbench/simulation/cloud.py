@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from greenlet import GreenletExit
 
 from scalper.core.model import InvariantError
 from scalper.shell import runtime, telemetry
 from scalper.shell.errors import ScalperError
-from scalper.shell.ports import Stored
 from scalper.shell.relay.stream import POST_ATTEMPTS
 from scalper.shell.settings import Settings
 from scalper.shell.trading.engine import Engine
@@ -50,6 +49,8 @@ DELIVERIES = int(_CHECKUP_QUEUE["RedrivePolicy"]["maxReceiveCount"])
 RETRY_AFTER_S = 60
 """When Lambda repeats an asynchronous invocation that failed."""
 
+T = TypeVar("T")
+
 WEBHOOK_KEY = "whsec_c2ltdWxhdGVk"
 
 
@@ -60,10 +61,10 @@ class Context:
 class StrictEngine(Engine):
     """The engine, but a broken invariant ends the day instead of its symbol alone."""
 
-    def isolate(self, symbol: str, task: Callable[[], Stored]) -> Stored | None:
+    def isolate(self, symbol: str, task: Callable[[], T]) -> T | None:
         """Run one symbol's part of a pass."""
 
-        def strict() -> Stored:
+        def strict() -> T:
             try:
                 return task()
             except InvariantError as error:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from scalper.core.corrections import on_other_order
+from scalper.core.limits import Facts, entry_size, refusal
 from scalper.core.model import (
     BarClosed,
     CheckupDue,
@@ -20,9 +21,8 @@ from scalper.core.model import (
     Step,
     SymbolState,
 )
-from scalper.core.order import MAX_GENERATION, Progress, Purpose
+from scalper.core.order import Progress, Purpose
 from scalper.core.order_actions import (
-    MAX_LIQUIDATION_ATTEMPTS,
     cancel,
     cancel_again,
     idle_phase,
@@ -30,7 +30,6 @@ from scalper.core.order_actions import (
     submit,
     working,
 )
-from scalper.core.pricing import round_down, shares
 from scalper.core.transitions import assert_legal
 from scalper.core.working_order import on_working_order
 
@@ -125,26 +124,11 @@ def on_liquidation(state: SymbolState, event: LiquidationDue, rules: Rules) -> S
 
 def _consider_entry(state: SymbolState, event: BarClosed, rules: Rules) -> Step:
     """Enter on a signal, or say why not."""
-    if event.close is None:
-        return Step(state, (), Reason.NO_BAR)
-    if rules.block is not None:
-        return Step(state, (), rules.block)
-    if state.halt is not None:
-        return Step(state, (), Reason.SYMBOL_HALTED)
-    if state.abandoned:
-        return Step(state, (), Reason.ORDER_IN_DOUBT)
-    if not event.signal:
-        return Step(state, (), Reason.NO_SIGNAL)
-    if state.cool_until is not None and event.at < state.cool_until:
-        return Step(state, (), Reason.COOLING_DOWN)
-    if rules.max_entries is not None and state.entries >= rules.max_entries:
-        return Step(state, (), Reason.ENTRY_LIMIT_REACHED)
-    if state.generation + MAX_LIQUIDATION_ATTEMPTS >= MAX_GENERATION:
-        return Step(state, (), Reason.ORDER_LIMIT_REACHED)
-    limit = round_down(event.close)
-    qty = shares(rules.lot, limit)
-    if qty == 0:
-        return Step(state, (), Reason.LOT_TOO_SMALL)
+    facts = Facts.of_bar(state, event, rules)
+    why = refusal(facts)
+    if why is not None:
+        return Step(state, (), why)
+    limit, qty = entry_size(facts)
     return submit(
         replace(state, phase=Phase.BUY_SUBMITTED),
         rules,

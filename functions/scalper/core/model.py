@@ -51,7 +51,7 @@ class Reason(StrEnum):
     ORDER_LIMIT_REACHED = "order_limit_reached"
     """So many orders today that the numbers left are kept for exits."""
 
-    # Entries blocked; the shell gives some of these through `Rules.block`
+    # Entries blocked; `limits.py` decides by them, from facts that the shell collects
     PAUSED = "paused"
     """The symbol is disabled or no longer in the table."""
     SYMBOL_HALTED = "symbol_halted"
@@ -225,6 +225,40 @@ class SymbolState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountFacts:
+    """What the shell knows of the account and of the tick; the defaults forbid nothing."""
+
+    halted: bool = False
+    """The owner halted the account."""
+    blocked: bool = False
+    """The broker takes no orders of the account."""
+    clock_skew: bool = False
+    """This machine's clock and the broker's disagree."""
+    late: bool = False
+    """The tick started too late for its minute."""
+    broker_unread: bool = False
+    """Open orders or positions could not be read."""
+    open_positions: int = 0
+    """Symbols that hold shares or have a working order, and entries admitted before this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SymbolFacts:
+    """What the shell knows of one symbol besides its state; the defaults forbid nothing."""
+
+    enabled: bool = True
+    """The symbol is in the table, and not paused."""
+    newer_schema: bool = False
+    """A newer version of this system wrote the state."""
+    signal_failed: bool = False
+    """The user's signal raised an error."""
+    external_order: bool = False
+    """The broker lists an open order that is not ours."""
+    external_position: bool = False
+    """The broker lists a position, though the state holds nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """What holds for one symbol in one session."""
 
@@ -232,8 +266,8 @@ class Rules:
     mode: str
     """paper or live; part of each client order id."""
     lot: Money
-    block: Reason | None = None
-    """Why entries are refused at present; None allows them."""
+    account: AccountFacts = AccountFacts()
+    symbol: SymbolFacts = SymbolFacts()
     stop_loss_pct: Decimal | None = None
     max_hold: timedelta | None = None
     max_entries: int | None = None

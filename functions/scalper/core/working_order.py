@@ -7,6 +7,7 @@ here too: the order may still be on its way, so that a single 404 decides nothin
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from scalper.core.limits import Facts, standing
 from scalper.core.model import OrderSeen, Phase, Reason, Rules, Step, SubmitOrder, SymbolState
 from scalper.core.order import (
     ABSENT,
@@ -186,7 +187,8 @@ def _wants_resend(state: SymbolState, order: Order, event: OrderSeen, rules: Rul
     liquidating = must_liquidate(state, event.at, rules)
     if order.is_buy:
         fresh = event.at - order.submitted_at < RESEND_WITHIN and not liquidating
-        return fresh and rules.block is None and state.halt is None and not event.contested
+        allowed = standing(Facts(state=state, rules=rules, at=event.at)) is None
+        return fresh and allowed and not event.contested
     # A liquidation that worked without the state table may have sold these shares meanwhile.
     made_before = liquidating and order.purpose is not Purpose.LIQUIDATION
     return not made_before and not oversized(state)

@@ -8,6 +8,7 @@ ScalperError
 │   └── StoreDownError     nothing was written: send nothing
 └── BrokerError
     ├── RefusedError       definite: the request had no effect
+    │   ├── DuplicateOrderError  an earlier send may have landed: ask for the order
     │   └── UnauthorizedError  fetch the keys again once, then enter nothing
     │       └── WrongAccountError  not the account that may be traded: do nothing at all
     ├── UnknownOutcomeError    it may have had its effect: ask before doing it again
@@ -55,6 +56,10 @@ class RefusedError(BrokerError):
         self.status = status
         self.code = code
         self.message = message
+
+
+class DuplicateOrderError(RefusedError):
+    """The broker says that it has an order with this client order id already."""
 
 
 class UnauthorizedError(RefusedError):

@@ -15,12 +15,6 @@ from scalper.shell.codec import SCHEMA
 
 T = TypeVar("T")
 
-NOT_UNIQUE = 40010001
-"""The code of "client_order_id must be unique": the order exists already.
-
-Alpaca gives it to other requests that make no sense to it too
-(https://github.com/alpacahq/Alpaca-API/issues/135)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -71,7 +65,11 @@ class Broker(Protocol):
         ...
 
     def submit(self, symbol: str, order: Order) -> OrderReport:
-        """Send the order once."""
+        """Send the order once.
+
+        Raises DuplicateOrderError if the broker may have it already, another RefusedError if the
+        order had no effect, UnknownOutcomeError if it may have had one.
+        """
         ...
 
     def cancel(self, broker_id: str) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from scalper.core.model import CancelOrder, Phase, Reason, SubmitOrder
+from scalper.core.model import CancelOrder, Phase, Reason, SubmitOrder, SymbolFacts
 from scalper.core.order import ABSENT, REFUSED, Progress
 from scalper.core.pricing import money
 from scalper.core.working_order import COOL_DOWN
@@ -345,7 +345,7 @@ case(
 )
 for sentence, clock, by, halt in (
     ("of 60 s", "10:01", RULES, None),
-    ("of a paused symbol", "10:00:30", rules(block=Reason.PAUSED), None),
+    ("of a paused symbol", "10:00:30", rules(symbol=SymbolFacts(enabled=False)), None),
     ("of a halted symbol", "10:00:30", RULES, Reason.CORRECTED_FILL),
 ):
     case(

@@ -2,7 +2,14 @@
 
 from functools import partial
 
-from scalper.core.model import CancelOrder, Phase, Reason, SubmitOrder
+from scalper.core.model import (
+    AccountFacts,
+    CancelOrder,
+    Phase,
+    Reason,
+    SubmitOrder,
+    SymbolFacts,
+)
 from scalper.core.order import ABSENT, REFUSED
 from scalper.core.pricing import money
 from tests.core.build import (
@@ -60,13 +67,18 @@ for minute in ("15:55", "15:56", "16:00"):
         bar_closed(minute, signal=True),
         Reason.AFTER_CUTOFF,
     )
-for reason in (Reason.PAUSED, Reason.ACCOUNT_HALTED, Reason.CLOCK_SKEW, Reason.LATE_TICK):
+for reason, by in (
+    (Reason.PAUSED, rules(symbol=SymbolFacts(enabled=False))),
+    (Reason.ACCOUNT_HALTED, rules(account=AccountFacts(halted=True))),
+    (Reason.CLOCK_SKEW, rules(account=AccountFacts(clock_skew=True))),
+    (Reason.LATE_TICK, rules(account=AccountFacts(late=True))),
+):
     case(
         f"an entry blocked as {reason} says so",
         IDLE,
         bar_closed("10:00", signal=True),
         reason,
-        by=rules(block=reason),
+        by=by,
     )
 case(
     "a halted symbol enters nothing",

@@ -30,6 +30,7 @@ from scalper.shell.alpaca.parsing import (
 from scalper.shell.errors import (
     BrokerDownError,
     BrokerError,
+    DuplicateOrderError,
     RefusedError,
     UnauthorizedError,
     UnknownOutcomeError,
@@ -48,6 +49,12 @@ FILLS_PAGE = 100
 """Fills in one answer, Alpaca's most."""
 
 MAX_FILLS_PAGES = 400
+
+NOT_UNIQUE = 40010001
+"""The code of "client_order_id must be unique": the order exists already.
+
+Alpaca gives it to other requests that make no sense to it too
+(https://github.com/alpacahq/Alpaca-API/issues/135)."""
 
 ACCOUNT_BLOCKS = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
 """Fields of the account, each of which alone means that no order is taken."""
@@ -87,7 +94,8 @@ class AlpacaBroker:
     def submit(self, symbol: str, order: Order) -> OrderReport:
         """Send the order once, as a day order under its client id.
 
-        Raises RefusedError where the answer is a parsed 4xx (429 included: it was not taken),
+        Raises DuplicateOrderError where the client id is taken, RefusedError where the answer is
+        another parsed 4xx (429 included: it was not taken),
         UnknownOutcomeError for everything else that is not an order with the same client id.
         """
         body = {
@@ -102,7 +110,9 @@ class AlpacaBroker:
             body["limit_price"] = price_text(order.limit)
         try:
             report = report_of(cast(dict[str, Any], self._client.post("/orders", body)))
-        except RefusedError:
+        except RefusedError as error:
+            if error.code == NOT_UNIQUE:
+                raise DuplicateOrderError(error.status, error.code, error.message) from error
             raise
         except (BrokerError, RequestException, APIError, ValueError) as error:
             raise UnknownOutcomeError(f"{order.client_order_id}: {error}") from error

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from scalper.core.model import Phase, Reason
+from scalper.core.model import AccountFacts, Phase
 from scalper.core.order import Progress
 from scalper.core.session import new_york_day
 from scalper.shell.ports import Stored, SymbolRules
 from scalper.shell.trading.batch import (
     Answer,
-    by_client_order_id,
     for_each,
     is_active,
     orders_of_day,
@@ -20,7 +19,8 @@ from scalper.shell.trading.batch import (
     read_rows,
 )
 from scalper.shell.trading.engine import Engine
-from scalper.shell.trading.reconciliation import checkup_due, confirmed_positions
+from scalper.shell.trading.own_orders import checkup_due, confirmed_positions
+from scalper.shell.trading.reconciliation import by_client_order_id, reconcile
 
 
 def checkup(engine: Engine, at: datetime) -> Answer:
@@ -43,7 +43,7 @@ def checkup(engine: Engine, at: datetime) -> Answer:
     opened, positions, rows, halt = answers
     if opened is None:
         return {"status": "failed", "busy": len(busy)}
-    block = Reason.ACCOUNT_HALTED if halt else None
+    account = AccountFacts(halted=bool(halt))
     orders = read_day_orders_if_many(engine, session, busy, opened)
     told = by_client_order_id(opened, orders)
     newest = orders_of_day(engine, session) if resting and orders is None else orders
@@ -51,8 +51,8 @@ def checkup(engine: Engine, at: datetime) -> Answer:
 
     def look_after(stored: Stored) -> Stored:
         symbol = stored.state.symbol
-        rules = engine.rules(session, rows.get(symbol), block)
-        stored = engine.reconcile(stored, told, at, rules)
+        rules = engine.rules(session, rows.get(symbol), account)
+        stored = reconcile(engine, stored, told, at, rules)
         event = checkup_due(symbol, at, held.get(symbol))
         return engine.drive(stored, event, rules, orders)
 

@@ -6,13 +6,14 @@ asked. Of two writers one meets a conflict, loads again and decides again.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import TypeVar
 
 from scalper.core import machine
 from scalper.core.model import (
+    AccountFacts,
     CancelOrder,
     Command,
     Event,
@@ -22,25 +23,24 @@ from scalper.core.model import (
     Rules,
     Step,
     SubmitOrder,
+    SymbolFacts,
     SymbolState,
 )
 from scalper.core.order import ABSENT, REFUSED, Order, OrderReport, Progress, progress_of
-from scalper.core.pricing import Money
-from scalper.core.recovery import begin_session, rebuild
+from scalper.core.recovery import begin_session
 from scalper.core.session import Session
 from scalper.core.working_order import ABSENCES_TO_ABANDON
 from scalper.shell.codec import SCHEMA
 from scalper.shell.errors import (
     BrokerError,
     ConflictError,
+    DuplicateOrderError,
     RefusedError,
     ScalperError,
-    StoreError,
     UnknownOutcomeError,
 )
 from scalper.shell.metrics import Metric
 from scalper.shell.ports import (
-    NOT_UNIQUE,
     Broker,
     FanOut,
     Outbox,
@@ -53,14 +53,11 @@ from scalper.shell.ports import (
 from scalper.shell.settings import Settings
 from scalper.shell.telemetry import count, log_step, logger
 from scalper.shell.timing import SystemTiming
-from scalper.shell.trading.own_orders import day_start, own_reports
-from scalper.shell.trading.reconciliation import (
+from scalper.shell.trading.own_orders import (
     checkup_due,
     confirmed_positions,
+    day_start,
     find,
-    is_asked_for,
-    is_unrecorded,
-    listed_or_found,
     may_already_be_sold,
     unrecorded_reports,
 )
@@ -116,7 +113,10 @@ class Engine:
         }
 
     def rules(
-        self, session: Session, row: SymbolRules | None, block: Reason | None = None
+        self,
+        session: Session,
+        row: SymbolRules | None,
+        account: AccountFacts = AccountFacts(),  # noqa: B008 - frozen, and it forbids nothing
     ) -> Rules:
         """Return what holds for a symbol; without a row it is managed to the end, not entered."""
         if row is None:
@@ -124,13 +124,15 @@ class Engine:
                 session=session,
                 mode=self.settings.mode,
                 lot=self.settings.default_lot,
-                block=block or Reason.PAUSED,
+                account=account,
+                symbol=SymbolFacts(enabled=False),
             )
         return Rules(
             session=session,
             mode=self.settings.mode,
             lot=row.lot,
-            block=block or (None if row.enabled else Reason.PAUSED),
+            account=account,
+            symbol=SymbolFacts(enabled=row.enabled),
             stop_loss_pct=row.stop_loss_pct,
             max_hold=row.max_hold,
             max_entries=row.max_entries,
@@ -188,115 +190,15 @@ class Engine:
             doubted = _doubted(state, event, step)
             if doubted and doubted not in confirmed and not pending:
                 confirmed.add(doubted)
-                pending += self._ask(state, doubted, event.at)
+                pending += self.ask(state, doubted, event.at)
         logger.error("a chain of events did not end", extra={"symbol": stored.state.symbol})
         return replace(stored, reason=reason)
-
-    def reconcile(
-        self,
-        stored: Stored,
-        opened: Mapping[str, OrderReport],
-        at: datetime,
-        rules: Rules,
-        last_trade: Money | None = None,
-    ) -> Stored:
-        """Join what the broker says of the symbol's orders: by the list, else by asking for each.
-
-        `opened` are the account's open orders by client id, read after `stored` was; others of the
-        day may be among them.
-        """
-        state = stored.state
-        ids = [*state.abandoned, *([state.order.client_order_id] if state.order else [])]
-        listed = [report for report in opened.values() if report.symbol == state.symbol]
-        contested = any(
-            report.client_order_id not in ids and progress_of(report.status) is Progress.LIVE
-            for report in listed
-        )
-        for client_order_id in ids:
-            if not is_asked_for(stored.state, client_order_id):
-                # Over by what was just taken up: the list is older than that.
-                continue
-            report = opened.get(client_order_id) or listed_or_found(
-                self.broker, stored.state, client_order_id, listed
-            )
-            if report.status == ABSENT and client_order_id in state.abandoned:
-                continue
-            event = OrderSeen(
-                symbol=state.symbol,
-                at=at,
-                report=report,
-                last_trade=last_trade,
-                contested=contested,
-            )
-            stored = self.drive(stored, event, rules)
-        return self.reconcile_listed(stored, listed, at, rules)
-
-    def reconcile_listed(
-        self, stored: Stored, reports: Iterable[OrderReport], at: datetime, rules: Rules
-    ) -> Stored:
-        """Take up what the broker lists of the symbol's own orders and the state does not say.
-
-        A fill taken back or added when the order was over, an order of a number never given. A
-        list may lag behind what was heard since, so each such order is asked for before it counts.
-        """
-        for report in reports:
-            asked_for = is_asked_for(stored.state, report.client_order_id)
-            if asked_for or not is_unrecorded(stored.state, report):
-                continue
-            for event in self._ask(stored.state, report.client_order_id, at):
-                stored = self.drive(stored, event, rules)
-        return stored
-
-    def open_orders(self) -> dict[str, OrderReport]:
-        """Return the account's open orders by client id, by one request."""
-        return {report.client_order_id: report for report in self.broker.open_orders()}
 
     def orders_of_day(self, session: Session) -> list[OrderReport]:
         """Return every order of the session's day, external ones and closed ones included."""
         return self.broker.orders_since(day_start(session.open))
 
-    def recover(
-        self,
-        symbols: Iterable[str],
-        session: Session,
-        at: datetime,
-        own: Mapping[str, Sequence[OrderReport]] | None = None,
-    ) -> dict[str, Stored]:
-        """Build the states that the table lacks from the broker's orders of the day.
-
-        `own` are these orders by symbol where the caller has them. A state that somebody else
-        wrote meanwhile is loaded instead; an item that can be neither read nor written is left
-        out.
-        """
-        if own is None:
-            own = own_reports(self.orders_of_day(session), self.settings.mode)
-        recovered: dict[str, Stored] = {}
-        for symbol in sorted(set(symbols)):
-            reports = own.get(symbol, [])
-            state = rebuild(symbol, session.day, self.settings.mode, reports, at)
-            try:
-                recovered[symbol] = self.store.save(Stored(state, None), state)
-            except ConflictError:
-                present = self._load_instead(symbol)
-                if present is not None:
-                    recovered[symbol] = present
-                continue
-            except StoreError as error:
-                _log_not_recovered(symbol, error)
-                continue
-            if state.generation:
-                count(Metric.STATES_RECOVERED)
-                logger.error("state rebuilt", extra={"symbol": symbol, "phase_to": state.phase})
-        return recovered
-
-    def _load_instead(self, symbol: str) -> Stored | None:
-        try:
-            return self.store.load(symbol)
-        except StoreError as error:
-            _log_not_recovered(symbol, error)
-            return None
-
-    def isolate(self, symbol: str, task: Callable[[], Stored]) -> Stored | None:
+    def isolate(self, symbol: str, task: Callable[[], T]) -> T | None:
         """Run one symbol's part of a pass; its failure is logged and stops only that symbol."""
         try:
             return task()
@@ -312,8 +214,7 @@ class Engine:
     def _advance(self, stored: Stored, event: Event, rules: Rules) -> tuple[Stored, Step]:
         """Step and store; on a conflict load what somebody else wrote and step again."""
         for _ in range(MAX_CONFLICTS):
-            if stored.schema > SCHEMA:
-                rules = replace(rules, block=Reason.NEWER_SCHEMA)
+            rules = rules_for(stored, rules)
             before = begin_session(stored.state, rules.session.day)
             step = machine.step(before, event, rules)
             version = stored.version
@@ -359,17 +260,18 @@ class Engine:
                     self.broker.cancel(broker_id)
                 except UnknownOutcomeError as error:
                     _log_unknown(state.symbol, client_order_id, error)
-                return self._ask(state, client_order_id, at) if asks else []
+                return self.ask(state, client_order_id, at) if asks else []
 
     def _submit(self, state: SymbolState, order: Order, at: datetime) -> list[Event]:
         symbol = state.symbol
         try:
             report = self.broker.submit(symbol, order)
         except RefusedError as error:
-            # The code says other things too: of an order that is not there after all it is a
-            # refusal, which the machine believes once more requests show none.
-            if error.code == NOT_UNIQUE and order.absences < ABSENCES_TO_ABANDON:
-                return self._ask(state, order.client_order_id, at)
+            # A duplicate means that an earlier send of the order landed. If no request shows it,
+            # the broker meant something else, and the machine takes it for a refusal.
+            duplicate = isinstance(error, DuplicateOrderError)
+            if duplicate and order.absences < ABSENCES_TO_ABANDON:
+                return self.ask(state, order.client_order_id, at)
             count(Metric.ORDERS_REFUSED)
             logger.warning(
                 "order refused",
@@ -391,7 +293,8 @@ class Engine:
             return []
         return [OrderSeen(symbol=symbol, at=at, report=report)]
 
-    def _ask(self, state: SymbolState, client_order_id: str, at: datetime) -> list[Event]:
+    def ask(self, state: SymbolState, client_order_id: str, at: datetime) -> list[Event]:
+        """Return what the broker says of an order, as an event; nothing if it says nothing."""
         try:
             report = find(self.broker, state, client_order_id)
         except ScalperError as error:
@@ -421,6 +324,13 @@ class Engine:
         return [checkup_due(state.symbol, at, held.get(state.symbol))]
 
 
+def rules_for(stored: Stored, rules: Rules) -> Rules:
+    """Return the rules with what the stored item itself tells of them: whose schema it has."""
+    if stored.schema > SCHEMA:
+        return replace(rules, symbol=replace(rules.symbol, newer_schema=True))
+    return rules
+
+
 def _with_state(stored: Stored, state: SymbolState) -> Stored:
     return stored if stored.state is state else replace(stored, state=state)
 
@@ -442,11 +352,6 @@ def _unconfirmed(event: Event) -> Event:
     if isinstance(event, OrderSeen) and event.report.status != ABSENT:
         return replace(event, report=replace(event.report, confirmed=False))
     return event
-
-
-def _log_not_recovered(symbol: str, error: StoreError) -> None:
-    count(Metric.SYMBOL_FAILURES)
-    logger.error("symbol failed", extra={"symbol": symbol, "error": str(error)})
 
 
 def _log_unknown(symbol: str, client_order_id: str, error: ScalperError) -> None:

@@ -3,17 +3,39 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
+from scalper.core.model import LiquidationDue, Phase
 from scalper.core.order import OrderReport
 from scalper.core.session import MINUTE, Session, new_york_day
 from scalper.shell.errors import BrokerError, UnauthorizedError
 from scalper.shell.memory_store import LastResortStore
 from scalper.shell.metrics import Metric
-from scalper.shell.ports import Stored
+from scalper.shell.ports import NOTHING, Stored
 from scalper.shell.telemetry import count, logger
-from scalper.shell.trading.batch import Answer, failed, for_each, liquidate_states, reconcile_all
+from scalper.shell.trading.batch import (
+    Answer,
+    are_many,
+    failed,
+    for_each,
+    is_active,
+    read_day_orders_if_many,
+    read_open_orders,
+    read_positions,
+)
 from scalper.shell.trading.engine import Engine
 from scalper.shell.trading.own_orders import own_reports
+from scalper.shell.trading.reconciliation import (
+    by_client_order_id,
+    reconcile,
+    reconcile_all,
+    reconcile_each,
+    reconcile_listed,
+    recover,
+)
+
+CANCEL_POLLS = 5
+CANCEL_POLL_S = 0.2
 
 
 def liquidate(engine: Engine, at: datetime) -> Answer:
@@ -37,12 +59,12 @@ def liquidate(engine: Engine, at: datetime) -> Answer:
     if unread is not None and not states:
         raise unread
     own = own_reports(orders or (), engine.settings.mode)
-    states |= engine.recover(set(own) - set(states), session, at, own)
+    states |= recover(engine, set(own) - set(states), session, at, own)
     rules = engine.rules(session, None)
     states |= for_each(
         engine,
         states,
-        lambda one: engine.reconcile_listed(one, own.get(one.state.symbol, ()), at, rules),
+        lambda one: reconcile_listed(engine, one, own.get(one.state.symbol, ()), at, rules),
     )
     states |= _finish(engine, session, states, at, orders)
     unsold = sorted(s for s, one in states.items() if not one.state.is_flat)
@@ -79,3 +101,60 @@ def _finish(
     if at < session.close:
         return liquidate_states(engine, session, states, at, orders)
     return reconcile_all(engine, session, states, at)
+
+
+def liquidate_states(
+    engine: Engine,
+    session: Session,
+    states: Mapping[str, Stored],
+    at: datetime,
+    orders: Sequence[OrderReport] | None = None,
+) -> dict[str, Stored]:
+    """Take each symbol one step closer to flat, and wait a little for cancels to take effect.
+
+    The wait is one for all symbols, so that it is as long for hundreds as for one. `orders` are the
+    day's where the caller has them, listed after the states were read.
+    """
+    pending = {
+        symbol: one
+        for symbol, one in states.items()
+        if one.state.phase is not Phase.DONE or is_active(one.state)
+    }
+    answers: list[Any] = engine.fan_out(
+        [lambda: read_open_orders(engine, pending), lambda: read_positions(engine, pending)]
+    )
+    opened, positions = answers
+    if not are_many(pending):
+        orders = None
+    elif orders is None:
+        orders = read_day_orders_if_many(engine, session, pending)
+    told = None if opened is None else by_client_order_id(opened, orders)
+    rules = engine.rules(session, None)
+
+    def step(stored: Stored) -> Stored:
+        symbol = stored.state.symbol
+        if told is not None:
+            stored = reconcile(engine, stored, told, at, rules)
+        due = LiquidationDue(symbol=symbol, at=at)
+        if positions is not None:
+            held = positions.get(symbol, NOTHING)
+            due = replace(due, position=held.qty, free=held.free)
+        return engine.drive(stored, due, rules, orders)
+
+    stepped = for_each(engine, pending, step)
+    for attempt in range(CANCEL_POLLS):
+        canceled = {
+            symbol: one
+            for symbol, one in stepped.items()
+            if one.state.order is not None and one.state.order.cancel_at is not None
+        }
+        if not canceled:
+            break
+        engine.timing.sleep(CANCEL_POLL_S * 2**attempt)
+        orders = read_day_orders_if_many(engine, session, canceled)
+        if orders is None and are_many(canceled):
+            # Without the list each would be a request, which nothing may be left for.
+            continue
+        listed = by_client_order_id({}, orders)
+        stepped |= reconcile_each(engine, canceled, listed, at, rules)
+    return stepped

@@ -1,168 +1,164 @@
-"""What the broker says of one symbol's orders: which to ask for, by which id, and what is news.
+"""Reconciliation: what the broker says of orders is joined into the states.
 
-An order is asked for by its client id. One that the broker replaced is asked for by the ids of
-those in its place; what they say counts under the client id that the state knows.
+An order that works or is watched is asked for, unless a list says of it already. What a list says
+of other orders of ours is asked for before it counts, because a list may be old. A state that the
+table lacks is rebuilt from the day's orders.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TypeGuard
 
-from scalper.core.machine import POSITION_LAG
-from scalper.core.model import (
-    CheckupDue,
-    Event,
-    LiquidationDue,
-    OrderSeen,
-    Phase,
-    Rules,
-    SymbolState,
-)
-from scalper.core.order import ABSENT, ClientOrderId, OrderReport, Progress, progress_of
-from scalper.shell.ports import NOTHING, Broker, Position
+from scalper.core.model import OrderSeen, Rules
+from scalper.core.order import ABSENT, OrderReport, Progress, progress_of
+from scalper.core.pricing import Money
+from scalper.core.recovery import rebuild
+from scalper.core.session import Session
+from scalper.shell.errors import ConflictError, StoreError
+from scalper.shell.metrics import Metric
+from scalper.shell.ports import Stored
+from scalper.shell.telemetry import count, logger
+from scalper.shell.trading.batch import for_each, read_day_orders_if_many, read_open_orders
+from scalper.shell.trading.engine import Engine
 from scalper.shell.trading.own_orders import (
-    day_start,
+    is_asked_for,
+    is_unrecorded,
+    listed_or_found,
     own_reports,
-    recently_traded,
-    with_successors,
 )
 
-MAX_SUCCESSORS = 5
-"""Replacements of one order that are followed at once."""
 
-
-def find(broker: Broker, state: SymbolState, client_order_id: str) -> OrderReport:
-    """Ask for an order, by its successor's id where the broker replaced it."""
-    order = state.order
-    if order is not None and order.successor and _is_working(state, client_order_id):
-        report = next(_successors(broker, order.successor), None)
-    else:
-        report = broker.find(client_order_id)
-    if report is None:
-        return OrderReport(client_order_id=client_order_id, status=ABSENT, confirmed=True)
-    if report.status == "replaced" and not _is_working(state, client_order_id):
-        # An order put aside: what became of it is told by those in its place.
-        chain = {one.broker_id: one for one in _successors(broker, report.replaced_by)}
-        report = with_successors(report, {report.broker_id: report} | chain)
-    return replace(report, client_order_id=client_order_id)
-
-
-def _successors(broker: Broker, broker_id: str) -> Iterator[OrderReport]:
-    """Ask for an order by the broker's id, and for those that the broker put in its place."""
-    for _ in range(MAX_SUCCESSORS):
-        report = broker.find_by_id(broker_id) if broker_id else None
-        if report is None:
-            return
-        yield report
-        broker_id = report.replaced_by if report.status == "replaced" else ""
-
-
-def listed_or_found(
-    broker: Broker, state: SymbolState, client_order_id: str, listed: Iterable[OrderReport]
-) -> OrderReport:
-    """Return what is said of an order: by its successor in the list, else as asked for."""
-    for report in listed:
-        if _succeeds(state, report) and _is_working(state, client_order_id):
-            return replace(report, client_order_id=client_order_id)
-    return find(broker, state, client_order_id)
-
-
-def unrecorded_reports(
-    broker: Broker,
-    state: SymbolState,
-    event: CheckupDue | LiquidationDue,
-    rules: Rules,
-    orders: Sequence[OrderReport] | None = None,
-) -> list[OrderSeen]:
-    """Return what the broker says of own orders that may have sold what is about to be sold.
-
-    These are the watched ones and all that the state does not tell, where the broker holds
-    less than the state says or a liquidation may have run without the table: before somebody
-    else is said to have sold shares, or others' are taken for ours, it must not have been
-    this system. `orders` are the day's, where they were listed after the state was read. Raises
-    BrokerError.
-    """
-    ids = list(state.abandoned)
-    if _may_be_behind(state, event, rules):
-        if orders is None:
-            orders = broker.orders_since(day_start(rules.session.open))
-        of_symbol = [one for one in orders if one.symbol == state.symbol]
-        own = own_reports(of_symbol, rules.mode).get(state.symbol, [])
-        ids += [one.client_order_id for one in own if is_unrecorded(state, one)]
-    found = [find(broker, state, client_order_id) for client_order_id in dict.fromkeys(ids)]
-    return [
-        OrderSeen(symbol=state.symbol, at=event.at, report=report)
-        for report in found
-        if report.status != ABSENT
-    ]
-
-
-def confirmed_positions(
-    symbols: Iterable[str],
-    positions: Mapping[str, Position] | None,
-    orders: Iterable[OrderReport] | None,
+def reconcile(
+    engine: Engine,
+    stored: Stored,
+    opened: Mapping[str, OrderReport],
     at: datetime,
-) -> dict[str, Position]:
-    """Return the broker's shares of the symbols, without those of which some moved just now.
+    rules: Rules,
+    last_trade: Money | None = None,
+) -> Stored:
+    """Join what the broker says of the symbol's orders: by the list, else by asking for each.
 
-    Positions lie behind orders for some seconds: they may still show what was sold, and a sell of
-    it would be a short one. `orders` are the day's, listed after the positions; where either is
-    not known, nothing is.
+    `opened` are the account's open orders by client id, read after `stored` was; others of the
+    day may be among them.
     """
-    if positions is None or orders is None:
+    state = stored.state
+    ids = [*state.abandoned, *([state.order.client_order_id] if state.order else [])]
+    listed = [report for report in opened.values() if report.symbol == state.symbol]
+    contested = any(
+        report.client_order_id not in ids and progress_of(report.status) is Progress.LIVE
+        for report in listed
+    )
+    for client_order_id in ids:
+        if not is_asked_for(stored.state, client_order_id):
+            # Over by what was just taken up: the list is older than that.
+            continue
+        report = opened.get(client_order_id) or listed_or_found(
+            engine.broker, stored.state, client_order_id, listed
+        )
+        if report.status == ABSENT and client_order_id in state.abandoned:
+            continue
+        event = OrderSeen(
+            symbol=state.symbol,
+            at=at,
+            report=report,
+            last_trade=last_trade,
+            contested=contested,
+        )
+        stored = engine.drive(stored, event, rules)
+    return reconcile_listed(engine, stored, listed, at, rules)
+
+
+def reconcile_listed(
+    engine: Engine, stored: Stored, reports: Iterable[OrderReport], at: datetime, rules: Rules
+) -> Stored:
+    """Take up what the broker lists of the symbol's own orders and the state does not say.
+
+    A fill taken back or added when the order was over, an order of a number never given. A
+    list may lag behind what was heard since, so each such order is asked for before it counts.
+    """
+    for report in reports:
+        asked_for = is_asked_for(stored.state, report.client_order_id)
+        if asked_for or not is_unrecorded(stored.state, report):
+            continue
+        for event in engine.ask(stored.state, report.client_order_id, at):
+            stored = engine.drive(stored, event, rules)
+    return stored
+
+
+def reconcile_all(
+    engine: Engine, session: Session, states: Mapping[str, Stored], at: datetime
+) -> dict[str, Stored]:
+    """Join what the broker says of every working order, and decide nothing else."""
+    opened = read_open_orders(engine, states)
+    if opened is None:
         return {}
-    moved = recently_traded(orders, at - POSITION_LAG)
-    return {symbol: positions.get(symbol, NOTHING) for symbol in symbols if symbol not in moved}
+    told = by_client_order_id(opened, read_day_orders_if_many(engine, session, states, opened))
+    return reconcile_each(engine, states, told, at, engine.rules(session, None))
 
 
-def checkup_due(symbol: str, at: datetime, position: Position | None) -> CheckupDue:
-    """Return the checkup of a symbol whose position is as asked for; None: not known."""
-    if position is None:
-        return CheckupDue(symbol=symbol, at=at)
-    return CheckupDue(symbol=symbol, at=at, position=position.qty, free=position.free)
+def reconcile_each(
+    engine: Engine,
+    states: Mapping[str, Stored],
+    told: Mapping[str, OrderReport],
+    at: datetime,
+    rules: Rules,
+) -> dict[str, Stored]:
+    """Join what the lists, and the broker asked anew, say of each of the states."""
+    return for_each(engine, states, lambda one: reconcile(engine, one, told, at, rules))
 
 
-def may_already_be_sold(
-    event: Event, state: SymbolState, rules: Rules
-) -> TypeGuard[CheckupDue | LiquidationDue]:
-    """Whether the event is about to sell shares that an order put aside may have sold."""
-    if not isinstance(event, CheckupDue | LiquidationDue) or state.phase is not Phase.TO_SELL:
-        return False
-    return bool(state.abandoned) or _may_be_behind(state, event, rules)
+def by_client_order_id(
+    opened: Mapping[str, OrderReport], orders: Sequence[OrderReport] | None
+) -> Mapping[str, OrderReport]:
+    """Return what the open orders and, where they were listed, the day's tell, by client id.
 
-
-def _may_be_behind(state: SymbolState, event: CheckupDue | LiquidationDue, rules: Rules) -> bool:
-    """Whether own orders may have sold of which the state does not tell.
-
-    From the liquidation's time on the position is no proof that none did: the account's owner may
-    hold as many shares as were sold without the table.
+    A replaced one is left out: it, or what works in its place, is asked for.
     """
-    lacks = event.position is not None and event.position < state.qty
-    return lacks or event.at >= rules.session.liquidate_at
+    return {**opened, **{o.client_order_id: o for o in orders or () if o.status != "replaced"}}
 
 
-def is_asked_for(state: SymbolState, client_order_id: str) -> bool:
-    """Whether the order works or is watched, so that each pass asks for it."""
-    return _is_working(state, client_order_id) or client_order_id in state.abandoned
+def recover(
+    engine: Engine,
+    symbols: Iterable[str],
+    session: Session,
+    at: datetime,
+    own: Mapping[str, Sequence[OrderReport]] | None = None,
+) -> dict[str, Stored]:
+    """Build the states that the table lacks from the broker's orders of the day.
+
+    `own` are these orders by symbol where the caller has them. A state that somebody else
+    wrote meanwhile is loaded instead; an item that can be neither read nor written is left
+    out.
+    """
+    if own is None:
+        own = own_reports(engine.orders_of_day(session), engine.settings.mode)
+    recovered: dict[str, Stored] = {}
+    for symbol in sorted(set(symbols)):
+        reports = own.get(symbol, [])
+        state = rebuild(symbol, session.day, engine.settings.mode, reports, at)
+        try:
+            recovered[symbol] = engine.store.save(Stored(state, None), state)
+        except ConflictError:
+            present = _load_instead(engine, symbol)
+            if present is not None:
+                recovered[symbol] = present
+            continue
+        except StoreError as error:
+            _log_not_recovered(symbol, error)
+            continue
+        if state.generation:
+            count(Metric.STATES_RECOVERED)
+            logger.error("state rebuilt", extra={"symbol": symbol, "phase_to": state.phase})
+    return recovered
 
 
-def is_unrecorded(state: SymbolState, report: OrderReport) -> bool:
-    """Whether a report says more of an order put aside than the state of its symbol does."""
-    name = ClientOrderId.parse(report.client_order_id)
-    if name is None or (name.symbol, name.day) != (state.symbol, state.session):
-        return False
-    if name.generation > len(state.settled) or progress_of(report.status) is Progress.LIVE:
-        return True
-    more = report.filled_qty - state.settled[name.generation - 1]
-    return more > 0 or (more < 0 and report.status != "replaced")
+def _load_instead(engine: Engine, symbol: str) -> Stored | None:
+    try:
+        return engine.store.load(symbol)
+    except StoreError as error:
+        _log_not_recovered(symbol, error)
+        return None
 
 
-def _is_working(state: SymbolState, client_order_id: str) -> bool:
-    return state.order is not None and state.order.client_order_id == client_order_id
-
-
-def _succeeds(state: SymbolState, report: OrderReport) -> bool:
-    """Whether the report is of the order that works in the replaced one's place."""
-    order = state.order
-    return order is not None and order.successor != "" and order.successor == report.broker_id
+def _log_not_recovered(symbol: str, error: StoreError) -> None:
+    count(Metric.SYMBOL_FAILURES)
+    logger.error("symbol failed", extra={"symbol": symbol, "error": str(error)})

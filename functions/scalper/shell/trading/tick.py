@@ -1,14 +1,15 @@
 """The tick: each minute a decision for every symbol."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from scalper.core.model import BarClosed, Phase, Reason, Rules, SymbolState
+from scalper.core import limits
+from scalper.core.limits import Facts
+from scalper.core.model import AccountFacts, Phase, Rules
 from scalper.core.order import ClientOrderId, OrderReport
-from scalper.core.session import MINUTE, Session, floor_minute, new_york_day
-from scalper.core.signal import Bar
+from scalper.core.session import Session, floor_minute, new_york_day
 from scalper.shell.errors import BrokerError, StoreError, UnauthorizedError, WrongAccountError
 from scalper.shell.metrics import Metric
 from scalper.shell.ports import Stored, SymbolRules
@@ -17,25 +18,31 @@ from scalper.shell.telemetry import count, logger
 from scalper.shell.trading.batch import (
     CHECKUP_DELAY_S,
     Answer,
-    by_client_order_id,
     failed,
-    for_each,
     is_active,
-    liquidate_states,
     read_day_orders_if_many,
     read_open_orders,
     read_positions,
     read_rows,
-    reconcile_all,
+    run_each,
 )
-from scalper.shell.trading.engine import Engine
+from scalper.shell.trading.engine import Engine, rules_for
+from scalper.shell.trading.liquidate import liquidate_states
 from scalper.shell.trading.own_orders import own_reports
 from scalper.shell.trading.pre_trade import (
-    Seen,
-    may_enter,
+    AtBroker,
+    Candidate,
+    admit,
+    ask_signal,
+    bar_closed,
     read_account_block,
     say_blocked_account,
-    say_blocked_entry,
+)
+from scalper.shell.trading.reconciliation import (
+    by_client_order_id,
+    reconcile,
+    reconcile_all,
+    recover,
 )
 from scalper.shell.trading.tick_metrics import measure_bars, measure_tick
 from scalper.shell.trading.tick_schedule import REDRIVEN_AFTER, TickDue, claim, wait_for_turn
@@ -72,8 +79,8 @@ class _Start:
     """What a tick reads first, side by side."""
 
     now: datetime
-    block: Reason | None
-    """Why the whole account enters nothing in this tick."""
+    account: AccountFacts
+    """What may keep the whole account from entering in this tick."""
     rows: Mapping[str, SymbolRules]
     states: dict[str, Stored]
     claimed: bool
@@ -118,7 +125,7 @@ def _recover(
     if not symbols:
         return {}
     try:
-        return engine.recover(symbols, session, at)
+        return recover(engine, symbols, session, at)
     except UnauthorizedError:
         raise
     except BrokerError as error:
@@ -148,18 +155,21 @@ def _read_start(
             lambda: read_account_block(engine),
         ]
     )
-    (now, block), rows, states, halt, claimed, blocked = results
+    (now, skewed), rows, states, halt, claimed, blocked = results
     if blocked:
         say_blocked_account(blocked, states)
-        block = Reason.ACCOUNT_BLOCKED
-    if halt:
-        block = Reason.ACCOUNT_HALTED
+    account = AccountFacts(
+        halted=bool(halt),
+        blocked=bool(blocked),
+        clock_skew=skewed,
+        late=now - at > LATE_AFTER,
+    )
     mine = {symbol: row for symbol, row in rows.items() if in_shard(symbol, *shard)}
-    return _Start(now, block, mine, states, claimed)
+    return _Start(now, account, mine, states, claimed)
 
 
-def _read_clock(engine: Engine, at: datetime) -> tuple[datetime, Reason | None]:
-    """Return the time and why it forbids entries: a late start, or a clock that is off.
+def _read_clock(engine: Engine, at: datetime) -> tuple[datetime, bool]:
+    """Return the time, and whether this machine's clock and the broker's disagree.
 
     Raises UnauthorizedError: with refused keys nothing can be done in this tick.
     """
@@ -175,8 +185,8 @@ def _read_clock(engine: Engine, at: datetime) -> tuple[datetime, Reason | None]:
             if abs(skew) > SKEW_LIMIT:
                 logger.error("clock skew", extra={"skew_s": skew.total_seconds()})
                 count(Metric.CLOCK_SKEW)
-                return now, Reason.CLOCK_SKEW
-    return now, Reason.LATE_TICK if now - at > LATE_AFTER else None
+                return now, True
+    return now, False
 
 
 def _decide(
@@ -187,8 +197,9 @@ def _decide(
     states: dict[str, Stored],
     at: datetime,
 ) -> dict[str, Stored]:
-    """Reconcile and decide each symbol as soon as its bar is there, all of them in the end."""
-    entering = start.block is None and any(row.enabled for row in start.rows.values())
+    """Decide each symbol as soon as its bar is there, and all of them in the end."""
+    enabled = [symbol for symbol, row in start.rows.items() if row.enabled]
+    entering = limits.account_limit(start.account) is None and bool(enabled)
     answers: list[Any] = engine.fan_out(
         [
             lambda: read_open_orders(engine, states, entering=entering),
@@ -197,48 +208,94 @@ def _decide(
         ]
     )
     opened, positions, _ = answers
-    seen = Seen.of(opened, positions)
     orders = None if opened is None else read_day_orders_if_many(engine, session, states, opened)
     told = None if opened is None else by_client_order_id(opened, orders)
     lost = _own_symbols(engine, due, session, opened or {}) - set(states)
     states = states | _recover(engine, session, lost, at)
-
-    def decide(stored: Stored) -> Stored:
-        symbol = stored.state.symbol
-        row = start.rows.get(symbol)
-        rules = engine.rules(session, row, start.block)
-        if told is not None:
-            last = engine.window.last_close(symbol)
-            stored = engine.reconcile(stored, told, at, rules, last)
-        event, rules = _bar_closed(engine, stored.state, row, rules, at)
-        block = seen.block(stored.state) if rules.block is None else None
-        if block is not None:
-            rules = replace(rules, block=block)
-            if event.signal:
-                say_blocked_entry(symbol, block)
-        return engine.drive(stored, event, rules)
-
-    decided: dict[str, Stored] = {}
-    waiting = dict(states)
+    decision = _Decision(engine, session, at, start, told, AtBroker.of(opened, positions))
+    waiting = set(states)
     deadline = engine.timing.monotonic() + engine.settings.bar_wait_s
     while waiting:
         last_look = engine.timing.monotonic() >= deadline
-        ready = {
-            symbol: stored
-            for symbol, stored in waiting.items()
-            if last_look
-            or not _needs_bar(stored.state, start.rows.get(symbol), start.block)
-            or _bar_ended_at(engine.window.bars(symbol, at), at) is not None
-        }
-        decided |= for_each(engine, ready, decide)
-        waiting = {s: one for s, one in waiting.items() if s not in ready}
+        ready = {s for s in waiting if last_look or decision.is_ready(states[s])}
+        states |= decision.decide(states, ready)
+        waiting -= ready
         if waiting:
             left_s = deadline - engine.timing.monotonic()
             engine.timing.sleep(min(BAR_POLL_S, max(left_s, 0.0)))
             _refresh(engine, session, start, at)
-    traded = [symbol for symbol, row in start.rows.items() if row.enabled]
-    measure_bars(engine, session, traded, at, start.now)
-    return decided
+    measure_bars(engine, session, enabled, at, start.now)
+    return states
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """The decision of one minute, for as many symbols at a time as have their bars."""
+
+    engine: Engine
+    session: Session
+    at: datetime
+    start: _Start
+    told: Mapping[str, OrderReport] | None
+    """What the lists of orders say, by client id; None: they could not be read."""
+    at_broker: AtBroker
+
+    def is_ready(self, stored: Stored) -> bool:
+        """Whether the symbol's bar is there, or the decision is not worth waiting for it."""
+        symbol = stored.state.symbol
+        row = self.start.rows.get(symbol)
+        stops = row is not None and row.stop_loss_pct is not None
+        watched = stops and stored.state.phase is Phase.SELL_SUBMITTED
+        if not watched and not self._may_enter(stored):
+            return True
+        return bar_closed(self.engine, symbol, self.at).close is not None
+
+    def decide(self, states: Mapping[str, Stored], ready: Collection[str]) -> dict[str, Stored]:
+        """Take the four steps for the symbols that are ready; return the states they end in.
+
+        Reconcile, signal, admit, drive: all candidates take a step before any takes the next.
+        Only the admission has an order. A symbol that cannot enter is driven as soon as it is
+        reconciled, so no exit waits for another symbol. A symbol that fails in a step keeps its
+        state and takes no further one.
+        """
+        mine = {symbol: one for symbol, one in states.items() if symbol in ready}
+        reconciled = run_each(self.engine, mine, self._reconcile)
+        entering = {s: one for s, one in reconciled.items() if self._may_enter(one)}
+        asked = run_each(self.engine, entering, self._ask_signal)
+        admitted = admit(asked, {**states, **reconciled})
+        driven = run_each(
+            self.engine,
+            {symbol: one.stored for symbol, one in admitted.items()},
+            lambda stored: self._drive(admitted[stored.state.symbol]),
+        )
+        return {**mine, **reconciled, **driven}
+
+    def _rules(self, stored: Stored) -> Rules:
+        row = self.start.rows.get(stored.state.symbol)
+        return rules_for(stored, self.engine.rules(self.session, row, self.start.account))
+
+    def _may_enter(self, stored: Stored) -> bool:
+        facts = Facts(state=stored.state, rules=self._rules(stored), at=self.at)
+        return limits.may_enter(facts)
+
+    def _reconcile(self, stored: Stored) -> Stored:
+        """Reconcile the symbol; drive its minute at once if it cannot enter."""
+        symbol, rules = stored.state.symbol, self._rules(stored)
+        if self.told is not None:
+            last = self.engine.window.last_close(symbol)
+            stored = reconcile(self.engine, stored, self.told, self.at, rules, last)
+        if self._may_enter(stored):
+            return stored
+        event = bar_closed(self.engine, symbol, self.at)
+        return self.engine.drive(stored, event, rules)
+
+    def _ask_signal(self, stored: Stored) -> Candidate:
+        symbol = stored.state.symbol
+        rules = self.at_broker.add_to(self._rules(stored), symbol)
+        return ask_signal(self.engine, stored, self.start.rows.get(symbol), rules, self.at)
+
+    def _drive(self, one: Candidate) -> Stored:
+        return self.engine.drive(one.stored, one.event, one.rules)
 
 
 def _own_symbols(
@@ -268,38 +325,6 @@ def _refresh(engine: Engine, session: Session, start: _Start, at: datetime) -> N
     for line in refused:
         count(Metric.BARS_REFUSED)
         logger.warning("bar refused", extra={"error": line})
-
-
-def _bar_closed(
-    engine: Engine, state: SymbolState, row: SymbolRules | None, rules: Rules, at: datetime
-) -> tuple[BarClosed, Rules]:
-    """Return the minute's event; a signal that fails blocks its symbol's entry alone."""
-    bars = engine.window.bars(state.symbol, at)
-    newest = _bar_ended_at(bars, at)
-    signal = False
-    asks = may_enter(state) and rules.block is None
-    if newest is not None and row is not None and asks:
-        try:
-            signal = bool(row.signal(bars))
-        except Exception:  # noqa: BLE001 - a user's own code: its failure stops its symbol alone
-            logger.exception("signal failed", extra={"symbol": state.symbol})
-            count(Metric.SIGNALS_FAILED)
-            rules = replace(rules, block=Reason.SIGNAL_FAILED)
-    close = newest.close if newest is not None else None
-    return BarClosed(symbol=state.symbol, at=at, close=close, signal=signal), rules
-
-
-def _bar_ended_at(bars: Sequence[Bar], at: datetime) -> Bar | None:
-    return bars[-1] if bars and bars[-1].start == at - MINUTE else None
-
-
-def _needs_bar(state: SymbolState, row: SymbolRules | None, block: Reason | None) -> bool:
-    """Whether the decision is worth waiting for the minute's bar."""
-    if row is None:
-        return False
-    if state.phase is Phase.TO_BUY:
-        return row.enabled and block is None and may_enter(state)
-    return state.phase is Phase.SELL_SUBMITTED and row.stop_loss_pct is not None
 
 
 def _broker_refuses_keys(engine: Engine, error: UnauthorizedError) -> Answer:

@@ -14,6 +14,7 @@ from scalper.shell.ports import Stored
 from scalper.shell.telemetry import count, log_ignored, logger
 from scalper.shell.trading.batch import CHECKUP_DELAY_S, Answer
 from scalper.shell.trading.engine import Engine
+from scalper.shell.trading.reconciliation import recover
 from scalper.shell.webhook import Delivery
 
 
@@ -40,7 +41,7 @@ def trade_update(engine: Engine, delivery: Delivery) -> Answer:
     if stored is not None and not _fits(stored.state.order, report):
         return _ignore_other_account(report)
     if stored is None:
-        stored = engine.recover([name.symbol], session, at).get(name.symbol)
+        stored = recover(engine, [name.symbol], session, at).get(name.symbol)
     if stored is None:
         return {"status": "failed", "reason": Reason.SYMBOL_FAILED}
     return _act(engine, session, stored, delivery, at)
