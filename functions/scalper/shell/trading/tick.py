@@ -44,7 +44,7 @@ from scalper.shell.trading.reconciliation import (
     reconcile_all,
     recover,
 )
-from scalper.shell.trading.tick_metrics import measure_bars, measure_tick
+from scalper.shell.trading.tick_metrics import log_unchanged, measure_bars, measure_tick
 from scalper.shell.trading.tick_schedule import REDRIVEN_AFTER, TickDue, claim, wait_for_turn
 
 LATE_AFTER = timedelta(seconds=45)
@@ -98,6 +98,7 @@ def _tick_in_session(
         return _tick_redriven(engine, start)
     states = start.states
     states = states | _recover(engine, session, [s for s in start.rows if s not in states], at)
+    before = dict(states)
     if start.claimed and at < session.liquidate_at:
         states |= _decide(engine, session, due, start, states, at)
     elif start.claimed and session.liquidate_at < at < session.close:
@@ -107,6 +108,7 @@ def _tick_in_session(
         states |= reconcile_all(engine, session, states, at)
     if start.claimed:
         measure_tick(engine, states, at, began, start.now)
+        log_unchanged(before, states, at)
     busy = [one for one in states.values() if is_active(one.state)]
     if busy and at < session.close:
         engine.outbox.checkup_in(CHECKUP_DELAY_S, at)
