@@ -79,6 +79,7 @@ artefacts: .venv/.cloud
 
 bench: .venv/.run
 	$(BIN)/python bench/local_day.py
+	$(BIN)/python -m bench.cli_help
 
 costs: .venv/.run
 	$(BIN)/python bench/costs.py

@@ -174,6 +174,7 @@ def performance() -> str:
     if day is None:
         raise SystemExit("bench/results/local_day.json is missing: make bench")
     built = recorded(ROOT / "bench/results/artefacts.json")
+    cli_help = recorded(ROOT / "bench/results/cli_help.json")
     market = f"{day['symbols']} symbols, {day['bars']:,} bars, {day['ticks']} ticks"
     return page(
         [
@@ -195,8 +196,32 @@ def performance() -> str:
             "report included, set-up excluded.",
             "",
             *(_artefacts(built) if built else ()),
+            *(_cli_help(cli_help) if cli_help else ()),
         ]
     )
+
+
+def _cli_help(measured: Mapping[str, Any]) -> list[str]:
+    """Return the lines of how long the help of the command line takes."""
+    figures = measured["figures"]
+    return [
+        *("## The help of the command line", ""),
+        *origin(measured),
+        *table(
+            ["what", "figure"],
+            [
+                ["commands", str(figures["commands"])],
+                ["runs of each", str(figures["runs"])],
+                ["`scalper --help`, median, s", f"{figures['median_s']:.3f}"],
+                ["empty Typer application, median, s", f"{figures['empty_median_s']:.3f}"],
+                ["ratio", f"{figures['ratio']:.2f}"],
+                ["ratio, at most", f"{figures['ratio_limit']:g}"],
+            ],
+        ),
+        "The two run in turns, each as a whole process with compiled modules. The empty application",
+        "has as many commands, which do nothing, and the same settings: no completion, no Rich.",
+        "",
+    ]
 
 
 def _artefacts(built: Mapping[str, Any]) -> list[str]:
