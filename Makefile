@@ -49,7 +49,7 @@ help:
 	@echo 'make e2e      the test of that: the end of a session, a relay killed, all torn down'
 	@echo 'make rie      the built functions under the runtime interface emulator of the SAM CLI'
 	@echo 'make test     the tests; ARGS="-k liquidation" to choose'
-	@echo 'make bench    how long a local day takes; docs/performance.md is made of what it writes'
+	@echo 'make bench    how long a local day and the help take; docs/performance.md is made of what it writes'
 	@echo 'make costs    counts what days of 10, 100 and 1,000 symbols ask of AWS, for docs/costs.md'
 	@echo 'make artefacts  size and init time of the built functions, for docs/performance.md'
 	@echo 'make mutants  plants mistakes, one at a time, and simulates days until one shows it'
