@@ -160,8 +160,8 @@ def test_more_fills_than_a_page_are_all_found_and_those_before_are_left_out(clie
             client.advance(at(1))
         client.order(limit_price="1.00", client_order_id=f"external-{number}").raise_for_status()
         venue = client.running.exchange.venue
-        placed = venue.book.order_by_client_id(f"external-{number}")
-        venue.book.fill(placed, price=DOLLAR, qty=placed.qty, at=venue.now)
+        placed = venue.ledger.order_by_client_id(f"external-{number}")
+        venue.ledger.fill(placed, price=DOLLAR, qty=placed.qty, at=venue.now)
     fills = broker.fills_since(OPEN - MINUTE)
     assert len(fills) == count
     assert len({one.order_id for one in fills}) == count

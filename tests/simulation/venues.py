@@ -19,7 +19,7 @@ from scalper.shell.settings import BrokerKeys
 from tests.shell.fakes import DAY, OPEN, SESSION, FakeBroker, settings
 from tests.simulation.build import let_pass, scheduler_of, unwatched
 from tests.workbench.exchange.conftest import FRIDAY, KEY, SECRET, Client, asking
-from workbench.exchange.ledger import Book, Ticket
+from workbench.exchange.ledger import OrderLedger, Ticket
 from workbench.simulation.broker import SimulatedBroker
 
 MARKET: Money = 10 * DOLLAR
@@ -64,8 +64,8 @@ class AlpacaVenue:
 
     def fill(self, client_order_id: str, qty: int, price: Money) -> None:
         venue = self.client.running.exchange.venue
-        order = venue.book.order_by_client_id(client_order_id)
-        venue.book.fill(order, price=price, qty=qty, at=venue.now)
+        order = venue.ledger.order_by_client_id(client_order_id)
+        venue.ledger.fill(order, price=price, qty=qty, at=venue.now)
 
     def place(self, symbol: str, client_order_id: str, qty: int, limit: Money) -> None:
         self.client.order(
@@ -94,7 +94,7 @@ class SimulatedVenue:
         self.broker: Broker = self._simulated
 
     @property
-    def book(self) -> Book:
+    def book(self) -> OrderLedger:
         return self._simulated.book
 
     def wait(self, seconds: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from scalper.core.model import Reason, SymbolState
 from scalper.core.pricing import Money
-from workbench.exchange.ledger import Book
+from workbench.exchange.ledger import OrderLedger
 from workbench.faults import invariants
 
 CAUSELESS = frozenset(
@@ -25,7 +25,7 @@ order lands after it may be given up. Where one is seen, the order path itself l
 
 
 def violations(
-    book: Book,
+    ledger: OrderLedger,
     states: Mapping[str, SymbolState],
     closed_days: Sequence[Mapping[str, Any]],
     *,
@@ -33,13 +33,15 @@ def violations(
     cash_before: Money,
 ) -> Iterator[str]:
     """Yield a line for each thing that does not hold; a day that ended well has none."""
-    held = {symbol: position.qty for symbol, position in book.positions.items()}
-    yield from invariants.account_at_end(held, book.open_orders())
-    own = invariants.own_orders(book.orders)
+    held = {symbol: position.qty for symbol, position in ledger.positions.items()}
+    yield from invariants.account_at_end(held, ledger.open_orders())
+    own = invariants.own_orders(ledger.orders)
     for symbol in symbols:
         yield from invariants.symbol_at_end(symbol, states.get(symbol), own.get(symbol, {}))
     yield from invariants.summary_at_end(
-        closed_days[-1] if closed_days else None, trades=sales(book), pnl=book.cash - cash_before
+        closed_days[-1] if closed_days else None,
+        trades=sales(ledger),
+        pnl=ledger.cash - cash_before,
     )
 
 
@@ -50,11 +52,11 @@ def halts_without_cause(states: Mapping[str, SymbolState]) -> Iterator[str]:
             yield f"I4 {state.symbol} is halted: {state.halt}"
 
 
-def sales(book: Book, symbol: str | None = None) -> int:
+def sales(ledger: OrderLedger, symbol: str | None = None) -> int:
     """Return how many sells filled, in full or in part: the number of trades."""
     return invariants.trades_of(
         order
-        for own, orders in invariants.own_orders(book.orders).items()
+        for own, orders in invariants.own_orders(ledger.orders).items()
         for order in orders.values()
         if symbol in (None, own)
     )

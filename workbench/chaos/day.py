@@ -109,7 +109,7 @@ def play(seed: int, log: Path, climate: Mapping[str, float] | None = None) -> En
         start=session.open - 2 * LEAD,
     )
     venue = exchange.venue
-    cash_before = venue.book.cash
+    cash_before = venue.ledger.cash
     ended = Ended(seed)
     door = HttpDoor(exchange.app, EXCHANGE, weather, workers, InsideExchange(venue))
     with (
@@ -135,7 +135,7 @@ def play(seed: int, log: Path, climate: Mapping[str, float] | None = None) -> En
             ended.halts = dict(halts)
             ended.violations += day.halts_without_cause
             ended.violations += truth.violations(
-                venue.book,
+                venue.ledger,
                 states,
                 outcome.counts.closed_days,
                 symbols=market.symbols,
@@ -146,12 +146,12 @@ def play(seed: int, log: Path, climate: Mapping[str, float] | None = None) -> En
         finally:
             workers.close()
     ended.violations[:0] = venue.violations
-    if not venue.book.orders:
+    if not venue.ledger.orders:
         ended.violations.append("not one order came: such a day shows nothing")
     ended.requests = weather.requests
     ended.faults, ended.kills = dict(weather.faults), dict(weather.kills)
-    ended.orders = len(venue.book.orders)
-    ended.trades = truth.sales(venue.book)
+    ended.orders = len(venue.ledger.orders)
+    ended.trades = truth.sales(venue.ledger)
     ended.seconds = round(time.monotonic() - began, 2)
     return ended
 

@@ -22,7 +22,7 @@ from workbench.chaos.fault_proxy import Answered, Asked, Inside
 from workbench.exchange import refusals, render, trading
 from workbench.exchange.calls import Answer, Call, Endpoint
 from workbench.exchange.gate import Credentials
-from workbench.exchange.ledger import Order, Ticket, Update
+from workbench.exchange.ledger import Ticket, Update, VenueOrder
 from workbench.exchange.refusals import Refusal
 from workbench.exchange.server import Exchange
 from workbench.exchange.stream import Stream
@@ -44,8 +44,31 @@ EVENT_DELAY_S = (10, 180)
 JSON = [("content-type", "application/json")]
 
 
+class PartialFills:
+    """The fill policy of a chaos day: orders fill in parts, and cancels lose to fills."""
+
+    def __init__(self, plan: Weather) -> None:
+        self._plan = plan
+
+    def qty_at_price(self, order: VenueOrder) -> int:
+        """Return all that is left of the order, or a part of it if the plan says so."""
+        if order.remaining == 1 or not self._plan.strikes("fills", FaultKind.PARTIAL_FILL):
+            return order.remaining
+        return self._plan.draw("part of a fill").randint(1, order.remaining - 1)
+
+    def qty_before_cancel(self, order: VenueOrder) -> int:
+        """Return what the cancel comes too late for: all, a part, or mostly nothing."""
+        kinds = (FaultKind.CANCEL_LOSES_TO_FILL, FaultKind.CANCEL_AFTER_PARTIAL_FILL)
+        kind = self._plan.strikes("fills before cancels", *kinds)
+        if kind == FaultKind.CANCEL_LOSES_TO_FILL:
+            return order.remaining
+        if kind == FaultKind.CANCEL_AFTER_PARTIAL_FILL and order.remaining > 1:
+            return self._plan.draw("part before a cancel").randint(1, order.remaining - 1)
+        return 0
+
+
 class StormyVenue(Venue):
-    """A venue whose fills come in parts and whose cancels come late, lose or get stuck."""
+    """A venue whose orders and cancels come late, get lost or get stuck."""
 
     def __init__(
         self,
@@ -57,7 +80,7 @@ class StormyVenue(Venue):
         start: datetime | None = None,
     ) -> None:
         """Open; `lot` is what no entry may exceed."""
-        super().__init__(market, cash=cash, start=start)
+        super().__init__(market, cash=cash, start=start, fill_policy=PartialFills(weather))
         self.weather = weather
         self.violations: list[str] = []
         self.positions_before: list[render.Json] = []
@@ -83,7 +106,7 @@ class StormyVenue(Venue):
         self._advance(to)
 
     def _advance(self, to: datetime) -> None:
-        held = self.book.positions
+        held = self.ledger.positions
         self.positions_before = [render.position(self, held[symbol]) for symbol in sorted(held)]
         super().advance(to)
 
@@ -99,7 +122,7 @@ class StormyVenue(Venue):
 
     # Orders --------------------------------------------------------------------------------
 
-    def submit(self, ticket: Ticket) -> Order:
+    def submit(self, ticket: Ticket) -> VenueOrder:
         """Take an order on, and look at what must never be the case."""
         try:
             order = super().submit(ticket)
@@ -139,71 +162,49 @@ class StormyVenue(Venue):
 
     def cancel(self, order_id: str) -> None:
         """Cancel an order: at once, later, never, or too late."""
-        order = self.book.order(order_id)
+        order = self.ledger.order(order_id)
         if not order.is_open:
             super().cancel(order_id)
             return
         if order_id in self._stuck or order.status == "pending_cancel":
             return
-        kinds = (
-            FaultKind.CANCEL_LOSES_TO_FILL,
-            FaultKind.CANCEL_AFTER_PARTIAL_FILL,
-            FaultKind.CANCEL_STUCK,
-            FaultKind.CANCEL_LATE,
-        )
+        kinds = (FaultKind.CANCEL_STUCK, FaultKind.CANCEL_LATE)
         kind = self.weather.strikes("fate of cancels", *kinds)
-        chance = self.weather.draw("of a cancel")
-        if kind == FaultKind.CANCEL_LOSES_TO_FILL:
-            self._execute(order, order.remaining)
-            if chance.random() < 0.5:
-                raise refusals.not_cancelable("filled")
-        elif kind == FaultKind.CANCEL_AFTER_PARTIAL_FILL and order.remaining > 1:
-            self._execute(order, chance.randint(1, order.remaining - 1))
-            super().cancel(order_id)
-        elif kind in (FaultKind.CANCEL_STUCK, FaultKind.CANCEL_LATE):
-            self._tell(self.book.pend_cancel(order, self.now))
-            if kind == FaultKind.CANCEL_STUCK:
-                self._stuck.add(order_id)
-            else:
-                seconds = chance.randint(*CANCELED_AFTER_S)
-                self.later(seconds, lambda: self._cancel_at_last(order_id))
+        if kind:
+            self.tell(self.ledger.pend_cancel(order, self.now))
+        if kind == FaultKind.CANCEL_STUCK:
+            self._stuck.add(order_id)
+        elif kind == FaultKind.CANCEL_LATE:
+            seconds = self.weather.draw("cancel late by").randint(*CANCELED_AFTER_S)
+            self.later(seconds, lambda: self._cancel_at_last(order_id))
         else:
+            self._cancel_now(order_id)
+
+    def _cancel_now(self, order_id: str) -> None:
+        """Cancel an order; half of the cancels that lose to a fill are answered as if they won."""
+        try:
             super().cancel(order_id)
+        except Refusal:
+            if self.weather.draw("answer of a lost cancel").random() < 0.5:
+                raise
 
     def _cancel_at_last(self, order_id: str) -> None:
-        if self.book.order(order_id).is_open:
+        if self.ledger.order(order_id).is_open:
             super().cancel(order_id)
 
     def _reject(self, order_id: str) -> None:
-        order = self.book.order(order_id)
+        order = self.ledger.order(order_id)
         if order.is_open and not order.filled_qty:
-            self._tell(self.book.reject(order, self.now))
-
-    def _execute(self, order: Order, qty: int) -> None:
-        price = order.limit or self.last_trade(order.symbol)
-        if price is not None:
-            self._told_price[order.symbol] = (self.now, price)
-            self._tell(self.book.fill(order, price=price, qty=qty, at=self.now))
-
-    def _fill(self, order: Order, price: Money) -> None:
-        """Fill an order, or a part of it."""
-        if order.remaining == 1 or not self.weather.strikes(
-            "fate of fills", FaultKind.PARTIAL_FILL
-        ):
-            super()._fill(order, price)
-            return
-        qty = self.weather.draw("part").randint(1, order.remaining - 1)
-        self._told_price[order.symbol] = (self.now, price)
-        self._tell(self.book.fill(order, price=price, qty=qty, at=self.now))
+            self.tell(self.ledger.reject(order, self.now))
 
     # What must never be the case -----------------------------------------------------------
 
-    def _look(self, order: Order) -> None:
+    def _look(self, order: VenueOrder) -> None:
         """Look at the books as an order has just landed."""
         broken = invariants.at_landing(
             order,
-            live=[one.client_order_id for one in self.book.open_orders(order.symbol)],
-            held=self.book.qty(order.symbol),
+            live=[one.client_order_id for one in self.ledger.open_orders(order.symbol)],
+            held=self.ledger.qty(order.symbol),
             lot=self._lot,
         )
         for text in broken:

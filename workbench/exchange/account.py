@@ -5,7 +5,7 @@ from datetime import date
 from scalper.core.session import new_york_day
 from workbench.exchange import refusals, render
 from workbench.exchange.calls import Answer, Call, Endpoint, asked_symbol
-from workbench.exchange.hours import FIRST_YEAR, LAST_YEAR
+from workbench.exchange.tape import FIRST_YEAR, LAST_YEAR
 from workbench.exchange.venue import Venue
 from workbench.exchange.wire import nanoseconds
 
@@ -34,8 +34,8 @@ def patch_configurations(venue: Venue, call: Call) -> Answer:
                 raise refusals.bad_field(f"invalid {name}")
         elif value is not None and value != current.get(name):
             raise refusals.unsupported(f"changing {name} is")
-    venue.book.no_shorting = bool(asked.get("no_shorting", venue.book.no_shorting))
-    venue.book.suspend_trade = bool(asked.get("suspend_trade", venue.book.suspend_trade))
+    venue.ledger.no_shorting = bool(asked.get("no_shorting", venue.ledger.no_shorting))
+    venue.ledger.suspend_trade = bool(asked.get("suspend_trade", venue.ledger.suspend_trade))
     return Answer(render.configurations(venue))
 
 
@@ -94,7 +94,7 @@ def _fills(venue: Venue, call: Call) -> Answer:
     day = call.day("date", date.min)
     chosen = [
         update
-        for update in venue.book.fills
+        for update in venue.ledger.fills
         if (after is None or nanoseconds(update.at) > after)
         and (until is None or nanoseconds(update.at) < until)
         and day in (date.min, new_york_day(update.at))

@@ -1,8 +1,6 @@
-"""The one door for requests: counted, authenticated, limited, handed on, answered.
+"""Every request passes here: it is counted, authenticated, limited, handed on and answered.
 
-Every answer to a client leaves through `Gate.answer`, so delays, drops, duplicates and time-outs
-before or after the effect would begin there. (Events leave through `Stream.tell`, fills are made
-in `Venue._fill`.)
+Every answer to a client leaves through `Gate.answer`. Events leave through `Stream.tell`.
 """
 
 import hmac

@@ -46,7 +46,7 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class VenueOrder:
     """An order as the broker records it; times aware UTC, quantities in whole shares."""
 
     id: str
@@ -80,7 +80,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class VenuePosition:
     """Shares held, and what they cost in all."""
 
     symbol: str
@@ -94,14 +94,14 @@ class Update:
 
     number: int
     event: str
-    order: Order
+    order: VenueOrder
     at: datetime
     price: Money | None = None
     qty: int | None = None
     position_qty: int | None = None
 
 
-class Book:
+class OrderLedger:
     """One account: its cash, orders, positions and fills."""
 
     def __init__(self, cash: Money | None) -> None:
@@ -110,9 +110,9 @@ class Book:
         self.cash: Money = UNLIMITED_CASH if cash is None else cash
         self.suspend_trade = False
         self.no_shorting = True
-        self.orders: dict[str, Order] = {}
+        self.orders: dict[str, VenueOrder] = {}
         self.fills: list[Update] = []
-        self.positions: dict[str, Position] = {}
+        self.positions: dict[str, VenuePosition] = {}
         self.updates = 0
         self._by_client_id: dict[str, str] = {}
         self._open: dict[str, dict[str, None]] = {}
@@ -120,14 +120,14 @@ class Book:
 
     # What is there -------------------------------------------------------------------------
 
-    def order(self, order_id: str) -> Order:
+    def order(self, order_id: str) -> VenueOrder:
         """Return the order; raises the 404 refusal."""
         found = self.orders.get(order_id)
         if found is None:
             raise refusals.no_order(order_id)
         return found
 
-    def order_by_client_id(self, client_order_id: str) -> Order:
+    def order_by_client_id(self, client_order_id: str) -> VenueOrder:
         """Return the order with this client id; raises the 404 refusal."""
         order_id = self._by_client_id.get(client_order_id)
         if order_id is None:
@@ -138,7 +138,7 @@ class Book:
         """Return the symbols with open orders, sorted."""
         return sorted(symbol for symbol, ids in self._open.items() if ids)
 
-    def open_orders(self, symbol: str | None = None) -> list[Order]:
+    def open_orders(self, symbol: str | None = None) -> list[VenueOrder]:
         """Return the open orders of one symbol or of all, in the order of submission."""
         if symbol is not None:
             return [self.orders[order_id] for order_id in self._open.get(symbol, ())]
@@ -168,7 +168,7 @@ class Book:
         expires_at: datetime,
         status: str,
         last_trade: Money | None,
-    ) -> Order:
+    ) -> VenueOrder:
         """Take an order on and return it, or raise a refusal; ids are checked before amounts.
 
         A refused order leaves no trace: it does not use up its client id.
@@ -177,7 +177,7 @@ class Book:
         number = len(self.orders) + 1
         order_id = str(named_uuid("order", number))
         self._last_ns = max(self._last_ns, nanoseconds(now)) + 1
-        order = Order(
+        order = VenueOrder(
             id=order_id,
             client_order_id=ticket.client_order_id or str(named_uuid("client", number)),
             symbol=ticket.symbol,
@@ -242,7 +242,7 @@ class Book:
 
     # What happens to an order --------------------------------------------------------------
 
-    def _update(self, event: str, order: Order, at: datetime, **execution: int) -> Update:
+    def _update(self, event: str, order: VenueOrder, at: datetime, **execution: int) -> Update:
         if not order.is_open:
             order = replace(order, reserved=0)
             self._open[order.symbol].pop(order.id, None)
@@ -250,7 +250,7 @@ class Book:
         self.updates += 1
         return Update(self.updates, event, order, at, **execution)
 
-    def accept(self, order: Order, at: datetime) -> Update:
+    def accept(self, order: VenueOrder, at: datetime) -> Update:
         """Let the order work: the event `new`."""
         return self._update("new", replace(order, status="new", updated_at=at), at)
 
@@ -262,26 +262,26 @@ class Book:
         canceled = replace(order, status="canceled", canceled_at=at, updated_at=at)
         return self._update("canceled", canceled, at)
 
-    def pend_cancel(self, order: Order, at: datetime) -> Update:
+    def pend_cancel(self, order: VenueOrder, at: datetime) -> Update:
         """Take a cancel on and let the order work for now; no rule does so by itself."""
         pending = replace(order, status="pending_cancel", updated_at=at)
         return self._update("pending_cancel", pending, at)
 
-    def replace(self, order: Order, at: datetime) -> Update:
+    def replace(self, order: VenueOrder, at: datetime) -> Update:
         """End an order in whose place another works; no rule does so by itself."""
         return self._update("replaced", replace(order, status="replaced", updated_at=at), at)
 
-    def expire(self, order: Order, at: datetime) -> Update:
+    def expire(self, order: VenueOrder, at: datetime) -> Update:
         """End a day order at its session's close."""
         expired = replace(order, status="expired", expired_at=at, updated_at=at)
         return self._update("expired", expired, at)
 
-    def reject(self, order: Order, at: datetime) -> Update:
+    def reject(self, order: VenueOrder, at: datetime) -> Update:
         """Reject an order after it was taken on; no rule does so by itself."""
         rejected = replace(order, status="rejected", failed_at=at, updated_at=at)
         return self._update("rejected", rejected, at)
 
-    def fill(self, order: Order, *, price: Money, qty: int, at: datetime) -> Update:
+    def fill(self, order: VenueOrder, *, price: Money, qty: int, at: datetime) -> Update:
         """Fill `qty` shares of an open order; moves cash and position, tells fill or partial."""
         if not order.is_open or not 0 < qty <= order.remaining:
             raise ValueError(f"{order.id}: {qty} of {order.remaining} shares, {order.status}")
@@ -308,16 +308,16 @@ class Book:
         self.fills.append(update)
         return update
 
-    def _settle(self, order: Order, price: Money, qty: int) -> None:
+    def _settle(self, order: VenueOrder, price: Money, qty: int) -> None:
         symbol = order.symbol
-        position = self.positions.get(symbol) or Position(symbol, 0, 0)
+        position = self.positions.get(symbol) or VenuePosition(symbol, 0, 0)
         if order.side == "buy":
             self.cash -= qty * price
-            position = Position(symbol, position.qty + qty, position.cost + qty * price)
+            position = VenuePosition(symbol, position.qty + qty, position.cost + qty * price)
         else:
             self.cash += qty * price
             left = position.qty - qty
-            position = Position(symbol, left, position.cost * left // position.qty)
+            position = VenuePosition(symbol, left, position.cost * left // position.qty)
         if position.qty:
             self.positions[symbol] = position
         else:
@@ -333,6 +333,6 @@ def _cost_basis(ticket: Ticket, last_trade: Money | None) -> Money:
     return ticket.qty * (last_trade or 0) * (100 + MARKET_BUY_MARGIN_PERCENT) // 100
 
 
-def newest_first(orders: Iterable[Order]) -> list[Order]:
+def newest_first(orders: Iterable[VenueOrder]) -> list[VenueOrder]:
     """Return the orders, the last submitted first."""
     return sorted(orders, key=lambda order: order.submitted_ns, reverse=True)

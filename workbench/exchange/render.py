@@ -9,7 +9,7 @@ from functools import lru_cache
 from scalper.core.pricing import Money
 from scalper.core.session import Session, new_york_day, new_york_text
 from scalper.core.signal import Bar
-from workbench.exchange.ledger import Order, Position, Update, named_uuid
+from workbench.exchange.ledger import Update, VenueOrder, VenuePosition, named_uuid
 from workbench.exchange.tape import trades_estimate, typical_price
 from workbench.exchange.venue import Venue
 from workbench.exchange.wire import dollars, new_york, number, quotient, ratio, stamp, stamp_ns
@@ -25,7 +25,7 @@ def _stamp(at: datetime | None) -> str | None:
     return stamp(at) if at else None
 
 
-def order(record: Order, *, status: str | None = None) -> Json:
+def order(record: VenueOrder, *, status: str | None = None) -> Json:
     """Return an order; `status` overrides its own where it is answered as it was taken on."""
     kind = "market" if record.limit is None else "limit"
     submitted = stamp_ns(record.submitted_ns)
@@ -111,7 +111,7 @@ def fill(update: Update) -> Json:
     }
 
 
-def position(venue: Venue, held: Position) -> Json:
+def position(venue: Venue, held: VenuePosition) -> Json:
     """Return a position at the symbol's last trade."""
     symbol = held.symbol
     current = venue.last_trade(symbol) or 0
@@ -126,7 +126,7 @@ def position(venue: Venue, held: Position) -> Json:
         "asset_class": "us_equity",
         "asset_marginable": False,
         "qty": str(held.qty),
-        "qty_available": str(held.qty - venue.book.held(symbol)),
+        "qty_available": str(held.qty - venue.ledger.held(symbol)),
         "side": "long",
         "avg_entry_price": quotient(held.cost, held.qty),
         "cost_basis": dollars(held.cost),
@@ -143,16 +143,16 @@ def position(venue: Venue, held: Position) -> Json:
 
 def account(venue: Venue) -> Json:
     """Return the account: cash only, no margin, active."""
-    book = venue.book
+    ledger = venue.ledger
     equity = venue.equity()
-    free = dollars(book.buying_power())
+    free = dollars(ledger.buying_power())
     return {
         "id": str(named_uuid("account", ACCOUNT_NUMBER)),
         "account_number": ACCOUNT_NUMBER,
         "status": "ACTIVE",
         "crypto_status": "INACTIVE",
         "currency": "USD",
-        "cash": dollars(book.cash),
+        "cash": dollars(ledger.cash),
         "buying_power": free,
         "regt_buying_power": free,
         "daytrading_buying_power": "0",
@@ -163,9 +163,9 @@ def account(venue: Venue) -> Json:
         "portfolio_value": dollars(equity),
         "equity": dollars(equity),
         "last_equity": dollars(venue.last_equity),
-        "long_market_value": dollars(equity - book.cash),
+        "long_market_value": dollars(equity - ledger.cash),
         "short_market_value": "0",
-        "initial_margin": dollars(equity - book.cash),
+        "initial_margin": dollars(equity - ledger.cash),
         "maintenance_margin": "0",
         "last_maintenance_margin": "0",
         "accrued_fees": "0",
@@ -177,7 +177,7 @@ def account(venue: Venue) -> Json:
         "trading_blocked": False,
         "transfers_blocked": False,
         "account_blocked": False,
-        "trade_suspended_by_user": book.suspend_trade,
+        "trade_suspended_by_user": ledger.suspend_trade,
         "created_at": stamp(venue.market.days[0].session.open),
     }
 
@@ -189,10 +189,10 @@ def configurations(venue: Venue) -> Json:
         "fractional_trading": False,
         "max_margin_multiplier": "1",
         "max_options_trading_level": 0,
-        "no_shorting": venue.book.no_shorting,
+        "no_shorting": venue.ledger.no_shorting,
         "pdt_check": "entry",
         "ptp_no_exception_entry": False,
-        "suspend_trade": venue.book.suspend_trade,
+        "suspend_trade": venue.ledger.suspend_trade,
         "trade_confirm_email": "none",
     }
 

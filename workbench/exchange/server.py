@@ -129,7 +129,7 @@ class Exchange:
             venue.advance(parse_time(to))
         except (ValueError, OverflowError) as error:
             raise Refusal(422, {"message": f"cannot advance to {to}: {error}"}) from None
-        return Answer({"now": stamp(venue.now), "events": venue.book.updates})
+        return Answer({"now": stamp(venue.now), "events": venue.ledger.updates})
 
     def _state(self, venue: Venue, _: Call) -> Answer:
         """Tell where the exchange stands, for whoever drives it."""
@@ -146,7 +146,7 @@ class Exchange:
                     }
                     for day in venue.market.days
                 ],
-                "events": venue.book.updates,
+                "events": venue.ledger.updates,
                 "listening": self.stream.listening,
                 "requests": dict(self.gate.requests),
             }
@@ -214,7 +214,7 @@ class Running:
 def running(exchange: Exchange, *, port: int = 0) -> Iterator[Running]:
     """Run an exchange in a thread while the block lasts; raises TimeoutError if it cannot start.
 
-    Its parts belong to that thread: look at `venue` and `book` only while no request is under way.
+    Its parts belong to that thread: read `venue` and `ledger` only while no request runs.
     """
     with serving(exchange.app, "exchange", port) as url:
         yield Running(url, exchange)

@@ -11,7 +11,7 @@ from uuid import UUID
 from scalper.core.pricing import DOLLAR, MAX_MONEY, Money
 from workbench.exchange import refusals, render
 from workbench.exchange.calls import Answer, Call, Endpoint, asked_symbol
-from workbench.exchange.ledger import Order, Ticket, newest_first
+from workbench.exchange.ledger import Ticket, VenueOrder, newest_first
 from workbench.exchange.refusals import Refusal
 from workbench.exchange.venue import Venue
 from workbench.exchange.wire import plain
@@ -136,8 +136,10 @@ def get_orders(venue: Venue, call: Call) -> Answer:
     after, until = call.time_ns("after"), call.time_ns("until")
     symbols = {name for name in call.query.get("symbols", "").split(",") if name}
     side = call.query.get("side")
-    book = venue.book
-    found: Iterable[Order] = book.open_orders() if status == "open" else book.orders.values()
+    ledger = venue.ledger
+    found: Iterable[VenueOrder] = (
+        ledger.open_orders() if status == "open" else ledger.orders.values()
+    )
     chosen = [
         order
         for order in found
@@ -155,7 +157,7 @@ def get_orders(venue: Venue, call: Call) -> Answer:
 
 def get_order(venue: Venue, call: Call) -> Answer:
     """Return one order by its id."""
-    return Answer(render.order(venue.book.order(_order_id(call))))
+    return Answer(render.order(venue.ledger.order(_order_id(call))))
 
 
 def get_order_by_client_id(venue: Venue, call: Call) -> Answer:
@@ -163,7 +165,7 @@ def get_order_by_client_id(venue: Venue, call: Call) -> Answer:
     client_order_id = call.query.get("client_order_id")
     if not client_order_id:
         raise refusals.bad_field("client_order_id is missing")
-    return Answer(render.order(venue.book.order_by_client_id(client_order_id)))
+    return Answer(render.order(venue.ledger.order_by_client_id(client_order_id)))
 
 
 def delete_order(venue: Venue, call: Call) -> Answer:
@@ -174,7 +176,7 @@ def delete_order(venue: Venue, call: Call) -> Answer:
 
 def delete_orders(venue: Venue, _: Call) -> Answer:
     """Cancel every open order; 207 with one status each."""
-    return Answer([_canceled(venue, order.id) for order in venue.book.open_orders()], 207)
+    return Answer([_canceled(venue, order.id) for order in venue.ledger.open_orders()], 207)
 
 
 def _canceled(venue: Venue, order_id: str) -> render.Json:
@@ -200,13 +202,13 @@ def _order_id(call: Call) -> str:
 
 def get_positions(venue: Venue, _: Call) -> Answer:
     """List what is held, by symbol."""
-    held = venue.book.positions
+    held = venue.ledger.positions
     return Answer([render.position(venue, held[symbol]) for symbol in sorted(held)])
 
 
 def get_position(venue: Venue, call: Call) -> Answer:
     """Return what is held of one symbol."""
-    held = venue.book.positions.get(asked_symbol(venue, call))
+    held = venue.ledger.positions.get(asked_symbol(venue, call))
     if held is None:
         raise refusals.no_position()
     return Answer(render.position(venue, held))
@@ -215,14 +217,14 @@ def get_position(venue: Venue, call: Call) -> Answer:
 def delete_positions(venue: Venue, call: Call) -> Answer:
     """Sell everything at market; 207 with one status, and order or refusal, each."""
     if call.choice("cancel_orders", ("false", "true", "False", "True")).lower() == "true":
-        for order in venue.book.open_orders():
+        for order in venue.ledger.open_orders():
             venue.cancel(order.id)
-    return Answer([_closed(venue, symbol) for symbol in sorted(venue.book.positions)], 207)
+    return Answer([_closed(venue, symbol) for symbol in sorted(venue.ledger.positions)], 207)
 
 
 def _closed(venue: Venue, symbol: str) -> render.Json:
     try:
-        body = _submit(venue, _sale(symbol, venue.book.qty(symbol)))
+        body = _submit(venue, _sale(symbol, venue.ledger.qty(symbol)))
     except Refusal as refusal:
         return {"symbol": symbol, "status": refusal.status, "body": refusal.body}
     return {"symbol": symbol, "status": 200, "body": body}
@@ -231,7 +233,7 @@ def _closed(venue: Venue, symbol: str) -> render.Json:
 def delete_position(venue: Venue, call: Call) -> Answer:
     """Sell one symbol at market: all of it, `qty` shares or `percentage` of it."""
     symbol = asked_symbol(venue, call)
-    held = venue.book.qty(symbol)
+    held = venue.ledger.qty(symbol)
     if not held:
         raise refusals.no_position()
     qty, percentage = call.query.get("qty"), call.query.get("percentage")

@@ -1,11 +1,11 @@
-"""The exchange without its web: a clock of its own, the bars, and one account's book.
+"""The exchange without its web: a clock of its own, the bars, and one account's ledger.
 
-The clock only moves forward, and every whole minute on the way is worked through in order: at T
-the bars of [T-60 s, T) are matched, symbols in sorted order, then, at a session's close, market
-orders still open fill at the symbol's last close of the session and day orders expire. What
-happens is told to `tell`, one `Update` at a time, before anything else happens.
+The clock only moves forward and works through every whole minute on the way, in order. At T it
+matches the bars of [T-60 s, T), symbols in sorted order. At a session's close, open market orders
+fill at the symbol's last close of the session; then day orders expire. The venue hands each
+`Update` to `tell` before anything else happens.
 
-A fill is made in `_fill` and nowhere else: partial and withheld fills would begin there.
+Every fill of the exchange is made in `Venue._fill`. Its quantity comes from the fill policy.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from scalper.core.pricing import Money
 from scalper.core.session import MINUTE, Session, new_york_day
 from workbench.exchange import refusals
-from workbench.exchange.hours import LAST_YEAR, Hours
-from workbench.exchange.ledger import Book, Order, Ticket, Update
-from workbench.exchange.tape import Tape
+from workbench.exchange.fill_policy import FillPolicy, WholeFills
+from workbench.exchange.ledger import OrderLedger, Ticket, Update, VenueOrder
+from workbench.exchange.tape import LAST_YEAR, Hours, Tape
 from workbench.market.matching import market_at_close, match, works_on
 from workbench.market.model import Market
 
@@ -32,11 +32,17 @@ class Venue:
     """The whole exchange for one account, synchronous and deterministic."""
 
     def __init__(
-        self, market: Market, *, cash: Money | None = None, start: datetime | None = None
+        self,
+        market: Market,
+        *,
+        cash: Money | None = None,
+        start: datetime | None = None,
+        fill_policy: FillPolicy | None = None,
     ) -> None:
         """Open at `start` (aware), else at the first session's open.
 
-        Raises ValueError where the market has no day or `start` has no offset.
+        Without a `fill_policy` every order fills whole. Raises ValueError if the market has no
+        day or `start` has no offset.
         """
         if not market.days:
             raise ValueError("a market without a single day")
@@ -45,15 +51,16 @@ class Venue:
         self.market = market
         self.tape = Tape(market)
         self.hours = Hours(self.tape.days)
-        self.book = Book(cash)
+        self.ledger = OrderLedger(cash)
+        self.fill_policy: FillPolicy = fill_policy or WholeFills()
         self.now = start.astimezone(UTC) if start else market.days[0].session.open
         self.tell: Callable[[Update], None] = _ignore
-        self.last_equity = self.book.cash
+        self.last_equity = self.ledger.cash
         self._told_price: dict[str, tuple[datetime, Money]] = {}
 
     # Orders --------------------------------------------------------------------------------
 
-    def submit(self, ticket: Ticket) -> Order:
+    def submit(self, ticket: Ticket) -> VenueOrder:
         """Take an order on or raise a refusal; returns it as it was answered, never filled.
 
         Inside a session it works at once; outside, Alpaca accepts a day order and it works in
@@ -63,7 +70,7 @@ class Venue:
             raise refusals.unknown_asset(ticket.symbol)
         session = self.hours.closing_after(self.now)
         open_now = session.holds(self.now)
-        order = self.book.submit(
+        order = self.ledger.submit(
             ticket,
             now=self.now,
             expires_at=session.close,
@@ -71,12 +78,17 @@ class Venue:
             last_trade=self.last_trade(ticket.symbol),
         )
         if open_now:
-            self._tell(self.book.accept(order, self.now))
+            self._tell(self.ledger.accept(order, self.now))
         return order
 
     def cancel(self, order_id: str) -> None:
-        """Cancel an open order at once, or raise a refusal."""
-        self._tell(self.book.cancel(order_id, self.now))
+        """Cancel an open order, or raise a refusal: 422 if the policy fills all of it first."""
+        order = self.ledger.order(order_id)
+        qty = self.fill_policy.qty_before_cancel(order) if order.is_open else 0
+        price = order.limit or self.last_trade(order.symbol)
+        if qty and price is not None:
+            self._fill(order, price, qty)
+        self._tell(self.ledger.cancel(order_id, self.now))
 
     # Prices --------------------------------------------------------------------------------
 
@@ -90,9 +102,9 @@ class Venue:
 
     def equity(self) -> Money:
         """Return cash and shares at their last trades."""
-        return self.book.cash + sum(
+        return self.ledger.cash + sum(
             position.qty * (self.last_trade(position.symbol) or 0)
-            for position in self.book.positions.values()
+            for position in self.ledger.positions.values()
         )
 
     # Time ----------------------------------------------------------------------------------
@@ -126,37 +138,37 @@ class Venue:
         return [session.open + n * MINUTE for n in range(first, last + 1)]
 
     def _work_through(self, session: Session) -> None:
-        for symbol in self.book.open_symbols():
-            for order in self.book.open_orders(symbol):
+        for symbol in self.ledger.open_symbols():
+            for order in self.ledger.open_orders(symbol):
                 if order.status == "accepted":
-                    self._tell(self.book.accept(order, self.now))
+                    self._tell(self.ledger.accept(order, self.now))
                 elif session.holds(self.now - MINUTE):
                     self._match(order)
         if self.now == session.close:
             self._close(session)
 
-    def _match(self, order: Order) -> None:
+    def _match(self, order: VenueOrder) -> None:
         bar = self.tape.bar(order.symbol, self.now - MINUTE)
         if bar is None or not works_on(order.submitted_at, bar):
             return
         price = match(order.side, order.limit, bar)
         if price is not None:
-            self._fill(order, price)
+            self._fill(order, price, self.fill_policy.qty_at_price(order))
 
     def _close(self, session: Session) -> None:
         """End the session: leftover market orders at the last close, then day orders expire."""
         day = self.tape.days.get(session.day)
-        for order in self.book.open_orders():
+        for order in self.ledger.open_orders():
             last = self.tape.last_of_session(order.symbol, day) if day else None
             if order.limit is None and last is not None:
-                self._fill(order, market_at_close(last))
-        for order in self.book.open_orders():
-            self._tell(self.book.expire(order, self.now))
+                self._fill(order, market_at_close(last), self.fill_policy.qty_at_price(order))
+        for order in self.ledger.open_orders():
+            self._tell(self.ledger.expire(order, self.now))
         self.last_equity = self.equity()
 
-    def _fill(self, order: Order, price: Money) -> None:
+    def _fill(self, order: VenueOrder, price: Money, qty: int) -> None:
         self._told_price[order.symbol] = (self.now, price)
-        self._tell(self.book.fill(order, price=price, qty=order.remaining, at=self.now))
+        self._tell(self.ledger.fill(order, price=price, qty=qty, at=self.now))
 
     def _tell(self, update: Update) -> None:
         self.tell(update)

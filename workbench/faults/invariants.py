@@ -15,7 +15,7 @@ from typing import Any
 from scalper.core.model import Phase, SymbolState
 from scalper.core.order import ClientOrderId, Purpose
 from scalper.core.pricing import DOLLAR, Money
-from workbench.exchange.ledger import Order as LedgerOrder
+from workbench.exchange.ledger import VenueOrder
 
 END_PHASES = frozenset({Phase.DONE, Phase.TO_BUY})
 """The phases in which a symbol may end its day."""
@@ -26,7 +26,7 @@ class OwnOrder:
     """An order of this system with all that the exchange put in its place."""
 
     name: ClientOrderId
-    chain: tuple[LedgerOrder, ...]
+    chain: tuple[VenueOrder, ...]
     """The order itself, then its successors in turn."""
 
     @property
@@ -56,7 +56,7 @@ OwnOrders = Mapping[int, OwnOrder]
 
 
 def own_orders(
-    orders: Mapping[str, LedgerOrder], successors: Mapping[str, str] | None = None
+    orders: Mapping[str, VenueOrder], successors: Mapping[str, str] | None = None
 ) -> dict[str, dict[int, OwnOrder]]:
     """Return this system's orders by symbol and generation; external ones are left out.
 
@@ -73,8 +73,8 @@ def own_orders(
 
 
 def chain_of(
-    order: LedgerOrder, orders: Mapping[str, LedgerOrder], successors: Mapping[str, str]
-) -> tuple[LedgerOrder, ...]:
+    order: VenueOrder, orders: Mapping[str, VenueOrder], successors: Mapping[str, str]
+) -> tuple[VenueOrder, ...]:
     """Return an order and those that the exchange put in its place, in turn."""
     chain = [order]
     while chain[-1].id in successors:
@@ -90,9 +90,7 @@ def trades_of(orders: Iterable[OwnOrder]) -> int:
 # As the exchange takes an order, and as one fills ----------------------------------------------
 
 
-def at_landing(
-    order: LedgerOrder, *, live: Collection[str], held: int, lot: Money
-) -> Iterator[str]:
+def at_landing(order: VenueOrder, *, live: Collection[str], held: int, lot: Money) -> Iterator[str]:
     """Yield what does not hold as the exchange takes an order: I1, I2, I3.
 
     `live` are the client ids of this system's open orders of the symbol, this one among them;
@@ -133,7 +131,7 @@ def at_write(state: SymbolState, live: Iterable[str]) -> Iterator[str]:
 # At the end of the day -------------------------------------------------------------------------
 
 
-def account_at_end(held: Mapping[str, int], open_orders: Iterable[LedgerOrder]) -> Iterator[str]:
+def account_at_end(held: Mapping[str, int], open_orders: Iterable[VenueOrder]) -> Iterator[str]:
     """Yield what is not flat: I5. `held` are this system's shares, by symbol."""
     for symbol, qty in held.items():
         if qty:

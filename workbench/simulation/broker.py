@@ -1,6 +1,6 @@
 """The broker of a simulated day: the exchange's own book under a nature that the seed decides.
 
-Orders, cash, positions and refusals are `workbench.exchange.book`'s. What this module adds is
+Orders, cash, positions and refusals are `workbench.exchange.ledger`'s. What this module adds is
 when things happen: orders land, fill in parts, are canceled late or never, are shown late.
 """
 
@@ -24,13 +24,14 @@ from scalper.shell.errors import (
 )
 from scalper.shell.ports import Clock, Fill, Position
 from workbench.exchange import refusals
-from workbench.exchange.ledger import Book, Ticket, Update
-from workbench.exchange.ledger import Order as Record
+from workbench.exchange.fill_policy import FillPolicy
+from workbench.exchange.ledger import OrderLedger, Ticket, Update, VenueOrder
 from workbench.exchange.refusals import Refusal
 from workbench.exchange.wire import nanoseconds
 from workbench.faults.kinds import FaultKind
 from workbench.simulation.checks import Checks
 from workbench.simulation.faults import CANCEL, POSITIONS, READ, SUBMIT
+from workbench.simulation.fill_policy import SeededFills
 from workbench.simulation.owner import Owner
 from workbench.simulation.scheduler import SECOND, Scheduler
 
@@ -86,7 +87,7 @@ class SimulatedBroker:
     """Takes what the broker's stream would say."""
     liquid: float = 1.0
     """How readily limit orders fill on this day."""
-    book: Book = field(default_factory=lambda: Book(None))
+    book: OrderLedger = field(default_factory=lambda: OrderLedger(None))
     late: int = 0
     """Orders on their way that have not landed yet."""
     is_down: bool = False
@@ -96,7 +97,7 @@ class SimulatedBroker:
     _successors: dict[str, str] = field(default_factory=dict)
     """By the broker's id of a replaced order the id of the one in its place."""
     _hidden: dict[str, int] = field(default_factory=dict)
-    _told: dict[str, tuple[Record, OrderReport]] = field(default_factory=dict)
+    _told: dict[str, tuple[VenueOrder, OrderReport]] = field(default_factory=dict)
     """The last report of each order, for as long as the order is the same."""
     _positions: list[tuple[int, str, int]] = field(default_factory=list)
     _delayed: set[str] = field(default_factory=set)
@@ -104,10 +105,12 @@ class SimulatedBroker:
     _lags: bool = field(init=False)
     """Whether every list of positions lies behind on this day."""
     _nature: Random = field(init=False)
+    _fill_policy: FillPolicy = field(init=False)
     owner: Owner = field(init=False)
 
     def __post_init__(self) -> None:
         self._nature = Random(f"fills {self.scheduler.seed}")
+        self._fill_policy = SeededFills(self.scheduler.plan, self._nature)
         self._lags = self.scheduler.plan.happens(FaultKind.POSITIONS_LAG, 0.8, "day")
         self.checks.book = self.book
         self.owner = Owner(
@@ -297,7 +300,7 @@ class SimulatedBroker:
             if taken.status == "new":
                 self._replace(taken)
 
-    def _land(self, symbol: str, order: Order) -> Record:
+    def _land(self, symbol: str, order: Order) -> VenueOrder:
         """Take an order on, or raise the refusal, and let nature have it."""
         now = self.scheduler.time()
         ticket = Ticket(
@@ -350,9 +353,9 @@ class SimulatedBroker:
         if fault is FaultKind.CANCEL_ANSWER_LOST:
             raise UnknownOutcomeError(f"cancel {broker_id}: no answer")
 
-    def _begin_cancel(self, fault: FaultKind | None, order: Record) -> None:
+    def _begin_cancel(self, fault: FaultKind | None, order: VenueOrder) -> None:
         if fault is FaultKind.CANCEL_LOSES_TO_FILL:
-            self._fill(order.id, order.remaining)
+            self._fill(order.id, self._fill_policy.qty_before_cancel(order))
             return
         if fault is FaultKind.CANCEL_STUCK:
             self._pend(order)
@@ -367,7 +370,7 @@ class SimulatedBroker:
             wait = self._nature.random() ** 2 * 4
             self.scheduler.after(wait, lambda: self.finish_cancel(order.id))
 
-    def _pend(self, order: Record) -> None:
+    def _pend(self, order: VenueOrder) -> None:
         self._say(self.book.pend_cancel(order, self.scheduler.time()))
 
     def finish_cancel(self, order_id: str) -> None:
@@ -377,14 +380,10 @@ class SimulatedBroker:
 
     # Nature --------------------------------------------------------------------------------
 
-    def _let_fill(self, order: Record) -> None:
+    def _let_fill(self, order: VenueOrder) -> None:
         """Decide when the order fills, in how many parts, or that it does not."""
         scheduler, nature = self.scheduler, self._nature
-        first = order.remaining
-        if order.remaining > 1 and scheduler.plan.happens(
-            FaultKind.PARTIAL_FILL, 0.3, order.client_order_id
-        ):
-            first = nature.randint(1, order.remaining - 1)
+        first = self._fill_policy.qty_at_price(order)
         rest = order.remaining - first
         if order.limit is None:
             wait = nature.random() * 2
@@ -448,7 +447,7 @@ class SimulatedBroker:
                 self._replace(order)
                 return
 
-    def _replace(self, order: Record) -> None:
+    def _replace(self, order: VenueOrder) -> None:
         replaced = self.book.replace(order, self.scheduler.time())
         successor = self.owner.order(
             order.symbol, order.side, order.remaining, order.limit, len(self.book.orders)
@@ -464,7 +463,7 @@ class SimulatedBroker:
             raise BrokerDownError("no answer")
         return answer
 
-    def _report(self, order: Record) -> OrderReport:
+    def _report(self, order: VenueOrder) -> OrderReport:
         """Return what the adapter makes of the broker's answer to a request about an order."""
         told = self._told.get(order.id)
         if told is not None and told[0] is order:
@@ -491,7 +490,7 @@ class SimulatedBroker:
         """Whether some order is there that no request shows yet."""
         return any(until > self.scheduler.now for until in self._hidden.values())
 
-    def _is_hidden(self, order: Record) -> bool:
+    def _is_hidden(self, order: VenueOrder) -> bool:
         until = self._hidden.get(order.id)
         return until is not None and self.scheduler.now < until
 

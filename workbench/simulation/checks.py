@@ -15,8 +15,7 @@ from scalper.core.model import SymbolState
 from scalper.core.order import ClientOrderId, Order, Progress, Purpose
 from scalper.core.pricing import Money
 from scalper.shell.ports import Stored
-from workbench.exchange.ledger import Book
-from workbench.exchange.ledger import Order as Record
+from workbench.exchange.ledger import OrderLedger, VenueOrder
 from workbench.exchange.refusals import Refusal
 from workbench.faults import invariants
 from workbench.simulation.scheduler import Invocation, Scheduler, Task, Violation
@@ -49,7 +48,7 @@ class Checks:
 
     scheduler: Scheduler
     lot: Money
-    book: Book = field(default_factory=lambda: Book(None))
+    book: OrderLedger = field(default_factory=lambda: OrderLedger(None))
     external: dict[str, int] = field(default_factory=dict)
     """Shares that are not this system's, by symbol."""
     sold_by_hand: dict[str, datetime] = field(default_factory=dict)
@@ -134,7 +133,7 @@ class Checks:
         if invocation.unsent and not invocation.is_dead:
             self.fail(f"{invocation.label} wrote {sorted(invocation.unsent)} and did not send it")
 
-    def landed(self, order: Record) -> None:
+    def landed(self, order: VenueOrder) -> None:
         """Check an order that the broker took on: I1, I2, I3, I4."""
         name = ClientOrderId.parse(order.client_order_id)
         if name is None:
@@ -176,7 +175,7 @@ class Checks:
         """Take note of shares that the owner bought."""
         self.external[symbol] = self.external.get(symbol, 0) + qty
 
-    def replaced(self, order: Record, successor: Record) -> None:
+    def replaced(self, order: VenueOrder, successor: VenueOrder) -> None:
         """Take note of an order in whose place the broker put another: it is ours as well."""
         self._successors[order.id] = successor.id
         self._origins[successor.id] = self.name_of(order)
@@ -235,21 +234,21 @@ class Checks:
         """Return the shares that this system holds."""
         return self.book.qty(symbol) - self.external.get(symbol, 0)
 
-    def name_of(self, order: Record) -> str:
+    def name_of(self, order: VenueOrder) -> str:
         """Return the client id that this system knows an order by."""
         return self._origins.get(order.id, order.client_order_id)
 
-    def is_own(self, order: Record) -> bool:
+    def is_own(self, order: VenueOrder) -> bool:
         """Return whether an order is this system's, or stands in the place of one."""
         return order.id in self._origins or order.client_order_id.startswith("scalp-")
 
-    def _own_live(self, symbol: str) -> list[Record]:
+    def _own_live(self, symbol: str) -> list[VenueOrder]:
         return [one for one in self.book.open_orders(symbol) if self.is_own(one)]
 
     def _live_names(self, symbol: str) -> list[str]:
         return [self.name_of(one) for one in self._own_live(symbol)]
 
-    def _chain(self, order: Record) -> tuple[Record, ...]:
+    def _chain(self, order: VenueOrder) -> tuple[VenueOrder, ...]:
         return invariants.chain_of(order, self.book.orders, self._successors)
 
     def _filled(self, client_order_id: str) -> int:

@@ -7,8 +7,7 @@ from functools import partial
 from random import Random
 
 from scalper.core.pricing import Money
-from workbench.exchange.ledger import Book, Ticket
-from workbench.exchange.ledger import Order as Record
+from workbench.exchange.ledger import OrderLedger, Ticket, VenueOrder
 from workbench.exchange.refusals import Refusal
 from workbench.faults.kinds import FaultKind
 from workbench.market.matching import Side
@@ -24,7 +23,7 @@ class Owner:
     """Whoever has the keys to the account as well."""
 
     scheduler: Scheduler
-    book: Book
+    book: OrderLedger
     checks: Checks
     prices: Callable[[str], Money]
     """The last trade of a symbol."""
@@ -69,7 +68,7 @@ class Owner:
             self.checks.sold_by_hand[symbol] = self.scheduler.time()
             self._fill(sold, price)
 
-    def step_in(self, target: Record) -> None:
+    def step_in(self, target: VenueOrder) -> None:
         """Cancel a target soon after the buy, or close the position, now and then.
 
         Mostly where positions lie behind: that is when it is easily mistaken.
@@ -83,7 +82,9 @@ class Owner:
             wait = plan.amount(0.5, SOON_S)
             self.scheduler.after(wait, partial(self.sell, target.symbol))
 
-    def order(self, symbol: str, side: Side, qty: int, limit: Money | None, number: int) -> Record:
+    def order(
+        self, symbol: str, side: Side, qty: int, limit: Money | None, number: int
+    ) -> VenueOrder:
         """Place an order that this system did not make."""
         return self.book.submit(
             Ticket(symbol, side, qty, limit, f"hand-{number}"),
@@ -93,7 +94,7 @@ class Owner:
             last_trade=self.prices(symbol),
         )
 
-    def _fill(self, order: Record, price: Money) -> None:
+    def _fill(self, order: VenueOrder, price: Money) -> None:
         self.scheduler.note(f"by hand: {order.side} {order.qty} {order.symbol}")
         self.book.fill(order, price=price, qty=order.qty, at=self.scheduler.time())
         self.moved(order.symbol)

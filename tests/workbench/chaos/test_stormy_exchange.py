@@ -24,7 +24,7 @@ from workbench.chaos.exchange import (
 from workbench.chaos.fault_plan import Weather
 from workbench.chaos.fault_proxy import Answered, Asked
 from workbench.exchange.gate import Credentials
-from workbench.exchange.ledger import Order, Ticket
+from workbench.exchange.ledger import Ticket, VenueOrder
 from workbench.exchange.refusals import Refusal
 from workbench.market.matching import Side
 from workbench.market.model import Market, MarketDay
@@ -76,13 +76,13 @@ def ticket(
     return Ticket("AAA", side, qty, limit, name(generation, purpose))
 
 
-def resting(venue: Told, generation: int = 1) -> Order:
+def resting(venue: Told, generation: int = 1) -> VenueOrder:
     """Return a buy that no bar fills."""
     return venue.submit(ticket(generation, limit=PRICE // 2))
 
 
-def status(venue: Told, order: Order) -> tuple[str, int]:
-    now = venue.book.order(order.id)
+def status(venue: Told, order: VenueOrder) -> tuple[str, int]:
+    now = venue.ledger.order(order.id)
     return now.status, now.filled_qty
 
 
@@ -155,7 +155,7 @@ def test_a_cancel_is_stuck_until_the_weather_is_calm(venue):
         venue.cancel(order.id)
         go(venue, 60)
         assert status(venue, order) == ("pending_cancel", 0)
-    assert venue.book.open_orders("AAA")
+    assert venue.ledger.open_orders("AAA")
     venue.calm()
     assert status(venue, order) == ("canceled", 0)
 
@@ -194,7 +194,7 @@ class Door:
 @pytest.fixture
 def door(venue: Told) -> Door:
     def server(asked: Asked) -> Answered:
-        orders = [{"client_order_id": one.client_order_id} for one in venue.book.open_orders()]
+        orders = [{"client_order_id": one.client_order_id} for one in venue.ledger.open_orders()]
         is_list = asked.path == "/v2/orders" and asked.method == "GET"
         return Answered(200, [], json.dumps(orders if is_list else orders[0]).encode())
 
@@ -225,17 +225,17 @@ def test_an_order_is_refused_without_effect(venue, door, kind, code):
 def test_an_submit_late_and_its_sender_does_not_know(venue, door):
     venue.sure.kinds = {"submit_late"}
     assert door.ask("POST", "/v2/orders", body=ORDER) == (504, None)
-    assert venue.book.orders == {}
+    assert venue.ledger.orders == {}
     go(venue, LANDS_LATE_S[0] - 0.5)
-    assert venue.book.orders == {}
+    assert venue.ledger.orders == {}
     go(venue, LANDS_LATE_S[1])
-    (order,) = venue.book.open_orders()
+    (order,) = venue.ledger.open_orders()
     assert order.client_order_id == name(1)
     assert order.submitted_at < venue.now
     # The same order sent again meanwhile: the late one is refused, and nobody hears of it.
     door.ask("POST", "/v2/orders", body=ORDER)
     go(venue, LANDS_LATE_S[1])
-    assert len(venue.book.orders) == 1
+    assert len(venue.ledger.orders) == 1
     assert venue.violations == []
 
 
@@ -243,7 +243,7 @@ def test_a_late_order_lands_at_the_latest_when_the_weather_is_calm(venue, door):
     venue.sure.kinds = {"submit_late"}
     door.ask("POST", "/v2/orders", body=ORDER)
     venue.calm()
-    assert len(venue.book.open_orders()) == 1
+    assert len(venue.ledger.open_orders()) == 1
 
 
 def test_an_order_is_not_visible_to_any_question_for_a_while(venue, door):

@@ -12,18 +12,20 @@ from scalper.core.order import Order, Purpose
 from scalper.core.pricing import DOLLAR
 from scalper.core.session import MINUTE, Session
 from workbench.chaos.audit import halts_without_cause, sales, violations
-from workbench.exchange.ledger import Book, Ticket
+from workbench.exchange.ledger import OrderLedger, Ticket
 
 DAY = date(2024, 11, 29)
 SESSION = Session.of(DAY, "09:30", "13:00")
 CASH = 10_000 * DOLLAR
 
 
-def send(book: Book, generation: int, purpose: str, qty: int, filled: int, price: int) -> None:
+def send(
+    ledger: OrderLedger, generation: int, purpose: str, qty: int, filled: int, price: int
+) -> None:
     """Play an order of which so much fills; the rest is canceled."""
     side: Any = "buy" if purpose == "entry" else "sell"
     name = f"scalp-paper-AAA-20241129-{generation}-{purpose}"
-    order = book.submit(
+    order = ledger.submit(
         Ticket("AAA", side, qty, price, name),
         now=SESSION.open,
         expires_at=SESSION.close,
@@ -31,15 +33,15 @@ def send(book: Book, generation: int, purpose: str, qty: int, filled: int, price
         last_trade=None,
     )
     if filled:
-        order = book.fill(order, price=price, qty=filled, at=SESSION.open + MINUTE).order
+        order = ledger.fill(order, price=price, qty=filled, at=SESSION.open + MINUTE).order
     if order.is_open:
-        book.cancel(order.id, SESSION.open + MINUTE)
+        ledger.cancel(order.id, SESSION.open + MINUTE)
 
 
 @pytest.fixture
-def book() -> Book:
+def ledger() -> OrderLedger:
     """Two trades, $5 and -$0.04: the second one's exit in two orders."""
-    made = Book(CASH)
+    made = OrderLedger(CASH)
     send(made, 1, "entry", 10, 0, 9 * DOLLAR)
     send(made, 2, "entry", 10, 10, 10 * DOLLAR)
     send(made, 3, "target", 10, 10, 105_000)
@@ -65,17 +67,19 @@ SUMMARY = {"flat": True, "pnl_usd": 4.96, "trades": 3}
 
 
 def found(
-    book: Book, state: SymbolState | None = STATE, summary: Mapping[str, Any] | None = SUMMARY
+    ledger: OrderLedger,
+    state: SymbolState | None = STATE,
+    summary: Mapping[str, Any] | None = SUMMARY,
 ) -> list[str]:
     states = {} if state is None else {"AAA": state}
     closed = [] if summary is None else [{"flat": False, "pnl_usd": 1, "trades": 0}, summary]
-    return list(violations(book, states, closed, symbols=["AAA"], cash_before=CASH))
+    return list(violations(ledger, states, closed, symbols=["AAA"], cash_before=CASH))
 
 
-def test_a_day_that_ended_well_has_no_violation(book):
-    assert found(book) == []
-    assert sales(book) == sales(book, "AAA") == 3
-    assert sales(book, "BBB") == 0
+def test_a_day_that_ended_well_has_no_violation(ledger):
+    assert found(ledger) == []
+    assert sales(ledger) == sales(ledger, "AAA") == 3
+    assert sales(ledger, "BBB") == 0
 
 
 HELD = Order(
@@ -101,14 +105,14 @@ HELD = Order(
         ({"pnl": STATE.pnl + 1}, "P&L of AAA: 49601 in the item, 49600 at the exchange"),
     ],
 )
-def test_an_item_that_is_not_as_the_orders_say_is_told(book, changed, told):
-    lines = found(book, replace(STATE, **changed))
+def test_an_item_that_is_not_as_the_orders_say_is_told(ledger, changed, told):
+    lines = found(ledger, replace(STATE, **changed))
     assert len(lines) == 1, lines
     assert told in lines[0]
 
 
-def test_a_halt_is_no_violation(book):
-    assert found(book, replace(STATE, halt=Reason.EXIT_EXHAUSTED)) == []
+def test_a_halt_is_no_violation(ledger):
+    assert found(ledger, replace(STATE, halt=Reason.EXIT_EXHAUSTED)) == []
 
 
 def test_a_halt_over_what_never_happened_is_told():
@@ -119,8 +123,8 @@ def test_a_halt_over_what_never_happened_is_told():
     assert told(Reason.LATE_ORDER) == ["I4 AAA is halted: late_order"]
 
 
-def test_an_item_that_is_missing_is_told(book):
-    assert found(book, None) == ["I4 AAA has no item that can be read"]
+def test_an_item_that_is_missing_is_told(ledger):
+    assert found(ledger, None) == ["I4 AAA has no item that can be read"]
 
 
 @pytest.mark.parametrize(
@@ -132,20 +136,20 @@ def test_an_item_that_is_missing_is_told(book):
         ({**SUMMARY, "trades": 2}, "trades: 2 in the summary, 3 at the exchange"),
     ],
 )
-def test_a_summary_that_is_not_as_the_books_say_is_told(book, summary, told):
-    (line,) = found(book, STATE, summary)
+def test_a_summary_that_is_not_as_the_books_say_is_told(ledger, summary, told):
+    (line,) = found(ledger, STATE, summary)
     assert told in line
 
 
-def test_what_is_held_or_works_at_the_end_is_told(book):
-    send(book, 7, "entry", 1, 1, DOLLAR)
-    book.submit(
+def test_what_is_held_or_works_at_the_end_is_told(ledger):
+    send(ledger, 7, "entry", 1, 1, DOLLAR)
+    ledger.submit(
         Ticket("AAA", "sell", 1, 2 * DOLLAR, "scalp-paper-AAA-20241129-8-target"),
         now=SESSION.open,
         expires_at=SESSION.close,
         status="new",
         last_trade=None,
     )
-    lines = found(book)
+    lines = found(ledger)
     assert "I5 not flat: 1 AAA" in lines
     assert "I5 not flat: scalp-paper-AAA-20241129-8-target is new" in lines

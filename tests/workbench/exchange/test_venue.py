@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scalper.core.pricing import CENT, DOLLAR, Money
 from scalper.core.session import Session
 from tests.workbench.exchange.conftest import CLOSE, FRIDAY, MONDAY, OPEN, at, day, two_days
-from workbench.exchange.ledger import Order, Ticket, Update
+from workbench.exchange.ledger import Ticket, Update, VenueOrder
 from workbench.exchange.refusals import Refusal
 from workbench.exchange.venue import END_OF_TIME, Venue
 from workbench.market.matching import Side
@@ -38,8 +38,8 @@ def events() -> list[tuple[str, datetime]]:
     return [(update.event, update.at) for update in TOLD]
 
 
-def now_of(book: Venue, order: Order) -> Order:
-    return book.book.order(order.id)
+def now_of(ledger: Venue, order: VenueOrder) -> VenueOrder:
+    return ledger.ledger.order(order.id)
 
 
 def holding(qty: int = 10, cash: Money | None = None) -> Venue:
@@ -207,18 +207,18 @@ def test_last_trade_is_the_fill_while_it_is_told_and_the_close_afterwards():
 
 def test_cash_positions_and_equity_after_a_round_trip():
     v = holding(cash=1000 * DOLLAR)
-    assert v.book.cash == 900 * DOLLAR
-    assert v.book.positions["AAA"].cost == 100 * DOLLAR
+    assert v.ledger.cash == 900 * DOLLAR
+    assert v.ledger.positions["AAA"].cost == 100 * DOLLAR
     v.submit(ticket("sell", 1006))
     v.advance(at(3))
-    assert v.book.positions == {}
-    assert v.book.cash == v.equity() == (900 * DOLLAR) + 10 * 1006 * CENT
+    assert v.ledger.positions == {}
+    assert v.ledger.cash == v.equity() == (900 * DOLLAR) + 10 * 1006 * CENT
 
 
 def test_open_buys_reserve_buying_power_while_cash_does_not_fall():
     v = venue(cash=150 * DOLLAR)
     first = v.submit(ticket(cents=900))
-    assert (v.book.cash, v.book.buying_power()) == (150 * DOLLAR, 60 * DOLLAR)
+    assert (v.ledger.cash, v.ledger.buying_power()) == (150 * DOLLAR, 60 * DOLLAR)
     with pytest.raises(Refusal) as refused:
         v.submit(ticket(cents=900))
     assert refused.value.body == {
@@ -228,7 +228,7 @@ def test_open_buys_reserve_buying_power_while_cash_does_not_fall():
         "cost_basis": "90",
     }
     v.cancel(first.id)
-    assert v.book.buying_power() == 150 * DOLLAR
+    assert v.ledger.buying_power() == 150 * DOLLAR
     v.submit(ticket(cents=900))
 
 
@@ -237,7 +237,7 @@ def test_market_buy_reserves_four_percent_more_than_the_last_trade():
     with pytest.raises(Refusal, match="403"):
         v.submit(ticket(cents=None))  # 10 x $9 and 4 %: $93.60
     v.submit(ticket(cents=None, qty=9))
-    assert v.book.buying_power() == 93 * DOLLAR - 9 * 936 * CENT
+    assert v.ledger.buying_power() == 93 * DOLLAR - 9 * 936 * CENT
 
 
 def test_cash_is_unlimited_unless_capped():
@@ -325,7 +325,7 @@ def test_order_that_is_over_cannot_be_canceled(status: str):
         case "expired":
             v.advance(CLOSE)
         case _:
-            v.book.reject(v.book.order(order.id), v.now)
+            v.ledger.reject(v.ledger.order(order.id), v.now)
     with pytest.raises(Refusal) as refused:
         v.cancel(order.id)
     assert (refused.value.status, refused.value.body) == (
@@ -337,18 +337,18 @@ def test_order_that_is_over_cannot_be_canceled(status: str):
 def test_partial_fills_add_up_and_cancel_keeps_what_was_filled():
     v = venue(cash=1000 * DOLLAR)
     order = v.submit(ticket(cents=1000))
-    first = v.book.fill(v.book.order(order.id), price=990 * CENT, qty=4, at=v.now)
+    first = v.ledger.fill(v.ledger.order(order.id), price=990 * CENT, qty=4, at=v.now)
     assert (first.event, first.order.status, first.position_qty) == (
         "partial_fill",
         "partially_filled",
         4,
     )
-    assert v.book.buying_power() == 1000 * DOLLAR - 4 * 990 * CENT - 6 * 1000 * CENT
+    assert v.ledger.buying_power() == 1000 * DOLLAR - 4 * 990 * CENT - 6 * 1000 * CENT
     v.cancel(order.id)
-    ended = v.book.order(order.id)
+    ended = v.ledger.order(order.id)
     assert (ended.status, ended.filled_qty, ended.filled_cost) == ("canceled", 4, 4 * 990 * CENT)
     with pytest.raises(ValueError, match="canceled"):
-        v.book.fill(ended, price=1, qty=1, at=v.now)
+        v.ledger.fill(ended, price=1, qty=1, at=v.now)
 
 
 def test_submission_times_are_unique_so_that_exclusive_paging_loses_none():
@@ -389,7 +389,7 @@ actions = st.lists(
 @given(actions, st.one_of(st.none(), st.integers(0, 5000).map(lambda usd: usd * DOLLAR)))
 def test_the_books_balance_whatever_is_asked(steps: list[Any], cash: Money | None):
     v = venue(cash)
-    start = v.book.cash
+    start = v.ledger.cash
     for step in steps:
         try:
             match step:
@@ -397,14 +397,14 @@ def test_the_books_balance_whatever_is_asked(steps: list[Any], cash: Money | Non
                     v.submit(ticket(side, cents, qty, symbol))
                 case ("advance", seconds):
                     v.advance(v.now + timedelta(seconds=seconds))
-                case ("cancel", n) if n < len(v.book.orders):
-                    v.cancel(list(v.book.orders)[n])
+                case ("cancel", n) if n < len(v.ledger.orders):
+                    v.cancel(list(v.ledger.orders)[n])
         except Refusal as refusal:
             assert refusal.status in (403, 422)  # noqa: PT017
         for symbol in ("AAA", "BBB"):
-            assert 0 <= v.book.held(symbol) <= v.book.qty(symbol)
+            assert 0 <= v.ledger.held(symbol) <= v.ledger.qty(symbol)
             sides: dict[Side, list[Any]] = {"buy": [], "sell": []}
-            for order in v.book.open_orders(symbol):
+            for order in v.ledger.open_orders(symbol):
                 assert order.is_open
                 sides[order.side].append(order.limit)
             if sides["buy"] and sides["sell"]:
@@ -415,8 +415,8 @@ def test_the_books_balance_whatever_is_asked(steps: list[Any], cash: Money | Non
         for update in TOLD
         if update.event == "fill"
     )
-    assert v.book.cash == start + moved
-    for order in v.book.orders.values():
+    assert v.ledger.cash == start + moved
+    for order in v.ledger.orders.values():
         told = [u.event for u in TOLD if u.order.id == order.id and u.event != "new"]
         assert told == ([{"filled": "fill"}.get(order.status, order.status)] * (not order.is_open))
         if order.status == "filled" and order.limit is not None:

@@ -12,8 +12,7 @@ from scalper.core.model import Phase, SymbolState
 from scalper.core.order import Order, Purpose
 from scalper.core.pricing import DOLLAR
 from scalper.core.session import MINUTE, Session
-from workbench.exchange.ledger import Book, Ticket
-from workbench.exchange.ledger import Order as LedgerOrder
+from workbench.exchange.ledger import OrderLedger, Ticket, VenueOrder
 from workbench.faults import invariants
 from workbench.market.matching import Side
 
@@ -27,8 +26,8 @@ def name(generation: int, purpose: str) -> str:
 
 
 def order(
-    book: Book, client_order_id: str, qty: int, *, filled: int = 0, side: Side | None = None
-) -> LedgerOrder:
+    book: OrderLedger, client_order_id: str, qty: int, *, filled: int = 0, side: Side | None = None
+) -> VenueOrder:
     """Send an order at $10 of which so much fills."""
     taken = book.submit(
         Ticket(
@@ -49,28 +48,28 @@ def order(
 
 
 @pytest.fixture
-def book() -> Book:
+def book() -> OrderLedger:
     """Ten shares bought and five of them sold; the other five are offered."""
-    made = Book(1000 * DOLLAR)
+    made = OrderLedger(1000 * DOLLAR)
     order(made, name(1, "entry"), 10, filled=10)
     order(made, name(2, "target"), 5, filled=5)
     order(made, name(3, "target"), 5)
     return made
 
 
-def landed(one: LedgerOrder, *, live: int = 1, held: int = 0, lot: int = LOT) -> list[str]:
+def landed(one: VenueOrder, *, live: int = 1, held: int = 0, lot: int = LOT) -> list[str]:
     others = ["other"] * (live - 1)
     return list(invariants.at_landing(one, live=[*others, one.client_order_id], held=held, lot=lot))
 
 
 def test_an_order_of_a_sound_system_breaks_nothing() -> None:
-    book = Book(None)
+    book = OrderLedger(None)
     assert landed(order(book, name(1, "entry"), 10, filled=10)) == []
     assert landed(order(book, name(2, "target"), 10), held=10) == []
 
 
-def test_an_order_breaks_the_first_three_invariants_each_with_its_line(book: Book) -> None:
-    entry = order(Book(None), name(1, "entry"), 10)
+def test_an_order_breaks_the_first_three_invariants_each_with_its_line(book: OrderLedger) -> None:
+    entry = order(OrderLedger(None), name(1, "entry"), 10)
     sell = book.order_by_client_id(name(3, "target"))
     assert landed(entry, live=2) == [f"I1 two live orders of one symbol: other, {name(1, 'entry')}"]
     assert landed(entry, lot=LOT - 1) == [f"I2 an entry above the lot: {name(1, 'entry')}"]
@@ -79,7 +78,7 @@ def test_an_order_breaks_the_first_three_invariants_each_with_its_line(book: Boo
 
 
 def test_an_order_of_the_wrong_side_or_of_somebody_else_is_told() -> None:
-    book = Book(None)
+    book = OrderLedger(None)
     wrong = order(book, name(1, "target"), 1, side="buy")
     assert landed(wrong) == [f"a buy for target: {name(1, 'target')}"]
     assert landed(order(book, "mine", 1, side="buy")) == ["an id that is not this system's: mine"]
@@ -105,7 +104,7 @@ def test_a_live_order_has_to_be_the_states_working_or_abandoned_one() -> None:
     assert line == "I4 unknown is live, the item knows ['given up', 'working']"
 
 
-def test_what_is_held_or_open_at_the_end_is_not_flat(book: Book) -> None:
+def test_what_is_held_or_open_at_the_end_is_not_flat(book: OrderLedger) -> None:
     held = {"AAA": book.qty("AAA"), "BBB": 0}
     assert list(invariants.account_at_end(held, book.open_orders())) == [
         "I5 not flat: 5 AAA",
@@ -113,7 +112,7 @@ def test_what_is_held_or_open_at_the_end_is_not_flat(book: Book) -> None:
     ]
 
 
-def test_own_orders_are_by_symbol_and_generation_without_external_ones(book: Book) -> None:
+def test_own_orders_are_by_symbol_and_generation_without_external_ones(book: OrderLedger) -> None:
     book.cancel(book.order_by_client_id(name(3, "target")).id, SESSION.open + MINUTE)
     order(book, "hand-1", 1, filled=1, side="buy")
     own = invariants.own_orders(book.orders)
@@ -123,7 +122,7 @@ def test_own_orders_are_by_symbol_and_generation_without_external_ones(book: Boo
     assert invariants.trades_of(own["AAA"].values()) == 1
 
 
-def test_a_replaced_order_counts_with_what_stands_in_its_place(book: Book) -> None:
+def test_a_replaced_order_counts_with_what_stands_in_its_place(book: OrderLedger) -> None:
     replaced = book.order_by_client_id(name(3, "target"))
     book.replace(replaced, SESSION.open + MINUTE)
     successor = order(book, "the exchange's own", 5, filled=2, side="sell")
@@ -133,7 +132,7 @@ def test_a_replaced_order_counts_with_what_stands_in_its_place(book: Book) -> No
     assert own.earned == 20 * DOLLAR
 
 
-def test_the_profit_is_not_compared_where_a_person_sold_our_shares(book: Book) -> None:
+def test_the_profit_is_not_compared_where_a_person_sold_our_shares(book: OrderLedger) -> None:
     book.cancel(book.order_by_client_id(name(3, "target")).id, SESSION.open + MINUTE)
     state = SymbolState(
         symbol="AAA",

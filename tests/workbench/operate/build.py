@@ -100,7 +100,7 @@ class Deployed:
 def deployed(webhook_url: str, now: datetime = BEFORE_THE_OPEN) -> Iterator[Deployed]:
     """Make all that a stack consists of; needs moto's mock around it."""
     exchange = Exchange(two_days(), key_id=KEY, secret_key=SECRET, start=now)
-    exchange.venue.book.no_shorting = True
+    exchange.venue.ledger.no_shorting = True
     with running(exchange) as live:
         make_symbols_table("symbols")
         make_state_table("state")

@@ -93,7 +93,7 @@ def test_doctor_prints_json(told: Deployed) -> None:
 
 
 def test_doctor_changes_nothing_but_what_it_is_asked_to(told: Deployed) -> None:
-    told.exchange.exchange.venue.book.no_shorting = False
+    told.exchange.exchange.venue.ledger.no_shorting = False
     for _ in range(2):
         assert "not set" in run("doctor").stdout
     assert "OK   no_shorting" in run("doctor", "--set-no-shorting").stdout

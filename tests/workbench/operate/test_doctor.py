@@ -94,7 +94,7 @@ def silence_the_alarm(stand: Deployed) -> None:
 def account(**changes: Any) -> Callable[[Deployed], None]:
     def change(stand: Deployed) -> None:
         for name, value in changes.items():
-            setattr(stand.exchange.exchange.venue.book, name, value)
+            setattr(stand.exchange.exchange.venue.ledger, name, value)
 
     return change
 
@@ -242,7 +242,7 @@ def test_shorting_is_a_fail_where_money_is_at_stake_and_set_on_request(stand: De
     [(level, check, _)] = not_ok(stand.examined())
     assert (level, check) == ("FAIL", "no_shorting")
     Subject.of_stack(stand.stack).forbid_shorting()
-    assert stand.exchange.exchange.venue.book.no_shorting is True
+    assert stand.exchange.exchange.venue.ledger.no_shorting is True
     assert not_ok(stand.examined()) == []
 
 
@@ -252,7 +252,7 @@ def test_nothing_is_set_at_an_account_that_may_not_be_traded(stand: Deployed, nu
     stand.parameters(TradingMode="live", LiveAccountNumber=number)
     with pytest.raises(WrongAccountError):
         Subject.of_stack(stand.stack).forbid_shorting()
-    assert stand.exchange.exchange.venue.book.no_shorting is False
+    assert stand.exchange.exchange.venue.ledger.no_shorting is False
 
 
 def test_a_feed_without_a_subscription_is_told(stand: Deployed, webhook: Scripted) -> None:
