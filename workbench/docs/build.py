@@ -218,8 +218,9 @@ def _cli_help(measured: Mapping[str, Any]) -> list[str]:
                 ["ratio, at most", f"{figures['ratio_limit']:g}"],
             ],
         ),
-        "The two run in turns, each as a whole process with compiled modules. The empty application",
-        "has as many commands, which do nothing, and the same settings: no completion, no Rich.",
+        "The two run in turns, each as a whole process with compiled modules. The empty",
+        "application has as many commands, which do nothing, and the same settings: no completion,",
+        "no Rich.",
         "",
     ]
 
