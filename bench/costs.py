@@ -29,7 +29,7 @@ from scalper.core.signal import Bar
 from workbench.docs import costs, provenance
 from workbench.local import day as local
 from workbench.local.invocations import WithoutMetrics
-from workbench.market.bars.reader import write_bars
+from workbench.market.bars.writer import write_bars
 from workbench.market.model import Market, MarketDay
 from workbench.market.synthetic import MAX_SYMBOLS, synthetic_market
 from workbench.servers import processes as servers

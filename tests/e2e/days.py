@@ -23,7 +23,8 @@ from scalper.core.order import ClientOrderId
 from scalper.core.pricing import text
 from tests.workbench.plain_loop import CancelRow, TradeRow, plain_day, read_rows
 from workbench.local.day import LEAD
-from workbench.market.bars.reader import read_bars, write_bars
+from workbench.market.bars.reader import read_bars
+from workbench.market.bars.writer import write_bars
 from workbench.market.model import Market
 from workbench.market.synthetic import synthetic_market
 from workbench.results.trades import books_of, stamp

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.workbench.plain_loop import CancelRow, TradeRow, plain_day, read_rows
-from workbench.market.bars.reader import read_bars, write_bars
+from workbench.market.bars.reader import read_bars
+from workbench.market.bars.writer import write_bars
 from workbench.market.model import Market
 from workbench.market.synthetic import synthetic_market
 from workbench.results.report import report_page

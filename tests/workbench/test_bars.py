@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalper.core.signal import Bar
-from workbench.market.bars.reader import COLUMNS, BarsError, read_bars, write_bars
+from workbench.market.bars.fields import COLUMNS, BarsError
+from workbench.market.bars.reader import read_bars
+from workbench.market.bars.writer import write_bars
 from workbench.market.model import Market, MarketDay, sessions_between
 
 HEADER = ",".join(COLUMNS)

@@ -16,7 +16,7 @@ from scalper.core.order import Purpose
 from scalper.core.pricing import money
 from tests.workbench.example import example
 from tests.workbench.plain_loop import plain_day, read_rows
-from workbench.market.bars.reader import write_bars
+from workbench.market.bars.writer import write_bars
 from workbench.market.synthetic import synthetic_market
 from workbench.results.trades import (
     ORDER_COLUMNS,

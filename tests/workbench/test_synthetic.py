@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from scalper.core.pricing import DOLLAR, tick_size
 from scalper.core.signal import Bar
 from tests.workbench.plain_loop import plain_day, read_rows
-from workbench.market.bars.reader import BarsError, read_bars, write_bars
+from workbench.market.bars.fields import BarsError
+from workbench.market.bars.reader import read_bars
+from workbench.market.bars.writer import write_bars
 from workbench.market.synthetic import synthetic_market
 
 MINUTE = timedelta(minutes=1)

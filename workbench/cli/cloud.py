@@ -41,7 +41,7 @@ def cloud(
     from workbench.cloud.errors import CloudError
     from workbench.cloud.screen import watch
     from workbench.cloud.trading import Options
-    from workbench.market.bars.reader import BarsError
+    from workbench.market.bars.fields import BarsError
 
     options = Options(python=python, folder=out, start=start, seed=seed, symbols=symbols, port=port)
     try:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from scalper.core.pricing import Money, money
 from workbench.cli.exit_codes import fail
-from workbench.market.bars.reader import BarsError, read_bars
+from workbench.market.bars.fields import BarsError
+from workbench.market.bars.reader import read_bars
 from workbench.market.model import Market
 from workbench.market.synthetic import synthetic_market
 

@@ -24,7 +24,7 @@ from workbench.cloud.errors import CloudError
 from workbench.cloud.gateway import ZONE
 from workbench.cloud.session import Clock, latest_full_session, made_up, time_of_day
 from workbench.cloud.stack import Stack, build
-from workbench.market.bars.reader import write_bars
+from workbench.market.bars.writer import write_bars
 from workbench.results.trades import Trade, trades_of
 from workbench.servers.keys import KEY_ID, SECRET_KEY
 from workbench.servers.processes import LocalDayError, started

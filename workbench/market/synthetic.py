@@ -17,7 +17,7 @@ from math import sqrt
 from scalper.core.pricing import CENT, DOLLAR, Money
 from scalper.core.session import MINUTE
 from scalper.core.signal import Bar
-from workbench.market.bars.reader import BarsError
+from workbench.market.bars.fields import BarsError
 from workbench.market.model import Market, MarketDay, sessions_between
 
 DAY = date(2025, 9, 17)

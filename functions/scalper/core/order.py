@@ -26,11 +26,14 @@ REFUSED = "refused"
 ABSENT = "absent"
 """Not a broker's status: a request by client id was answered 404, which is not yet a "no"."""
 
+SYMBOL = re.compile(r"[A-Z][A-Z0-9.]{0,9}", re.ASCII)
+"""A symbol that can be traded here, such as TSLA or BRK.B: its client ids have to be short."""
+
 TERMINAL_STATUSES = frozenset({"filled", "canceled", "expired", "rejected", "replaced"})
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _CLIENT_ID = re.compile(
-    rf"{PREFIX}-(?P<mode>paper|live)-(?P<symbol>[A-Z][A-Z0-9.]{{0,9}})"
+    rf"{PREFIX}-(?P<mode>paper|live)-(?P<symbol>{SYMBOL.pattern})"
     r"-(?P<day>\d{8})-(?P<generation>[1-9]\d{0,2})-(?P<purpose>[a-z]+)",
     re.ASCII,
 )

@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 from importlib import import_module
 from typing import Any
 
+from scalper.core.order import SYMBOL
 from scalper.core.pricing import Money, money
 from scalper.core.signal import Signal
 from scalper.shell.ports import SymbolRules
@@ -16,8 +17,6 @@ MAX_SYMBOLS = 2_000
 
 MAX_LOT: Money = 10_000_000 * 10_000
 """Ten million dollars: a larger lot is taken for a slip of the finger."""
-
-SYMBOL = re.compile(r"[A-Z][A-Z0-9.]{0,9}")
 
 _SIGNAL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
