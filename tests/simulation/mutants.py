@@ -470,6 +470,33 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "limit-left-out",
+        "A limit is written and has no place in the order: a paused symbol enters.",
+        (Edit(LIMITS, "    account,\n    paused,\n", "    account,\n"),),
+    ),
+    Mutant(
+        "admission-forgets-the-account",
+        "Whoever is admitted in turn sees the open positions, and no other fact of the account.",
+        (
+            Edit(
+                LIMITS,
+                "        account = replace(one.rules.account, open_positions=open_positions)\n",
+                "        account = AccountFacts(open_positions=open_positions)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "admission-without-the-broker",
+        "The gate is not told what others have at the broker.",
+        (
+            Edit(
+                TICKS,
+                "        rules = self.at_broker.add_to(self._rules(stored), symbol)\n",
+                "        rules = self._rules(stored)\n",
+            ),
+        ),
+    ),
+    Mutant(
         "late-tick-enters",
         "A tick that starts late in its minute, or after it, enters.",
         (
