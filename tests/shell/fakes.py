@@ -24,7 +24,7 @@ from scalper.shell.errors import (
     UnknownOutcomeError,
 )
 from scalper.shell.memory_store import MemoryStore
-from scalper.shell.ports import Bars, Clock, Fill, Position, Stored, SymbolRules
+from scalper.shell.ports import Bars, Clock, Delivery, Fill, Position, Stored, SymbolRules
 from scalper.shell.settings import Settings
 from scalper.shell.trading.checkup import checkup
 from scalper.shell.trading.close_day import close_day
@@ -34,7 +34,6 @@ from scalper.shell.trading.tick import tick
 from scalper.shell.trading.tick_schedule import TickDue
 from scalper.shell.trading.trade_update import trade_update
 from scalper.shell.trading.window import Window
-from scalper.shell.webhook import Delivery
 
 T = TypeVar("T")
 Log = list[tuple[Any, ...]]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from scalper.core.pricing import DOLLAR
 from scalper.shell.errors import SettingsError, WebhookRefusedError
-from scalper.shell.webhook import MAX_BODY, Delivery, receive, sign
+from scalper.shell.ports import Delivery
+from scalper.shell.webhook import MAX_BODY, receive, sign
 from tests.shell.fakes import OPEN, client_id
 from tests.shell.test_broker import document
 

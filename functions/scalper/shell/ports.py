@@ -49,6 +49,15 @@ class Position:
 NOTHING = Position(0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A trade update: what it says of the order, and the execution's price and time."""
+
+    report: OrderReport
+    price: Money | None
+    at: datetime | None
+
+
 class Broker(Protocol):
     """What the engine needs of a broker; the simulator has one of its own."""
 

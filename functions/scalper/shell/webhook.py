@@ -8,7 +8,6 @@ then content, so that nothing of an unsigned body is looked at.
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -22,13 +21,13 @@ from standardwebhooks.webhooks import (
 )
 
 from scalper.core.model import Reason
-from scalper.core.order import OrderReport
-from scalper.core.pricing import Money, money
+from scalper.core.pricing import money
 from scalper.core.session import parse_time
 from scalper.shell.alpaca.client import exact
 from scalper.shell.alpaca.parsing import report_of
 from scalper.shell.errors import ScalperError, SettingsError, WebhookRefusedError
 from scalper.shell.metrics import Metric
+from scalper.shell.ports import Delivery
 from scalper.shell.telemetry import count, logger
 
 MAX_BODY = 64 * 1024
@@ -38,15 +37,6 @@ MAX_QTY = 10**12
 YEARS = range(2000, 2100)
 STREAM = "trade_updates"
 SIGNED_BY = ("webhook-id", "webhook-timestamp", "webhook-signature")
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A trade update: what it says of the order, and the execution's price and time."""
-
-    report: OrderReport
-    price: Money | None
-    at: datetime | None
 
 
 def sign(body: str, key: str) -> dict[str, str]:

@@ -10,12 +10,11 @@ from scalper.core.model import OrderSeen, Phase, Reason, SymbolState
 from scalper.core.order import ClientOrderId, Order, OrderReport, Progress
 from scalper.core.session import Session, new_york_day
 from scalper.shell.metrics import Metric
-from scalper.shell.ports import Stored
+from scalper.shell.ports import Delivery, Stored
 from scalper.shell.telemetry import count, log_ignored, logger
 from scalper.shell.trading.batch import CHECKUP_DELAY_S, Answer
 from scalper.shell.trading.engine import Engine
 from scalper.shell.trading.reconciliation import recover
-from scalper.shell.webhook import Delivery
 
 
 def trade_update(engine: Engine, delivery: Delivery) -> Answer:
