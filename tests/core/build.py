@@ -98,7 +98,7 @@ def seen(
     price: str = "100.00",
     *,
     last_trade: str | None = None,
-    contested: bool = False,
+    other_order_open: bool = False,
     **changes: Any,
 ) -> OrderSeen:
     """Return the event of a statement stamped with the time at which it is heard."""
@@ -108,7 +108,7 @@ def seen(
         at=at(clock),
         report=replace(said, **changes),
         last_trade=None if last_trade is None else money(last_trade),
-        contested=contested,
+        other_order_open=other_order_open,
     )
 
 

@@ -260,8 +260,12 @@ class World:
             said = self.venue.find(client_order_id)
             if said.status == ABSENT and client_order_id in state.abandoned:
                 continue
-            contested = any(one.order.client_order_id != client_order_id for one in self.venue.live)
-            event = OrderSeen(symbol=SYMBOL, at=self.venue.now, report=said, contested=contested)
+            another_open = any(
+                one.order.client_order_id != client_order_id for one in self.venue.live
+            )
+            event = OrderSeen(
+                symbol=SYMBOL, at=self.venue.now, report=said, other_order_open=another_open
+            )
             self.drive(event)
 
     def tick(self, close: Money | None, *, signal: bool) -> None:

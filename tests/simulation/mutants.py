@@ -76,7 +76,11 @@ MUTANTS = (
         "new-id-on-retry",
         "An order that the broker does not show is sent again under a new id.",
         (
-            Edit(WORKING_ORDER, "    sell,\n)", "    sell,\n    submit,\n)"),
+            Edit(
+                WORKING_ORDER,
+                "    sells_more_than_held,\n)",
+                "    sells_more_than_held,\n    submit,\n)",
+            ),
             Edit(
                 WORKING_ORDER,
                 "return Step(replace(seen, order=again), (SubmitOrder(again),), Reason.RESENT)",
@@ -104,7 +108,7 @@ MUTANTS = (
             Edit(
                 WORKING_ORDER,
                 "    if age >= ABANDON_AFTER and order.absences >= ABSENCES_TO_ABANDON"
-                " and not contested:",
+                " and not may_be_open:",
                 "    if order.absences >= 1:",
             ),
             Edit(
@@ -597,8 +601,8 @@ MUTANTS = (
         (
             Edit(
                 MACHINE,
-                "    if position is not None and position < state.qty and settled:",
-                "    if position is not None and position < 0 and settled:",
+                "    if position is not None and position < state.qty and current:",
+                "    if position is not None and position < 0 and current:",
             ),
         ),
     ),
@@ -608,9 +612,9 @@ MUTANTS = (
         (
             Edit(
                 MACHINE,
-                "    settled = state.entered_at is None or"
+                "    current = state.entered_at is None or"
                 " event.at - state.entered_at >= POSITION_LAG\n",
-                "    settled = True\n",
+                "    current = True\n",
             ),
         ),
     ),

@@ -17,7 +17,7 @@ from scalper.core.order import (
     Purpose,
     progress_of,
 )
-from scalper.core.order_actions import cancel, idle_phase, oversized, sell, watch
+from scalper.core.order_actions import cancel, idle_phase, sell, sells_more_than_held, watch
 from scalper.core.positions import book_sale, remove_shares
 
 
@@ -121,7 +121,7 @@ def _correct(
     booked = _booked(replace(state, settled=tuple(settled)), event, known, is_entry=is_entry)
     if booked.order is not None:
         live = booked.order.progress is Progress.LIVE
-        if oversized(booked) and live and booked.order.cancel_at is None:
+        if sells_more_than_held(booked) and live and booked.order.cancel_at is None:
             return cancel(booked, event.at, rules, why)
         return Step(booked, (), why)
     if booked.qty == 0:

@@ -34,17 +34,17 @@ from scalper.core.transitions import assert_legal
 from scalper.core.working_order import on_working_order
 
 BUY_TIMEOUT = timedelta(seconds=120)
-"""A buy unfilled for so long is canceled: its signal is stale."""
+"""A buy that did not fill within this is canceled: its signal is stale."""
 
 POSITION_LAG = timedelta(seconds=15)
-"""Orders and positions may disagree for about 10 s: a position is believed after this."""
+"""Alpaca's positions may lag about 10 s behind its orders: a position is believed after this."""
 
 
 def step(state: SymbolState, event: Event, rules: Rules) -> Step:
     """Return what `event` makes of `state` under `rules`.
 
-    Raises InvariantError where the result would not be in `TRANSITIONS` or would contradict
-    its phase: then nothing may be stored or sent.
+    Raises InvariantError if `TRANSITIONS` lacks the change of phase, or if the new state
+    contradicts its phase. The caller must then store and send nothing.
     """
     result = _dispatch(state, event, rules)
     assert_legal(state, event, result)
@@ -64,7 +64,7 @@ def _dispatch(state: SymbolState, event: Event, rules: Rules) -> Step:
 
 
 def on_bar(state: SymbolState, event: BarClosed, rules: Rules) -> Step:
-    """Decide once a minute: enter on a signal, give up a stale buy, cut a loss."""
+    """Decide once a minute: enter on a signal, cancel a stale buy, or cut a loss."""
     if event.at >= rules.session.liquidate_at and state.phase is not Phase.DONE:
         return Step(state, (), Reason.AFTER_CUTOFF)
     match state.phase:
@@ -81,7 +81,7 @@ def on_bar(state: SymbolState, event: BarClosed, rules: Rules) -> Step:
 
 
 def on_order(state: SymbolState, event: OrderSeen, rules: Rules) -> Step:
-    """Hand a report to its order: the working one, or a closed or unknown one."""
+    """Take up a report: of the working order, or of a closed or unknown one."""
     order = state.order
     if order is not None and event.report.client_order_id == order.client_order_id:
         return on_working_order(state, order, event, rules)
@@ -89,7 +89,7 @@ def on_order(state: SymbolState, event: OrderSeen, rules: Rules) -> Step:
 
 
 def on_checkup(state: SymbolState, event: CheckupDue, rules: Rules) -> Step:
-    """Look after what works: cancel again, give up a stale buy, retry a refused exit."""
+    """Repeat a cancel, cancel a stale buy, or sell shares that rest after a failed exit."""
     match state.phase:
         case Phase.TO_BUY:
             return Step(state, (), Reason.NOTHING_NEW)
@@ -104,7 +104,7 @@ def on_checkup(state: SymbolState, event: CheckupDue, rules: Rules) -> Step:
 
 
 def on_liquidation(state: SymbolState, event: LiquidationDue, rules: Rules) -> Step:
-    """Take the symbol one step closer to flat and done; at or after the close send nothing."""
+    """Bring the symbol one step closer to flat and done. At or after the close, send nothing."""
     state = replace(state, liquidating=True)
     match state.phase:
         case Phase.TO_BUY:
@@ -141,6 +141,7 @@ def _consider_entry(state: SymbolState, event: BarClosed, rules: Rules) -> Step:
 
 
 def _cancel_stale_buy(state: SymbolState, at: datetime, rules: Rules) -> Step:
+    """Cancel a buy that is older than `BUY_TIMEOUT`, or that the broker replaced."""
     order = working(state)
     if order.progress is Progress.INTENT:
         return Step(state, (), Reason.AWAITING_ANSWER)
@@ -158,16 +159,16 @@ def _cancel_stale_buy(state: SymbolState, at: datetime, rules: Rules) -> Step:
 def _retry_exit(
     state: SymbolState, event: CheckupDue | LiquidationDue, rules: Rules, reason: Reason
 ) -> Step:
-    """Sell what rests in TO_SELL, yet never more than the broker's position.
+    """Sell the shares that rest in TO_SELL, but never more than the broker's position.
 
-    Only the liquidation sells without knowing it. Where somebody's order holds a part of the
-    shares, what is free is sold; that none is may be behind the times, and all is tried.
+    Only the liquidation sells without knowing the position. If an external order holds some
+    shares, sell the rest. A free quantity of zero may be stale: try all.
     """
     position = event.position
     if position is None and isinstance(event, CheckupDue):
         return Step(state, (), Reason.AWAITING_RETRY)
-    settled = state.entered_at is None or event.at - state.entered_at >= POSITION_LAG
-    if position is not None and position < state.qty and settled:
+    current = state.entered_at is None or event.at - state.entered_at >= POSITION_LAG
+    if position is not None and position < state.qty and current:
         held = max(position, 0)
         cost = state.cost * held // state.qty
         state = replace(state, qty=held, cost=cost, halt=Reason.SOLD_ELSEWHERE)
@@ -181,7 +182,7 @@ def _retry_exit(
 
 
 def _apply_risk_controls(state: SymbolState, event: BarClosed, rules: Rules) -> Step:
-    """Cancel the resting target where the stop or the longest holding time is reached."""
+    """Cancel the live target if the stop or the longest holding time is reached."""
     order = working(state)
     if order.purpose is not Purpose.TARGET or order.progress is Progress.INTENT:
         return Step(state, (), Reason.STILL_WORKING)
@@ -205,6 +206,7 @@ def _apply_risk_controls(state: SymbolState, event: BarClosed, rules: Rules) -> 
 
 
 def _cancel_to_liquidate(state: SymbolState, at: datetime, rules: Rules) -> Step:
+    """Cancel the working order unless it is a market order; repeat a cancel without effect."""
     order = working(state)
     if order.progress is Progress.INTENT:
         return Step(state, (), Reason.AWAITING_ANSWER)

@@ -1,4 +1,4 @@
-"""The nouns: a symbol's phase and state, the events that reach it and the commands that leave it.
+"""The data of the core: phases, reasons, states, rules, events, commands and steps.
 
 Every dataclass is frozen: a step returns a new state and changes none.
 """
@@ -14,92 +14,93 @@ from scalper.core.session import Session
 
 
 class InvariantError(Exception):
-    """The machine was about to do what it never may; the symbol stops, the others go on."""
+    """A step or a state breaks a rule of `transitions.py`: the symbol stops, the others go on."""
 
 
 class Phase(StrEnum):
     """Where a symbol stands."""
 
     TO_BUY = "TO_BUY"
-    """Nothing is held and nothing works: a signal may enter."""
+    """No shares are held and no order works: a signal may enter."""
     BUY_SUBMITTED = "BUY_SUBMITTED"
-    """A limit buy is written down, sent or working."""
+    """A limit buy is stored, sent or live."""
     TO_SELL = "TO_SELL"
-    """Shares are held and no sell works: passed through at once, rested in after a failed sell."""
+    """Shares are held and no sell works: for part of a step after a buy, or until the next checkup
+    after a failed sell."""
     SELL_SUBMITTED = "SELL_SUBMITTED"
-    """Shares are held, and a sell is written down, sent or working."""
+    """Shares are held, and a sell is stored, sent or live."""
     DONE = "DONE"
-    """Liquidated: nothing is entered until the next session."""
+    """The symbol is liquidated: it enters nothing until the next session."""
 
 
 class Reason(StrEnum):
-    """Why a step did what it did, or did nothing; the text of logs, metrics and reports."""
+    """Why a step did what it did, or did nothing. Logs, metrics and reports show these values."""
 
     # Entries
     BUY_SIGNAL = "buy_signal"
-    """The signal came: a limit buy is sent."""
+    """The signal says buy: the step sends a limit buy."""
     NO_SIGNAL = "no_signal"
     """The bar gave no signal."""
     NO_BAR = "no_bar"
     """No trade in this minute, or its bar did not come in time."""
     LOT_TOO_SMALL = "lot_too_small"
-    """One share costs more than the lot; the signal is used up."""
+    """One share costs more than the lot. No later minute acts on this signal."""
     ENTRY_LIMIT_REACHED = "entry_limit_reached"
     """The symbol's `max_entries_per_day` is used up."""
     COOLING_DOWN = "cooling_down"
-    """A buy was refused minutes ago."""
+    """The broker refused a buy, and the cool-down after it is not over."""
     ORDER_LIMIT_REACHED = "order_limit_reached"
-    """So many orders today that the numbers left are kept for exits."""
+    """So many orders were made today that the generations left are kept for exits."""
 
     # Entries blocked; `limits.py` decides by them, from facts that the shell collects
     PAUSED = "paused"
     """The symbol is disabled or no longer in the table."""
     SYMBOL_HALTED = "symbol_halted"
-    """The symbol met what should not happen; its state says what."""
+    """The symbol is halted; `halt` in its state says why."""
     ACCOUNT_HALTED = "account_halted"
     """Somebody halted the account."""
     ACCOUNT_BLOCKED = "account_blocked"
-    """The broker takes no orders of the account."""
+    """The broker accepts no orders from the account."""
     LATE_TICK = "late_tick"
     """The tick started too late for its minute."""
     CLOCK_SKEW = "clock_skew"
-    """This machine's clock and the broker's disagree."""
+    """The clocks of this machine and of the broker disagree."""
     NEWER_SCHEMA = "newer_schema"
-    """A newer version wrote the state: exits only."""
+    """A newer version of this system wrote the state: only exits go on."""
     SIGNAL_FAILED = "signal_failed"
     """The user's signal raised an error."""
     ORDER_IN_DOUBT = "order_in_doubt"
-    """An order given up may still land: nothing is entered beside it, for the day."""
+    """An abandoned order may still reach the broker: the symbol enters nothing for the day."""
     EXTERNAL_ORDER = "external_order"
     """Somebody else's order is open on the symbol, or an event is of such an order."""
     EXTERNAL_POSITION = "external_position"
-    """The broker holds shares that this system does not know of."""
+    """The broker holds shares that this system did not buy."""
     BROKER_UNREAD = "broker_unread"
-    """Open orders or positions could not be read: nothing is entered in this minute."""
+    """Open orders or positions could not be read: the symbol enters nothing in this minute."""
 
     # Working orders
     STILL_WORKING = "still_working"
-    """The order works on, and nothing is to be done about it."""
+    """The order works, and this step changes nothing about it."""
     PARTLY_FILLED = "partly_filled"
-    """A part of the order filled; the rest works on."""
+    """A part of the order filled; the rest still works."""
     AWAITING_CONFIRMATION = "awaiting_confirmation"
-    """A cancel was asked for, or an event called the order over: a request has to confirm it."""
+    """A cancel was asked for, or an event called the order closed. A request has to confirm it."""
     AWAITING_ANSWER = "awaiting_answer"
-    """The order was sent and the broker has not shown it yet."""
+    """The order was sent, and the broker has not reported it yet."""
     BUY_TIMED_OUT = "buy_timed_out"
-    """The buy is stale: it is canceled."""
+    """The buy is stale: the step cancels it."""
     CANCEL_AGAIN = "cancel_again"
-    """The last cancel showed no effect: it is repeated."""
+    """The last cancel had no effect: the step repeats it."""
     RESENT = "resent"
-    """The broker does not know the order: it is sent again, unchanged."""
+    """The broker does not know the order: the step sends it again, unchanged."""
     ABANDONED = "abandoned"
-    """The broker never showed the order: it is given up, and its id watched for the day."""
+    """The broker never reported the order: it is given up, and its id is watched for the day."""
 
-    # Outcomes
+    # Closed orders
     BOUGHT = "bought"
-    """The buy is over with shares: the exit is sent."""
+    """The buy is closed with shares: the step sends the exit."""
     BUY_ENDED_UNFILLED = "buy_ended_unfilled"
-    """The buy is over without shares."""
+    """The buy is closed without shares."""
     BUY_REFUSED = "buy_refused"
     """The broker refused the buy: the symbol cools down."""
     SOLD = "sold"
@@ -107,50 +108,50 @@ class Reason(StrEnum):
     EXIT_REFUSED = "exit_refused"
     """The broker refused the sell: the shares rest until the next checkup."""
     EXIT_ENDED_UNFILLED = "exit_ended_unfilled"
-    """The sell is over with shares left: they are sold at market."""
+    """The sell is closed with shares left: they are to be sold at market."""
 
     # Exits
     STOP_LOSS = "stop_loss"
-    """The close reached the stop: the target is canceled, then sold at market."""
+    """The close reached the stop: the step cancels the target, to sell at market."""
     HELD_TOO_LONG = "held_too_long"
-    """`max_hold_minutes` are over: the target is canceled, then sold at market."""
+    """`max_hold_minutes` are over: the step cancels the target, to sell at market."""
     EXIT_RETRIED = "exit_retried"
-    """Resting shares are sold again."""
+    """The step sends another sell for shares that rest."""
     EXIT_EXHAUSTED = "exit_exhausted"
     """Too many sells for one position: the symbol is halted."""
     AWAITING_RETRY = "awaiting_retry"
-    """Shares rest; the next checkup that knows the broker's position sells them."""
+    """Shares rest. The next checkup that knows the broker's position sells them."""
     SOLD_ELSEWHERE = "sold_elsewhere"
-    """The broker holds fewer shares than were bought here: its number counts."""
+    """The broker holds fewer shares than the state: the broker's number counts."""
 
     # The end of the day
     LIQUIDATING = "liquidating"
-    """The working order is canceled, or the shares are sold at market."""
+    """The step cancels the working order, or sells the shares at market."""
     LIQUIDATED = "liquidated"
     """All shares are sold, and the day is done."""
     NOTHING_TO_LIQUIDATE = "nothing_to_liquidate"
-    """Nothing is held and nothing works: the day is done."""
+    """No shares are held and no order works: the day is done."""
     AFTER_CUTOFF = "after_cutoff"
-    """A bar in the last minutes decides nothing: the liquidation does."""
+    """A bar in the last five minutes decides nothing: the liquidation does."""
     AFTER_CLOSE = "after_close"
-    """The session is over: nothing is sent any more."""
+    """The session is closed: nothing is sent any more."""
     DAY_IS_DONE = "day_is_done"
     """Nothing more happens in this session."""
 
-    # What should not happen, and what does not matter
+    # Reports of other orders, corrections, and reports without news
     UNKNOWN_ORDER = "unknown_order"
-    """Not an order of this symbol and session; one of a number not yet given halts the symbol, and
-    is canceled."""
+    """The order is not one of this symbol and session. If its id is ours and its generation was not
+    made yet, the symbol is halted and the order is canceled."""
     NOTHING_NEW = "nothing_new"
-    """Everything in the report was known."""
+    """The report says nothing that the state does not know."""
     LATE_ORDER = "late_order"
-    """An order that was over showed up or filled on: it is canceled, its fills count, and the
-    symbol is halted."""
+    """A closed or abandoned order is live or filled after all: it is canceled, its fills count, and
+    the symbol is halted."""
     CORRECTED_FILL = "corrected_fill"
-    """The broker took a fill back: its number counts, and the symbol is halted."""
+    """The broker took a fill back: the broker's number counts, and the symbol is halted."""
     REPLACED_ORDER = "replaced_order"
-    """The broker replaced an order: the symbol is halted, and the new order followed where the
-    broker names it; else shares rest until the next checkup."""
+    """The broker replaced an order: the symbol is halted. If the broker names the successor, it is
+    followed; if not, the shares rest until the next checkup."""
 
     # Deliveries to the webhook that lead to no step; the shell gives these
     OTHER_STREAM = "other_stream"
@@ -174,53 +175,55 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SymbolState:
-    """All that is remembered of one symbol; it survives every crash."""
+    """All that is stored of one symbol."""
 
     symbol: str
     session: date
     phase: Phase = Phase.TO_BUY
     generation: int = 0
-    """Orders made in this session; the newest one's number."""
+    """How many orders were made in this session, which is the newest order's number."""
     order: Order | None = None
-    """The working order, of the *_SUBMITTED phases alone."""
+    """The working order; only the *_SUBMITTED phases have one."""
     qty: int = 0
-    """Shares held in TO_SELL and SELL_SUBMITTED, the working sell's fills not yet taken off.
+    """Shares held in TO_SELL and SELL_SUBMITTED. Fills of the working sell are not subtracted yet.
 
-    A fill taken back, or one that came late, may leave less than the working sell is of, even
-    none: that sell is canceled, and only what is held is sold again."""
+    A correction may leave fewer shares than the working sell is for, even none. That sell is
+    canceled, and a new one sells only what is held."""
     cost: Money = 0
-    """What those shares cost in all."""
+    """What all these shares cost together."""
     entered_at: datetime | None = None
+    """When the shares were bought, or when a correction added some of them."""
     entries: int = 0
     """Buys of this session that filled, in full or in part."""
     exit_as: Purpose = Purpose.TARGET
     """What the next sell is for."""
     exit_attempts: int = 0
-    """Sells made for the position at hand."""
+    """Sells made for the present position."""
     liquidating: bool = False
+    """Whether the liquidation has reached the symbol: every further sell is at market."""
     cool_until: datetime | None = None
-    """No entry before this, after a refusal."""
+    """The symbol enters nothing before this time, after a refused buy."""
     pnl: Money = 0
-    """Realised in this session, before fees."""
+    """Realised profit of this session, before fees."""
     trades: int = 0
     """Sells of this session that filled, in full or in part."""
     halt: Reason | None = None
-    """Why nothing is entered any more; exits go on."""
+    """Why the symbol enters nothing any more; exits go on. None: it is not halted."""
     settled: tuple[int, ...] = ()
-    """The filled quantity of each generation's order that is over, as the broker said it last."""
+    """The filled quantity of each closed order by generation, as the broker reported it last."""
     abandoned: tuple[str, ...] = ()
-    """Client ids that may still bring news today: given up without an answer, or late once.
+    """Client order ids that are asked for all day: of orders given up, and of corrected ones.
 
-    Kept for the day; while there is one, nothing is entered."""
+    While there is one, the symbol enters nothing."""
 
     @property
     def is_flat(self) -> bool:
-        """Whether nothing is held and nothing works."""
+        """Whether no shares are held and no order works."""
         return self.order is None and self.qty == 0
 
     @property
     def entry_price(self) -> Money:
-        """The average price paid for the shares held, rounded up to the grid."""
+        """The average price paid for the shares held, rounded up to $0.0001; 0 without shares."""
         return -(-self.cost // self.qty) if self.qty else 0
 
 
@@ -260,11 +263,11 @@ class SymbolFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What holds for one symbol in one session."""
+    """What one symbol may do in one session: its hours, its lot and its limits."""
 
     session: Session
     mode: str
-    """paper or live; part of each client order id."""
+    """paper or live, as in each client order id."""
     lot: Money
     account: AccountFacts = AccountFacts()
     symbol: SymbolFacts = SymbolFacts()
@@ -275,7 +278,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BarClosed:
-    """A minute is over: `close` is the close of the bar that ended at `at`, if there was one."""
+    """A minute ended at `at`. `close` is the close of its bar, None if the minute had no bar."""
 
     symbol: str
     at: datetime
@@ -285,39 +288,39 @@ class BarClosed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderSeen:
-    """The broker said something of an order, or answered that it has none."""
+    """The broker reported an order, or answered that it has no such order."""
 
     symbol: str
     at: datetime
     report: OrderReport
     last_trade: Money | None = None
-    """The newest price at hand; the price of the execution, where it is one."""
-    contested: bool = False
-    """Whether the broker lists another open order for the symbol."""
+    """The newest price known. For an execution it is the price of the execution."""
+    other_order_open: bool = False
+    """Whether the broker lists another open order of the symbol."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckupDue:
-    """Time to look after what works: reports of it were joined just before."""
+    """The checkup looks at the symbol, after it joined the reports of the working order."""
 
     symbol: str
     at: datetime
     position: int | None = None
-    """The broker's shares; None where they were not asked for, or the answer is no proof."""
+    """The broker's shares; None if the checkup did not ask, or cannot rely on the answer."""
     free: int | None = None
-    """Those of them that no open order holds, by the same answer."""
+    """How many of them no open order holds, by the same answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiquidationDue:
-    """Cancel what works and sell what is held, now."""
+    """It is time to cancel the working order and to sell the shares held."""
 
     symbol: str
     at: datetime
     position: int | None = None
-    """The broker's shares; None where they could not be read."""
+    """The broker's shares; None if they could not be read."""
     free: int | None = None
-    """Those of them that no open order holds, by the same answer."""
+    """How many of them no open order holds, by the same answer."""
 
 
 Event = BarClosed | OrderSeen | CheckupDue | LiquidationDue
@@ -346,14 +349,14 @@ Recovery = SessionBegan | StateRebuilt
 
 @dataclass(frozen=True, slots=True)
 class SubmitOrder:
-    """Send the order, its client id and body unchanged, once."""
+    """Send the order once, with its client order id and body unchanged."""
 
     order: Order
 
 
 @dataclass(frozen=True, slots=True)
 class CancelOrder:
-    """Ask for the order to be canceled; only a request for it tells what came of that."""
+    """Ask the broker to cancel the order. Only a later request for the order tells the outcome."""
 
     client_order_id: str
     broker_id: str
@@ -364,7 +367,7 @@ Command = SubmitOrder | CancelOrder
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one event led to."""
+    """What one event led to: the new state, the commands to carry out, and why."""
 
     state: SymbolState
     commands: tuple[Command, ...]

@@ -1,8 +1,8 @@
-"""An order and what the broker says of it: joining reports is a maximum, so repeats are harmless.
+"""An order and the broker's reports of it: `join` takes maxima, so repeated reports are harmless.
 
-Quantities are the broker's cumulative ones. Statuses follow Alpaca's order object
-(https://docs.alpaca.markets/docs/orders-at-alpaca#order-lifecycle); one that is not known to be
-terminal counts as live.
+Quantities are whole shares, cumulative as the broker reports them. Statuses follow Alpaca's order
+object (https://docs.alpaca.markets/docs/orders-at-alpaca#order-lifecycle). A status that is not
+known to be terminal counts as live.
 """
 
 import re
@@ -18,13 +18,13 @@ MAX_GENERATION = 999
 """Orders of one symbol in one session; the number has three digits in the client id."""
 
 ABSENCE_GAP = timedelta(seconds=5)
-"""Two "not found" answers closer together than this count as one."""
+"""Two "not found" answers that are closer together than this count as one."""
 
 REFUSED = "refused"
-"""Not a broker's status: the submit was answered by a refusal, the order does not exist."""
+"""Not a broker's status: the broker refused the submit, so that the order does not exist."""
 
 ABSENT = "absent"
-"""Not a broker's status: a request by client id was answered 404, which is not yet a "no"."""
+"""Not a broker's status: a request by client order id got a 404. The order may still land."""
 
 SYMBOL = re.compile(r"[A-Z][A-Z0-9.]{0,9}", re.ASCII)
 """A symbol that can be traded here, such as TSLA or BRK.B: its client ids have to be short."""
@@ -40,7 +40,7 @@ _CLIENT_ID = re.compile(
 
 
 class Purpose(StrEnum):
-    """What an order is for; the client id ends with it, so that the broker's books show it."""
+    """What an order is for. Its client order id ends with it, so that the broker shows it too."""
 
     ENTRY = "entry"
     TARGET = "target"
@@ -50,7 +50,7 @@ class Purpose(StrEnum):
 
 
 class Progress(IntEnum):
-    """How far an order is known to have come; it only rises."""
+    """How far an order is known to have come. It never goes back, except for a successor."""
 
     INTENT = 0
     LIVE = 1
@@ -59,7 +59,7 @@ class Progress(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClientOrderId:
-    """The parts of a client order id; its text is deterministic and at most 48 characters."""
+    """The parts of a client order id. Its text is deterministic and has at most 48 characters."""
 
     mode: str
     symbol: str
@@ -73,7 +73,7 @@ class ClientOrderId:
 
     @classmethod
     def parse(cls, text: str) -> "ClientOrderId | None":
-        """Return the parts, or None where this system did not make the id."""
+        """Return the parts, or None if this system did not make the id."""
         return _parsed(text)
 
 
@@ -102,33 +102,33 @@ class OrderReport:
     submitted_at: datetime | None = None
     filled_qty: int = 0
     filled_value: Money = 0
-    """What the filled shares cost or brought in all: quantity times average price."""
+    """What all filled shares cost or brought together: quantity times average price."""
     updated_at: datetime | None = None
     broker_id: str = ""
     replaced_by: str = ""
-    """The broker's id of the order that it made in the place of this one."""
+    """The broker's id of the successor, if the broker replaced this order."""
     carried: tuple[int, Money] | None = None
-    """Where the order stands in the place of a replaced one: what that had filled, and its value.
+    """For a successor: the quantity that the replaced order had filled, and its value.
 
-    Quantities and values are of both then.
+    The report's quantities and values are then of both orders together.
     """
     confirmed: bool = False
-    """Whether it was asked for (GET); an event may carry stale quantities."""
+    """Whether it is the answer to a request (GET). An event may carry old quantities."""
     throttled: bool = False
-    """Whether it was refused for too many requests: that says nothing of the order."""
+    """Whether the order was refused for too many requests, which says nothing about the order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """The symbol's one working order: first an intent, then what is known of it."""
+    """The symbol's one working order: first an intent, then what the broker reported of it."""
 
     client_order_id: str
     purpose: Purpose
     qty: int
     limit: Money | None
-    """None is a market order."""
+    """None for a market order."""
     submitted_at: datetime
-    """The decision's time, never the broker's stamp."""
+    """When the order was decided, never the broker's time stamp."""
     sends: int = 1
     progress: Progress = Progress.INTENT
     status: str = ""
@@ -140,44 +140,45 @@ class Order:
     cancel_at: datetime | None = None
     """When a cancel was last asked for."""
     absences: int = 0
+    """Answers 404 to requests for the intent, at least `ABSENCE_GAP` apart."""
     absent_at: datetime | None = None
-    # Optional in the table. A version without them asks for the order that was replaced, finds it
-    # over and halts the symbol: what it did before there were successors, and no worse.
+    # The table may lack these fields. A version that does not know them asks for the replaced
+    # order, finds it closed and halts the symbol, as it did before there were successors.
     successor: str = ""
-    """The broker's id of the order that works in this one's place, since the broker replaced it."""
+    """The broker's id of the order that works in place of this one, which the broker replaced."""
     carried_qty: int = 0
-    """Filled before the successor, whose own quantities start at nothing."""
+    """Filled by the replaced order. The successor's own quantities start at 0."""
     carried_value: Money = 0
 
     @property
     def is_buy(self) -> bool:
-        """Whether it is the entry; every other purpose sells."""
+        """Whether it is an entry. Every other purpose sells."""
         return self.purpose is Purpose.ENTRY
 
     @property
     def is_closed(self) -> bool:
-        """Whether it can change no more: filled in full, or terminal by a request's answer."""
+        """Whether it can change no more: filled in full, or terminal by the answer to a request."""
         return self.filled_qty >= self.qty or (
             self.progress is Progress.TERMINAL and self.confirmed
         )
 
     @property
     def needs_confirmation(self) -> bool:
-        """Whether an event called it terminal and a request has to confirm that."""
+        """Whether an event said that it is terminal, and a request has to confirm that."""
         return self.progress is Progress.TERMINAL and not self.is_closed
 
 
 def progress_of(status: str) -> Progress:
-    """Return how far a broker's status means an order has come; unknown ones are live."""
+    """Return how far an order with this status has come. An unknown status counts as live."""
     return Progress.TERMINAL if status in TERMINAL_STATUSES else Progress.LIVE
 
 
 def join(order: Order, report: OrderReport, at: datetime) -> Order:
-    """Return the order with the report joined in; any order of reports gives the same.
+    """Return the order with the report joined in. Reports in any sequence give the same order.
 
-    Filled quantity and progress are maxima, the status is the latest by the broker's stamp.
-    ABSENT only counts; REFUSED is terminal by itself. A successor's reports count on top of what
-    was filled before it, and what it is of makes the order's size.
+    Filled quantity and progress are maxima. The status is the latest by the broker's time stamp.
+    ABSENT only adds to `absences`. REFUSED makes the order terminal. Quantities of a successor are
+    added to those that were carried over, and its size sets the order's size anew.
     """
     if report.status == ABSENT:
         if order.progress is not Progress.INTENT or (
@@ -209,12 +210,12 @@ def join(order: Order, report: OrderReport, at: datetime) -> Order:
 
 
 def fills(order: Order, report: OrderReport) -> tuple[int, Money]:
-    """Return the shares filled and their value as a report of the order tells them, in all."""
+    """Return the order's filled shares and their value by this report, carried ones included."""
     return order.carried_qty + report.filled_qty, order.carried_value + report.filled_value
 
 
 def follow(order: Order, successor: str) -> Order:
-    """Return the order as it lives on under the broker's new id, with its fills carried over."""
+    """Return the order under its successor's broker id, with the fills so far carried over."""
     return replace(
         order,
         progress=Progress.LIVE,

@@ -1,6 +1,6 @@
-"""What every transition is made of: an order made, canceled, repeated or put aside.
+"""Order actions: to submit, cancel, repeat or put aside an order. Every transition uses these.
 
-These decide nothing by themselves but what may not be sent: too many sells, or one after the close.
+They decide only what must not be sent: one sell too many, and anything after the close.
 """
 
 from dataclasses import replace
@@ -21,14 +21,14 @@ from scalper.core.order import MAX_GENERATION, REFUSED, ClientOrderId, Order, Pr
 from scalper.core.pricing import Money, target
 
 CANCEL_BACKOFF = timedelta(seconds=30)
-"""A cancel that shows no effect is asked for again after this."""
+"""A cancel without effect is repeated after this time."""
 
 MAX_EXIT_ATTEMPTS = 5
-"""Sells for one position before the symbol is halted, until the liquidation."""
+"""Sells for one position before the symbol is halted. The liquidation may make more."""
 
 MAX_LIQUIDATION_ATTEMPTS = 40
-"""Sells for one position in all: more than the passes between the liquidation and the close make,
-so that an account which is blocked for a while is flat in the end all the same."""
+"""Sells for one position in all. The invocations between the liquidation and the close make fewer,
+so that an account that is blocked for a while is flat at the close all the same."""
 
 
 def submit(
@@ -40,7 +40,7 @@ def submit(
     at: datetime,
     reason: Reason,
 ) -> Step:
-    """Make the next order and send it."""
+    """Make the order of the next generation and send it."""
     generation = state.generation + 1
     name = ClientOrderId(rules.mode, state.symbol, state.session, generation, purpose)
     order = Order(client_order_id=str(name), purpose=purpose, qty=qty, limit=limit, submitted_at=at)
@@ -55,7 +55,10 @@ def sell(
     reason: Reason,
     at_most: int | None = None,
 ) -> Step:
-    """Sell what is held, as `exit_as` says or at market once it is time to liquidate."""
+    """Sell the shares held, but at most `at_most`: as `exit_as` says, or to liquidate at market.
+
+    `last_trade` raises a target's limit. Without attempts left, the symbol is halted instead.
+    """
     if at >= rules.session.close:
         return Step(held, (), Reason.AFTER_CLOSE)
     liquidating = must_liquidate(held, at, rules)
@@ -71,7 +74,7 @@ def sell(
 
 
 def cancel(state: SymbolState, at: datetime, rules: Rules, reason: Reason) -> Step:
-    """Ask for the working order to be canceled, before the close."""
+    """Cancel the working order; at or after the close send nothing."""
     if at >= rules.session.close:
         return Step(state, (), Reason.AFTER_CLOSE)
     order = replace(working(state), cancel_at=at)
@@ -80,7 +83,7 @@ def cancel(state: SymbolState, at: datetime, rules: Rules, reason: Reason) -> St
 
 
 def cancel_again(state: SymbolState, at: datetime, rules: Rules) -> Step:
-    """Repeat a cancel that shows no effect, at intervals: pending_cancel may last for hours."""
+    """Repeat a cancel without effect after `CANCEL_BACKOFF`: pending_cancel may last for hours."""
     order = working(state)
     if order.progress is Progress.INTENT or order.cancel_at is None:
         return Step(state, (), Reason.STILL_WORKING)
@@ -90,9 +93,10 @@ def cancel_again(state: SymbolState, at: datetime, rules: Rules) -> Step:
 
 
 def retire(state: SymbolState, order: Order) -> SymbolState:
-    """Drop the working order and remember what it filled, for news that comes late.
+    """Put the working order aside, and keep its filled quantity, for corrections to compare with.
 
-    One given up unseen, or refused only when sent again, may still land: it is asked for again.
+    An order that the broker never reported may still land, and so may the first send of one whose
+    repeated send was refused. Both are watched.
     """
     retired = replace(state, order=None, settled=(*state.settled, order.filled_qty))
     unseen = order.progress is Progress.INTENT or (order.status == REFUSED and order.sends > 1)
@@ -100,30 +104,30 @@ def retire(state: SymbolState, order: Order) -> SymbolState:
 
 
 def watch(state: SymbolState, client_order_id: str) -> SymbolState:
-    """Have an order that is not the working one asked for at each pass."""
+    """Watch an order: every invocation asks for it until the day ends, though it does not work."""
     if client_order_id in state.abandoned:
         return state
     return replace(state, abandoned=(*state.abandoned, client_order_id))
 
 
-def oversized(state: SymbolState) -> bool:
-    """Whether the working sell is of more shares than are held any more."""
+def sells_more_than_held(state: SymbolState) -> bool:
+    """Return whether the working sell is for more shares than are still held."""
     order = state.order
     return order is not None and not order.is_buy and order.qty > state.qty
 
 
 def idle_phase(state: SymbolState, at: datetime, rules: Rules) -> Phase:
-    """Return the phase of a symbol that holds nothing."""
+    """Return the phase of a symbol that holds no shares."""
     return Phase.DONE if must_liquidate(state, at, rules) else Phase.TO_BUY
 
 
 def must_liquidate(state: SymbolState, at: datetime, rules: Rules) -> bool:
-    """Whether everything is to be sold at market now."""
+    """Return whether all shares are to be sold at market now."""
     return state.liquidating or at >= rules.session.liquidate_at
 
 
 def working(state: SymbolState) -> Order:
-    """Return the working order. Raises InvariantError where there is none."""
+    """Return the working order. Raises InvariantError if there is none."""
     if state.order is None:
         raise InvariantError(f"{state.symbol}: {state.phase} without an order")
     return state.order

@@ -1,4 +1,4 @@
-"""A symbol's state from what the broker has: for an empty table, and for a new session."""
+"""Where a symbol's state begins: in a new session, or from the broker's orders if it was lost."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from scalper.core.transitions import assert_recovered, contradiction
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """A sell that is over and filled, at least in part."""
+    """A closed sell that filled, at least in part: one trade."""
 
     purpose: Purpose
     pnl: Money
@@ -76,7 +76,7 @@ def rebuild(
 def exits_of(
     symbol: str, day: date, mode: str, reports: Iterable[OrderReport], at: datetime
 ) -> list[Exit]:
-    """Return the trades that the broker's orders of `day` tell; they add up to `rebuild`'s P&L."""
+    """Return the trades that the broker's orders of `day` tell; their sum is `rebuild`'s `pnl`."""
     steps = _replayed(symbol, day, mode, reports, at)
     return [
         Exit(purpose, after.pnl - before.pnl)
@@ -88,7 +88,10 @@ def exits_of(
 def _replayed(
     symbol: str, day: date, mode: str, reports: Iterable[OrderReport], at: datetime
 ) -> Iterator[tuple[Purpose | None, SymbolState]]:
-    """Yield the state at the start and after each order, by its purpose, None where it is lost."""
+    """Yield the state at the start and after each generation, with its order's purpose.
+
+    The purpose is None at the start, and for a generation that the broker does not have.
+    """
     made: dict[int, tuple[ClientOrderId, OrderReport]] = {}
     for report in reports:
         name = ClientOrderId.parse(report.client_order_id)
@@ -103,23 +106,23 @@ def _replayed(
             continue
         name, report = made[generation]
         if progress_of(report.status) is Progress.TERMINAL:
-            state = _account_for(state, name, report, at)
+            state = _add_closed(state, name, report, at)
         elif generation == state.generation and _fits(state, name, report):
             state = _take_up(state, name, report, at)
         else:
-            state = _leave_aside(state, report)
+            state = _put_aside(state, report)
         yield name.purpose, state
 
 
 def _fits(state: SymbolState, name: ClientOrderId, report: OrderReport) -> bool:
-    """Whether the live order is one that the machine could have made from here."""
+    """Return whether the machine could have made this live order from this state."""
     if name.purpose is Purpose.ENTRY:
         return state.qty == 0
     return 0 < report.qty <= state.qty
 
 
-def _leave_aside(state: SymbolState, report: OrderReport) -> SymbolState:
-    """Halt the symbol over a live order too many; whoever reconciles next cancels it."""
+def _put_aside(state: SymbolState, report: OrderReport) -> SymbolState:
+    """Halt the symbol over a live order too many. The next reconciliation cancels it."""
     return replace(
         state,
         settled=(*state.settled, 0),
@@ -128,13 +131,13 @@ def _leave_aside(state: SymbolState, report: OrderReport) -> SymbolState:
     )
 
 
-def _account_for(
+def _add_closed(
     state: SymbolState, name: ClientOrderId, report: OrderReport, at: datetime
 ) -> SymbolState:
-    """Add an order that can change no more.
+    """Add a closed order to the state.
 
-    One that the broker replaced halts the symbol; where what works in its place is not told, that
-    blocks entries as anybody's order does.
+    An order that the broker replaced halts the symbol. If the broker does not name the successor,
+    it counts as an external order, which blocks entries.
     """
     state = replace(state, settled=(*state.settled, report.filled_qty))
     if report.status == "replaced" or report.carried is not None:
@@ -150,6 +153,7 @@ def _account_for(
             entries=state.entries + 1,
             exit_attempts=0,
         )
+    # Shares of an older session have no buy among these orders: their sale books nothing.
     sold = book_sale(
         state,
         qty=report.filled_qty,

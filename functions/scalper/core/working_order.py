@@ -24,23 +24,23 @@ from scalper.core.order_actions import (
     cancel,
     idle_phase,
     must_liquidate,
-    oversized,
     retire,
     sell,
+    sells_more_than_held,
 )
 from scalper.core.positions import book_sale
 
 RESEND_WITHIN = timedelta(seconds=60)
-"""A buy that the broker does not know is sent again while its decision is this fresh."""
+"""A buy that the broker does not know is sent again until its decision is this old."""
 
 ABANDON_AFTER = timedelta(seconds=120)
-"""A buy that the broker does not know is given up after this, at the earliest."""
+"""An order that the broker does not know is given up after this, at the earliest."""
 
 ABSENCES_TO_ABANDON = 2
-"""Answers "not found" that it takes to give an order up."""
+"""It takes so many "not found" answers to give an order up."""
 
 COOL_DOWN = timedelta(minutes=5)
-"""After a refused buy the symbol enters nothing for so long."""
+"""After a refused buy the symbol enters nothing for this time."""
 
 
 def on_working_order(state: SymbolState, order: Order, event: OrderSeen, rules: Rules) -> Step:
@@ -93,7 +93,7 @@ def _still_working(
     if order.cancel_at is None and order.limit is not None and seen.liquidating:
         # The liquidation met an intent, which cannot be canceled. Now the order can.
         return cancel(seen, at, rules, Reason.LIQUIDATING)
-    if order.cancel_at is None and oversized(seen):
+    if order.cancel_at is None and sells_more_than_held(seen):
         # A correction took shares away while the sell was an intent: sell only what is held.
         return cancel(seen, at, rules, seen.halt or Reason.LATE_ORDER)
     if order.successor and (before.order is None or before.order.successor != order.successor):
@@ -175,8 +175,8 @@ def _on_absence(state: SymbolState, event: OrderSeen, rules: Rules, order: Order
     age = event.at - order.submitted_at
     # The other open order may be this buy under another client id. A sell may be given up all the
     # same: the engine asks for given-up sells before it sells more.
-    contested = event.contested and order.is_buy
-    if age >= ABANDON_AFTER and order.absences >= ABSENCES_TO_ABANDON and not contested:
+    may_be_open = event.other_order_open and order.is_buy
+    if age >= ABANDON_AFTER and order.absences >= ABSENCES_TO_ABANDON and not may_be_open:
         phase = Phase.TO_SELL if state.qty else idle_phase(seen, event.at, rules)
         return Step(replace(retire(seen, order), phase=phase), (), Reason.ABANDONED)
     return Step(seen, (), Reason.AWAITING_ANSWER)
@@ -188,10 +188,10 @@ def _wants_resend(state: SymbolState, order: Order, event: OrderSeen, rules: Rul
     if order.is_buy:
         fresh = event.at - order.submitted_at < RESEND_WITHIN and not liquidating
         allowed = standing(Facts(state=state, rules=rules, at=event.at)) is None
-        return fresh and allowed and not event.contested
+        return fresh and allowed and not event.other_order_open
     # A liquidation that worked without the state table may have sold these shares meanwhile.
     made_before = liquidating and order.purpose is not Purpose.LIQUIDATION
-    return not made_before and not oversized(state)
+    return not made_before and not sells_more_than_held(state)
 
 
 def _on_absence_after_refusal(

@@ -402,7 +402,7 @@ case(
 case(
     "a buy is not given up while the broker lists another open order of the symbol",
     BUY_ABSENT,
-    event := seen("10:02", 1, ENTRY, ABSENT, contested=True),
+    event := seen("10:02", 1, ENTRY, ABSENT, other_order_open=True),
     Reason.AWAITING_ANSWER,
     order=order(absences=3, absent_at=event.at),
 )
@@ -602,7 +602,7 @@ case(
 case(
     "an unknown buy is not sent again beside another open order of the symbol",
     BUY_SENT,
-    event := seen("10:00:30", 1, ENTRY, ABSENT, contested=True),
+    event := seen("10:00:30", 1, ENTRY, ABSENT, other_order_open=True),
     Reason.AWAITING_ANSWER,
     order=order(absences=1, absent_at=event.at),
 )

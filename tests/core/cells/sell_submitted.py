@@ -358,16 +358,16 @@ case(
     Reason.AWAITING_ANSWER,
     order=replace(TARGET_2, absences=1, absent_at=event.at),
 )
-for contested in (False, True):
+for other_order_open in (False, True):
     case(
         "it is given up then"
-        + (", also beside an open order of somebody's" if contested else "")
+        + (", also beside an open order of somebody's" if other_order_open else "")
         + ", and the shares are sold after a look",
         after(
             UNANSWERED,
             seen("15:55:30", 2, TARGET, ABSENT),
         ),
-        seen("15:56", 2, TARGET, ABSENT, contested=contested),
+        seen("15:56", 2, TARGET, ABSENT, other_order_open=other_order_open),
         Reason.ABANDONED,
         phase=Phase.TO_SELL,
         order=None,

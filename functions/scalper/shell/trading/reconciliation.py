@@ -61,7 +61,7 @@ def reconcile(
             at=at,
             report=report,
             last_trade=last_trade,
-            contested=contested,
+            other_order_open=contested,
         )
         stored = engine.drive(stored, event, rules)
     return reconcile_listed(engine, stored, listed, at, rules)
