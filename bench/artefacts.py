@@ -14,8 +14,8 @@ from typing import Any
 
 from workbench.cloud import artefacts
 from workbench.cloud.errors import CloudError
-from workbench.cloud.interpreter import runtime, tells
-from workbench.cloud.stack import build
+from workbench.cloud.interpreter import runtime, version_of
+from workbench.cloud.sam_stack import build
 from workbench.docs import provenance
 
 RUNS = 5
@@ -27,7 +27,7 @@ MB = 1_000_000
 def main() -> int:
     """Build, start, print, write; the exit code is 1 where a function does not start or answer."""
     commit = provenance.commit()
-    version = tells(PYTHON)
+    version = version_of(PYTHON)
     if version != runtime():
         print(
             f"the template runs on Python {runtime()}, {PYTHON} is {version or 'missing'}",
@@ -35,7 +35,7 @@ def main() -> int:
         )
         return 1
     functions: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory() as name, artefacts.surroundings() as environment:
+    with tempfile.TemporaryDirectory() as name, artefacts.function_environment() as environment:
         folder = Path(name)
         built = build(PYTHON, folder, dict(os.environ)).parent
         unzipped, zipped = artefacts.sizes(built / "TickFunction", folder)

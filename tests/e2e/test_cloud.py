@@ -22,8 +22,14 @@ import pytest
 from scalper.core.order import ClientOrderId, Purpose
 from scalper.core.session import NEW_YORK
 from scalper.shell.trading.batch import CHECKUP_DELAY_S
-from workbench.cloud.stack import NAME
-from workbench.cloud.trading import FUNCTIONS, Cloud, Look, Options, trading
+from workbench.cloud.emulated_stack import (
+    FUNCTIONS,
+    EmulatedStack,
+    Snapshot,
+    TradingOptions,
+    trading_stack,
+)
+from workbench.cloud.sam_stack import NAME
 from workbench.results.trades import own_orders
 
 PYTHON = os.environ.get("CLOUD_PYTHON", "")
@@ -38,7 +44,7 @@ SEED = 3
 
 RELAY_KILLED_AT = "15:53:50"
 TICKS = 3
-LOOK_EVERY_S = 0.5
+POLL_EVERY_S = 0.5
 DISPATCHED = re.compile(r"EventBridge . Lambda (\S+): dispatched")
 
 
@@ -57,8 +63,8 @@ class Played:
     killed: int = 0
     listening_after_kill: int = -1
     killed_at: datetime | None = None
-    flat: Look | None = None
-    last: Look | None = None
+    flat: Snapshot | None = None
+    last: Snapshot | None = None
     logs: dict[str, list[str]] = field(default_factory=dict)
     dispatched: list[str] = field(default_factory=list)
     outputs: dict[str, str] = field(default_factory=dict)
@@ -70,22 +76,22 @@ def until(what: str, within_s: float, holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline, f"{what}: not within {within_s:g} s"
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(POLL_EVERY_S)
 
 
-def wall(cloud: Cloud, text: str) -> datetime:
+def wall(cloud: EmulatedStack, text: str) -> datetime:
     """Return the New York time `text` of the session's day, "15:53:50"."""
     now = datetime.fromisoformat(cloud.get("/exchange/state")["now"]).astimezone(NEW_YORK)
     hour, minute, second = (int(part) for part in text.split(":"))
     return now.replace(hour=hour, minute=minute, second=second, microsecond=0)
 
 
-def leap_to(cloud: Cloud, text: str) -> None:
+def leap_to(cloud: EmulatedStack, text: str) -> None:
     now = datetime.fromisoformat(cloud.get("/exchange/state")["now"])
     cloud.clock.leap(max(wall(cloud, text) - now, timedelta(0)))
 
 
-def wait_for(cloud: Cloud, at: datetime) -> None:
+def wait_for(cloud: EmulatedStack, at: datetime) -> None:
     def reached() -> bool:
         cloud.clock.check()
         return datetime.fromisoformat(cloud.get("/exchange/state")["now"]) >= at
@@ -93,7 +99,7 @@ def wait_for(cloud: Cloud, at: datetime) -> None:
     until(f"the session's {at:%H:%M:%S}", 600, reached)
 
 
-def resources_of(cloud: Cloud, stack: str) -> list[Mapping[str, Any]]:
+def resources_of(cloud: EmulatedStack, stack: str) -> list[Mapping[str, Any]]:
     """Return the resources of a stack and of those nested in it."""
     client = cloud.emulator.client("cloudformation")
     found = client.describe_stack_resources(StackName=stack)["StackResources"]
@@ -112,7 +118,7 @@ def members_of(group: int) -> list[int]:
     return found
 
 
-def play(cloud: Cloud, seen: Played) -> None:
+def play(cloud: EmulatedStack, seen: Played) -> None:
     seen.outputs = cloud.outputs
     seen.unsigned = httpx.post(
         cloud.outputs["WebhookUrl"], content=b"{}", timeout=60, trust_env=False
@@ -128,24 +134,24 @@ def play(cloud: Cloud, seen: Played) -> None:
     listed = watch.list_dashboards()["DashboardEntries"]
     seen.dashboards = {one["DashboardName"] for one in listed}
     # In mid-session, as its owner may.
-    seen.changed_by_second_deployment = cloud.stack.deploy(cloud.parameters, log="again.log")
+    seen.changed_by_second_deployment = cloud.sam.deploy(cloud.parameters, log="again.log")
 
     wait_for(cloud, wall(cloud, RELAY_KILLED_AT))
-    assert cloud.look().listening == 1, "no relay listens"
+    assert cloud.snapshot().listening == 1, "no relay listens"
     seen.killed_at = datetime.fromisoformat(cloud.get("/exchange/state")["now"])
     seen.killed = cloud.emulator.kill_workers(cloud.outputs["RelayFunction"])
     wait_for(cloud, wall(cloud, "15:54:00"))
-    seen.listening_after_kill = cloud.look().listening
+    seen.listening_after_kill = cloud.snapshot().listening
 
     wait_for(cloud, wall(cloud, "15:55:00"))
-    until("the liquidation", 60, lambda: cloud.look().runs["LiquidateFunction"] > 0)
+    until("the liquidation", 60, lambda: cloud.snapshot().invocations["LiquidateFunction"] > 0)
     # What it sold fills at the end of the first minute that began after that.
     leap_to(cloud, "15:57:00")
     until("a flat account", 90, lambda: not cloud.get("/v2/positions"))
-    seen.flat = cloud.look()
+    seen.flat = cloud.snapshot()
     leap_to(cloud, "16:05:01")
-    until("the day's summary", 90, lambda: cloud.look().runs["CloseDayFunction"] > 0)
-    seen.last = cloud.look()
+    until("the day's summary", 90, lambda: cloud.snapshot().invocations["CloseDayFunction"] > 0)
+    seen.last = cloud.snapshot()
     seen.logs = {function: cloud.logs(function) for function in FUNCTIONS}
 
 
@@ -153,31 +159,31 @@ def play(cloud: Cloud, seen: Played) -> None:
 def played(tmp_path_factory) -> Played:
     seen = Played()
     folder = tmp_path_factory.mktemp("cloud")
-    options = Options(python=Path(PYTHON), folder=folder, start=START, seed=SEED)
-    with trading(options, log.warning) as cloud:
+    options = TradingOptions(python=Path(PYTHON), folder=folder, start=START, seed=SEED)
+    with trading_stack(options, log.warning) as cloud:
         play(cloud, seen)
-        cloud.keep_logs(folder)
-        cloud.stack.delete()
-        seen.stack_after_deletion = cloud.stack.status()
+        cloud.save_logs(folder)
+        cloud.sam.delete()
+        seen.stack_after_deletion = cloud.sam.status()
         seen.dispatched = DISPATCHED.findall((folder / "emulator.log").read_text())
         group = cloud.emulator.process.pid
     seen.left_running = members_of(group)
     return seen
 
 
-def orders_for(look: Look | None, *purposes: Purpose) -> list[Mapping[str, Any]]:
-    assert look is not None
-    return [order for own, order in own_orders(look.orders) if own.purpose in purposes]
+def orders_for(snapshot: Snapshot | None, *purposes: Purpose) -> list[Mapping[str, Any]]:
+    assert snapshot is not None
+    return [order for own, order in own_orders(snapshot.orders) if own.purpose in purposes]
 
 
 def time_of(order: Mapping[str, Any], name: str) -> datetime:
     return datetime.fromisoformat(order[name])
 
 
-def exits_of_fills(look: Look | None) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+def exits_of_fills(snapshot: Snapshot | None) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
     """Return each entry that filled, with the order that was sent next for its symbol."""
-    assert look is not None
-    own = own_orders(look.orders)
+    assert snapshot is not None
+    own = own_orders(snapshot.orders)
     pairs = []
     for name, order in own:
         if name.purpose is Purpose.ENTRY and order["status"] == "filled":
@@ -235,7 +241,7 @@ def test_the_liquidation_leaves_the_account_flat(played):
 
 
 def test_the_day_is_closed_after_the_close(played):
-    assert played.last.runs["CloseDayFunction"] >= 1
+    assert played.last.invocations["CloseDayFunction"] >= 1
     assert set(played.last.phases.values()) <= {"DONE", "TO_BUY"}
 
 
@@ -244,11 +250,11 @@ def test_an_unsigned_request_is_turned_away(played):
 
 
 def test_no_function_complains(played):
-    complaints = {
+    errors = {
         function: [line for line in lines if '"level":"ERROR"' in line or "Traceback" in line]
         for function, lines in played.logs.items()
     }
-    assert {f: lines for f, lines in complaints.items() if lines} == {}
+    assert {f: lines for f, lines in errors.items() if lines} == {}
 
 
 def test_alarms_and_the_dashboard_are_there(played):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from workbench.cloud import artefacts
-from workbench.cloud.stack import build
+from workbench.cloud.sam_stack import build
 
 PYTHON = os.environ.get("CLOUD_PYTHON", "")
 pytestmark = [
@@ -24,7 +24,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment() -> Iterator[Mapping[str, str]]:
-    with artefacts.surroundings() as variables:
+    with artefacts.function_environment() as variables:
         yield variables
 
 

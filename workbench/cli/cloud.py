@@ -38,12 +38,14 @@ def cloud(
     """
     from rich.console import Console
 
+    from workbench.cloud.emulated_stack import TradingOptions
     from workbench.cloud.errors import CloudError
     from workbench.cloud.screen import watch
-    from workbench.cloud.trading import Options
     from workbench.market.bars.fields import BarsError
 
-    options = Options(python=python, folder=out, start=start, seed=seed, symbols=symbols, port=port)
+    options = TradingOptions(
+        python=python, folder=out, start=start, seed=seed, symbols=symbols, port=port
+    )
     try:
         watch(options, minutes * 60, Console(highlight=False, file=sys.stdout))
     except (CloudError, BarsError) as error:

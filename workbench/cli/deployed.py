@@ -10,18 +10,18 @@ from requests import RequestException
 
 from scalper.shell.errors import ScalperError
 from workbench.cli.exit_codes import fail
-from workbench.operate.findings import AlreadyToldError
-from workbench.operate.stack import (
-    CloudFormationStacks,
+from workbench.operate.deployed_stack import (
+    CloudFormationLookup,
     OperateError,
-    Stacks,
+    StackLookup,
     aws_line,
     stack_name,
     use_region,
 )
+from workbench.operate.findings import AlreadyReportedError
 from workbench.operate.subject import Subject
 
-stacks: Stacks = CloudFormationStacks()
+stack_lookup: StackLookup = CloudFormationLookup()
 """Where stacks are looked up; a test puts its own here."""
 
 
@@ -31,7 +31,7 @@ def find_subject(stack: str, config_env: str, region: str) -> Subject:
     if not stack:
         stack, found_region = stack_name(config_env)
     use_region(region or found_region)
-    return Subject.of_stack(stacks.find(stack))
+    return Subject.of_stack(stack_lookup.find(stack))
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def errors_in_one_line() -> Iterator[None]:
     streams = [one.setStream(sys.stderr) for one in handlers]
     try:
         yield
-    except (OperateError, AlreadyToldError, ScalperError) as error:
+    except (OperateError, AlreadyReportedError, ScalperError) as error:
         fail(str(error))
     except (BotoCoreError, ClientError) as error:
         fail(aws_line(error))

@@ -150,7 +150,7 @@ def sizes(artefact: Path, folder: Path) -> tuple[int, int]:
 
 
 @contextmanager
-def surroundings() -> Iterator[dict[str, str]]:
+def function_environment() -> Iterator[dict[str, str]]:
     """Run an AWS and an exchange in mid-session; gives the functions' environment."""
     market = synthetic_market(7)
     at = market.days[0].session.open + timedelta(minutes=30)

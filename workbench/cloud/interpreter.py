@@ -24,10 +24,12 @@ def runtime() -> str:
 
 def find(wanted: str, environment: Mapping[str, str]) -> Path | None:
     """Return an interpreter of the version that works: on PATH, or one that pyenv keeps."""
-    return next((one for one in _candidates(wanted, environment) if tells(one) == wanted), None)
+    return next(
+        (one for one in _candidates(wanted, environment) if version_of(one) == wanted), None
+    )
 
 
-def tells(interpreter: Path) -> str:
+def version_of(interpreter: Path) -> str:
     """Return the version that an interpreter says it has; "" where it does not run.
 
     A shim of pyenv lies on PATH for every version, and runs none that is not chosen.

@@ -26,7 +26,7 @@ def end_group(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def command(
+def run_command(
     what: str,
     arguments: Sequence[str],
     environment: Mapping[str, str],

@@ -1,4 +1,4 @@
-"""What a person sees of the stack: a table that is drawn anew, or lines where nothing can be."""
+"""Shows the emulated stack: a table that refreshes on a terminal, lines elsewhere."""
 
 import signal
 import time
@@ -16,69 +16,77 @@ from rich.table import Table
 from scalper.core.order import ClientOrderId
 from scalper.core.pricing import DOLLAR
 from scalper.core.session import NEW_YORK
-from workbench.cloud.trading import Cloud, Look, Options, trading
+from workbench.cloud.emulated_stack import EmulatedStack, Snapshot, TradingOptions, trading_stack
+from workbench.exchange.ledger import OPEN
 
 DRAW_EVERY_S = 1.0
 LINE_EVERY_S = 15.0
-OPEN = frozenset({"new", "accepted", "pending_new", "partially_filled", "pending_cancel"})
+COUNTED = {
+    "TickFunction": "ticks",
+    "TradeUpdateFunction": "updates",
+    "CheckupFunction": "checkups",
+}
 
 
-def watch(options: Options, seconds: float, console: Console) -> None:
+def watch(options: TradingOptions, seconds: float, console: Console) -> None:
     """Deploy, show the trading for so many seconds, end everything; raises CloudError."""
-    with (
-        _terminable(),
-        trading(options, lambda line: console.print(line, style="dim", soft_wrap=True)) as cloud,
-    ):
+
+    def report(step: str) -> None:
+        console.print(step, style="dim", soft_wrap=True)
+
+    with _sigterm_interrupts(), trading_stack(options, report) as stack:
         deadline = time.monotonic() + seconds
-        looks = _looks(cloud, deadline, DRAW_EVERY_S if console.is_terminal else LINE_EVERY_S)
+        every_s = DRAW_EVERY_S if console.is_terminal else LINE_EVERY_S
         if console.is_terminal:
             with Live(console=console, auto_refresh=False) as live:
-                for look in looks:
-                    live.update(table(look), refresh=True)
+                for seen in _snapshots(stack, deadline, every_s):
+                    live.update(table(seen), refresh=True)
         else:
-            for look in looks:
-                console.print(line(look), soft_wrap=True)
-        console.print(table(cloud.look()) if not console.is_terminal else "")
+            for seen in _snapshots(stack, deadline, every_s):
+                console.print(line(seen), soft_wrap=True)
+        console.print(table(stack.snapshot()) if not console.is_terminal else "")
         console.print(f"over; logs: {options.folder}")
 
 
-def table(look: Look) -> Table:
-    """Return the table: a row for each symbol that traded or is about to, and the sums."""
-    now = f"{look.now.astimezone(NEW_YORK):%Y-%m-%d %H:%M:%S} New York"
-    relay = "relay listens" if look.listening else "no relay"
-    drawn = Table(title=f"{now}: {_runs(look)}, {relay}", title_justify="left", show_footer=True)
-    pnl, worth = _realised(look), _unrealised(look)
-    trades = Counter(trade.symbol for trade in look.trades)
+def table(seen: Snapshot) -> Table:
+    """Return a table with a row for each symbol that has a phase, shares or an open order."""
+    now = f"{seen.now.astimezone(NEW_YORK):%Y-%m-%d %H:%M:%S} New York"
+    relay = "relay listens" if seen.listening else "no relay"
+    title = f"{now}: {_invocations(seen)}, {relay}"
+    drawn = Table(title=title, title_justify="left", show_footer=True)
+    realized, unrealized = _realized(seen), _unrealized(seen)
+    trades = Counter(trade.symbol for trade in seen.trades)
     drawn.add_column("Symbol", "All")
-    drawn.add_column("Phase", f"{len(look.phases)} symbols", no_wrap=True)
-    drawn.add_column("Order", f"{len(look.orders)} orders", no_wrap=True)
-    drawn.add_column("Held", f"{len(look.positions)}", justify="right")
-    drawn.add_column("Trades", str(len(look.trades)), justify="right")
-    drawn.add_column("P&L", dollars(sum(pnl.values(), Decimal(0))), justify="right")
-    drawn.add_column("Open P&L", dollars(sum(worth.values(), Decimal(0))), justify="right")
-    working = {one["symbol"]: one for one in look.orders if one["status"] in OPEN}
-    for symbol in sorted(set(look.phases) | set(look.positions) | set(working)):
-        held = look.positions.get(symbol)
+    drawn.add_column("Phase", f"{len(seen.phases)} symbols", no_wrap=True)
+    drawn.add_column("Order", f"{len(seen.orders)} orders", no_wrap=True)
+    drawn.add_column("Held", f"{len(seen.positions)}", justify="right")
+    drawn.add_column("Trades", str(len(seen.trades)), justify="right")
+    drawn.add_column("P&L", dollars(sum(realized.values(), Decimal(0))), justify="right")
+    drawn.add_column("Open P&L", dollars(sum(unrealized.values(), Decimal(0))), justify="right")
+    working = {one["symbol"]: one for one in seen.orders if one["status"] in OPEN}
+    for symbol in sorted(set(seen.phases) | set(seen.positions) | set(working)):
+        held = seen.positions.get(symbol)
         drawn.add_row(
             symbol,
-            look.phases.get(symbol, ""),
+            seen.phases.get(symbol, ""),
             _order(working.get(symbol)),
             str(held["qty"]) if held else "",
             str(trades[symbol] or ""),
-            dollars(pnl[symbol]) if symbol in pnl else "",
-            dollars(worth[symbol]) if symbol in worth else "",
+            dollars(realized[symbol]) if symbol in realized else "",
+            dollars(unrealized[symbol]) if symbol in unrealized else "",
         )
     return drawn
 
 
-def line(look: Look) -> str:
-    """Return one line that says the same in short."""
-    phases = Counter(look.phases.values())
-    busy = ", ".join(f"{count} {phase}" for phase, count in sorted(phases.items()))
-    pnl = dollars(sum(_realised(look).values(), Decimal(0)))
+def line(seen: Snapshot) -> str:
+    """Return the sums of the table in one line."""
+    phases = Counter(seen.phases.values())
+    counts = ", ".join(f"{count} {phase}" for phase, count in sorted(phases.items()))
+    pnl = dollars(sum(_realized(seen).values(), Decimal(0)))
     return (
-        f"{look.now.astimezone(NEW_YORK):%H:%M:%S} {_runs(look)}; {len(look.orders)} orders, "
-        f"{len(look.trades)} trades, {len(look.positions)} held, P&L {pnl}; {busy}"
+        f"{seen.now.astimezone(NEW_YORK):%H:%M:%S} {_invocations(seen)}; "
+        f"{len(seen.orders)} orders, {len(seen.trades)} trades, {len(seen.positions)} held, "
+        f"P&L {pnl}; {counts}"
     )
 
 
@@ -87,13 +95,11 @@ def dollars(amount: Decimal) -> str:
     return f"{'-' if amount < 0 else '+'}${abs(amount):,.2f}"
 
 
-def _runs(look: Look) -> str:
-    """Return what ran, and what complained."""
-    names = (("TickFunction", "ticks"), ("TradeUpdateFunction", "updates"))
-    told = [f"{look.runs[function]} {name}" for function, name in names]
-    told.append(f"{look.runs['CheckupFunction']} checkups")
-    errors = sum(look.complaints.values())
-    return ", ".join([*told, *([f"{errors} ERRORS"] if errors else [])])
+def _invocations(seen: Snapshot) -> str:
+    """Return how often the functions ran, and how many errors they logged, if any."""
+    counts = [f"{seen.invocations[function]} {name}" for function, name in COUNTED.items()]
+    errors = sum(seen.errors.values())
+    return ", ".join([*counts, *([f"{errors} ERRORS"] if errors else [])])
 
 
 def _order(order: Mapping[str, Any] | None) -> str:
@@ -105,27 +111,27 @@ def _order(order: Mapping[str, Any] | None) -> str:
     return f"{order['side']} {order['qty']} @ {price} ({purpose})"
 
 
-def _realised(look: Look) -> dict[str, Decimal]:
+def _realized(seen: Snapshot) -> dict[str, Decimal]:
     found: dict[str, Decimal] = {}
-    for trade in look.trades:
+    for trade in seen.trades:
         found[trade.symbol] = found.get(trade.symbol, Decimal(0)) + Decimal(trade.pnl) / DOLLAR
     return found
 
 
-def _unrealised(look: Look) -> dict[str, Decimal]:
-    return {s: Decimal(one["unrealized_pl"]) for s, one in look.positions.items()}
+def _unrealized(seen: Snapshot) -> dict[str, Decimal]:
+    return {s: Decimal(one["unrealized_pl"]) for s, one in seen.positions.items()}
 
 
-def _looks(cloud: Cloud, deadline: float, every_s: float) -> Iterator[Look]:
-    """Yield what is to be seen until the time is over, with a pause after each."""
+def _snapshots(stack: EmulatedStack, deadline: float, every_s: float) -> Iterator[Snapshot]:
+    """Yield a snapshot every `every_s` seconds until the deadline."""
     while (left := deadline - time.monotonic()) > 0:
-        yield cloud.look()
+        yield stack.snapshot()
         time.sleep(min(every_s, max(left, 0.0)))
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that it tears down."""
+def _sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that the block cleans up."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -6,8 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from workbench.operate import book_checks, broker_checks, cloud_checks
-from workbench.operate.findings import Check, Finding, Level, made
+from workbench.operate import aws_checks, broker_checks, state_checks
+from workbench.operate.findings import Check, Finding, Level, run_checks
 from workbench.operate.relay_check import check_relay
 from workbench.operate.subject import Subject
 
@@ -21,9 +21,9 @@ def examine(subject: Subject) -> list[Finding]:
     stack = subject.stack
     if stack is not None:
         checks += [
-            ("stack", lambda: cloud_checks.check_stack(stack)),
-            ("broker secret", lambda: cloud_checks.check_broker_secret(subject)),
-            ("webhook secret", lambda: cloud_checks.check_webhook_secret(subject)),
+            ("stack", lambda: aws_checks.check_stack(stack)),
+            ("broker secret", lambda: aws_checks.check_broker_secret(subject)),
+            ("webhook secret", lambda: aws_checks.check_webhook_secret(subject)),
         ]
     checks += [
         ("keys", lambda: broker_checks.check_account(subject)),
@@ -34,20 +34,20 @@ def examine(subject: Subject) -> list[Finding]:
     if stack is not None:
         checks += [
             ("symbols", lambda: broker_checks.check_symbols(subject)),
-            ("schedules", lambda: cloud_checks.check_schedules(stack)),
-            ("queues", lambda: cloud_checks.check_deliveries(stack)),
-            ("heartbeat", lambda: cloud_checks.check_heartbeat(subject)),
+            ("schedules", lambda: aws_checks.check_schedules(stack)),
+            ("queues", lambda: aws_checks.check_deliveries(stack)),
+            ("heartbeat", lambda: aws_checks.check_heartbeat(subject)),
             ("relay", lambda: check_relay(subject)),
-            ("webhook", lambda: cloud_checks.check_webhook(subject)),
-            ("dead letters", lambda: cloud_checks.check_dead_letters(stack)),
-            ("mail", lambda: cloud_checks.check_notifications(stack)),
-            ("alarms", lambda: cloud_checks.check_alarms(stack)),
-            ("halts", lambda: book_checks.check_halts(subject)),
-            ("positions", lambda: book_checks.check_positions(subject)),
-            ("open orders", lambda: book_checks.check_orders(subject)),
-            ("left over", lambda: book_checks.check_left_over(subject)),
+            ("webhook", lambda: aws_checks.check_webhook(subject)),
+            ("dead letters", lambda: aws_checks.check_dead_letters(stack)),
+            ("mail", lambda: aws_checks.check_notifications(stack)),
+            ("alarms", lambda: aws_checks.check_alarms(stack)),
+            ("halts", lambda: state_checks.check_halts(subject)),
+            ("positions", lambda: state_checks.check_positions(subject)),
+            ("open orders", lambda: state_checks.check_orders(subject)),
+            ("left over", lambda: state_checks.check_left_over(subject)),
         ]
-    return made(checks)
+    return run_checks(checks)
 
 
 def document(subject: Subject, findings: list[Finding]) -> dict[str, Any]:

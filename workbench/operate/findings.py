@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from requests import RequestException
 
 from scalper.shell.errors import ScalperError, UnauthorizedError
-from workbench.operate.stack import aws_line
+from workbench.operate.deployed_stack import aws_line
 
 T = TypeVar("T")
 
@@ -51,14 +51,14 @@ def fail(check: str, text: str, todo: str) -> Finding:
     return Finding(check, Level.FAIL, text, todo)
 
 
-class AlreadyToldError(Exception):
+class AlreadyReportedError(Exception):
     """Something that a check needs could not be had, and a line says so already."""
 
 
-class Asked(Generic[T]):
+class AskOnce(Generic[T]):
     """A question that is asked once; who asks again gets the same answer.
 
-    Where it failed, the first to ask gets the error, and the others AlreadyToldError.
+    Where it failed, the first to ask gets the error, and the others AlreadyReportedError.
     """
 
     def __init__(self, what: str, ask: Callable[[], T]) -> None:
@@ -68,9 +68,9 @@ class Asked(Generic[T]):
         self._failed = False
 
     def __call__(self) -> T:
-        """Return the answer; raises what asking raised, or AlreadyToldError."""
+        """Return the answer; raises what asking raised, or AlreadyReportedError."""
         if self._failed:
-            raise AlreadyToldError(f"no {self._what}")
+            raise AlreadyReportedError(f"no {self._what}")
         if not self._answers:
             self._failed = True
             self._answers.append(self._ask())
@@ -86,13 +86,13 @@ class Asked(Generic[T]):
 Check = Callable[[], Iterable[Finding]]
 
 
-def made(checks: Sequence[tuple[str, Check]]) -> list[Finding]:
+def run_checks(checks: Sequence[tuple[str, Check]]) -> list[Finding]:
     """Return what the checks find, in their order; `checks` are their names and themselves."""
     findings: list[Finding] = []
     for name, check in checks:
         try:
             findings += check()
-        except AlreadyToldError as error:
+        except AlreadyReportedError as error:
             findings.append(warn(name, f"not checked: {error}", "see the line that failed above"))
         except UnauthorizedError:
             findings.append(

@@ -19,8 +19,8 @@ from scalper.shell.aws.symbols_table import DynamoSymbols
 from scalper.shell.errors import SettingsError
 from scalper.shell.ports import SymbolRules
 from scalper.shell.settings import BrokerKeys, Settings
-from workbench.operate.findings import Asked
-from workbench.operate.stack import Stack, settings_of
+from workbench.operate.deployed_stack import DeployedStack, settings_of
+from workbench.operate.findings import AskOnce
 
 KEY_VARIABLES = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
 """Alpaca's own names for the keys of the command line."""
@@ -38,7 +38,7 @@ class Subject:
 
     def __init__(
         self,
-        stack: Stack | None,
+        stack: DeployedStack | None,
         settings: Settings,
         fetch_keys: Callable[[], BrokerKeys],
         *,
@@ -49,30 +49,32 @@ class Subject:
         self.settings = settings
         self.live_account = live_account
         self.now = now
-        self.keys = Asked("broker keys", fetch_keys)
-        self._trading = Asked("broker keys", lambda: BoundedClient(settings.trading_url, self.keys))
-        self.broker = Asked("broker keys", lambda: AlpacaBroker(settings, self.keys))
-        self.account = Asked("account", lambda: _object(self.question("/account")))
-        self.configurations = Asked(
+        self.keys = AskOnce("broker keys", fetch_keys)
+        self._trading = AskOnce(
+            "broker keys", lambda: BoundedClient(settings.trading_url, self.keys)
+        )
+        self.broker = AskOnce("broker keys", lambda: AlpacaBroker(settings, self.keys))
+        self.account = AskOnce("account", lambda: _object(self.question("/account")))
+        self.configurations = AskOnce(
             "account settings", lambda: _object(self.question("/account/configurations"))
         )
-        self.session: Asked[Session | None] = Asked(
+        self.session: AskOnce[Session | None] = AskOnce(
             "calendar", lambda: self.broker().session(self.trading_day())
         )
-        self.positions: Asked[dict[str, int]] = Asked(
+        self.positions: AskOnce[dict[str, int]] = AskOnce(
             "positions", lambda: {s: held.qty for s, held in self.broker().positions().items()}
         )
-        self.open_orders: Asked[list[OrderReport]] = Asked(
+        self.open_orders: AskOnce[list[OrderReport]] = AskOnce(
             "open orders", lambda: self.broker().open_orders()
         )
-        self.rows: Asked[tuple[dict[str, SymbolRules], tuple[str, ...]]] = Asked(
+        self.rows: AskOnce[tuple[dict[str, SymbolRules], tuple[str, ...]]] = AskOnce(
             "symbols table", lambda: DynamoSymbols(settings).read()
         )
-        self.states: Asked[dict[str, SymbolState]] = Asked("state table", self._states)
+        self.states: AskOnce[dict[str, SymbolState]] = AskOnce("state table", self._states)
         self.store = DynamoStore(settings)
 
     @classmethod
-    def of_stack(cls, stack: Stack, now: Callable[[], datetime] = _now) -> "Subject":
+    def of_stack(cls, stack: DeployedStack, now: Callable[[], datetime] = _now) -> "Subject":
         """Return the subject of a deployed stack; raises SettingsError where it lacks an output."""
         settings = settings_of(stack)
         return cls(

@@ -5,8 +5,8 @@ from io import StringIO
 
 from rich.console import Console
 
+from workbench.cloud.emulated_stack import FUNCTIONS, Snapshot
 from workbench.cloud.screen import line, table
-from workbench.cloud.trading import FUNCTIONS, Look
 from workbench.results.trades import trades_of
 
 NOW = datetime(2026, 11, 20, 15, 32, 10, tzinfo=UTC)
@@ -28,21 +28,21 @@ def order(client_order_id, side, status, qty, price, **more):
     }
 
 
-def look(complaints=0):
+def snapshot(errors=0):
     orders = [
         order("scalp-paper-SYN01-20261120-1-entry", "buy", "filled", 100, "10.00"),
         order("scalp-paper-SYN01-20261120-2-target", "sell", "filled", 100, "10.01"),
         order("scalp-paper-SYN02-20261120-1-entry", "buy", "filled", 50, "20.00"),
         order("scalp-paper-SYN02-20261120-2-target", "sell", "new", 50, "20.01"),
     ]
-    return Look(
+    return Snapshot(
         now=NOW,
         phases={"SYN01": "TO_BUY", "SYN02": "SELL_SUBMITTED"},
         orders=orders,
         trades=trades_of(orders),
         positions={"SYN02": {"qty": "50", "unrealized_pl": "-1.5"}},
-        runs=dict.fromkeys(FUNCTIONS, 3),
-        complaints=dict.fromkeys(FUNCTIONS, 0) | {"TickFunction": complaints},
+        invocations=dict.fromkeys(FUNCTIONS, 3),
+        errors=dict.fromkeys(FUNCTIONS, 0) | {"TickFunction": errors},
         listening=1,
     )
 
@@ -54,7 +54,7 @@ def drawn(seen):
 
 
 def test_a_row_tells_phase_order_shares_and_profit():
-    rows = {row.split("│")[1].strip(): row for row in drawn(look()).splitlines() if "│" in row}
+    rows = {row.split("│")[1].strip(): row for row in drawn(snapshot()).splitlines() if "│" in row}
     cells = [cell.strip() for cell in rows["SYN02"].split("│")[1:-1]]
     assert cells == [
         "SYN02",
@@ -69,17 +69,17 @@ def test_a_row_tells_phase_order_shares_and_profit():
 
 
 def test_the_title_tells_the_time_the_runs_and_the_relay():
-    title = drawn(look()).splitlines()[0]
+    title = drawn(snapshot()).splitlines()[0]
     assert "10:32:10 New York" in title
     assert "3 ticks, 3 updates, 3 checkups, relay listens" in title
 
 
 def test_a_line_says_the_same_in_short():
-    assert line(look()) == (
+    assert line(snapshot()) == (
         "10:32:10 3 ticks, 3 updates, 3 checkups; 4 orders, 1 trades, 1 held, P&L +$1.00; "
         "1 SELL_SUBMITTED, 1 TO_BUY"
     )
 
 
 def test_errors_are_shouted():
-    assert "2 ERRORS" in line(look(complaints=2))
+    assert "2 ERRORS" in line(snapshot(errors=2))

@@ -10,11 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from workbench.cli.app import app
-from workbench.cloud import interpreter, trading
+from workbench.cloud import emulated_stack, interpreter
 from workbench.cloud.emulator import check_port, emulator
 from workbench.cloud.errors import CloudError
 from workbench.cloud.gateway import without_punctuation
-from workbench.cloud.processes import command
+from workbench.cloud.processes import run_command
 from workbench.servers.loopback import listen
 
 RUN = CliRunner()
@@ -68,7 +68,7 @@ def test_an_emulator_that_does_not_come_up_is_told_with_its_last_line(tmp_path):
 
 def test_a_failed_command_is_told_with_its_last_lines(tmp_path):
     with pytest.raises(CloudError, match=r"^sam deploy failed: one / two \(log: "):
-        command(
+        run_command(
             "sam deploy",
             ["sh", "-c", "echo one; echo two; exit 1"],
             os.environ,
@@ -80,7 +80,9 @@ def test_a_failed_command_is_told_with_its_last_lines(tmp_path):
 
 def test_a_command_that_takes_too_long_is_ended(tmp_path):
     with pytest.raises(CloudError, match="took longer than"):
-        command("sam", ["sleep", "60"], os.environ, cwd=tmp_path, log=tmp_path / "l", within_s=0.2)
+        run_command(
+            "sam", ["sleep", "60"], os.environ, cwd=tmp_path, log=tmp_path / "l", within_s=0.2
+        )
 
 
 def test_the_templates_python_is_found_past_a_shim_that_does_not_run(tmp_path):
@@ -89,14 +91,14 @@ def test_the_templates_python_is_found_past_a_shim_that_does_not_run(tmp_path):
     environment = {"PATH": str(tmp_path / "bin"), "PYENV_ROOT": str(tmp_path)}
     assert interpreter.find("9.9", environment) == works
     assert interpreter.find("9.8", environment) is None
-    assert interpreter.tells(Path(sys.executable)) == HERE
+    assert interpreter.version_of(Path(sys.executable)) == HERE
 
 
 def test_every_schedule_goes_by_the_zone_that_the_emulator_is_told(monkeypatch):
-    trading._check_zones()
-    monkeypatch.setattr(trading, "ZONE", "Europe/London")
+    emulated_stack._check_zones()
+    monkeypatch.setattr(emulated_stack, "ZONE", "Europe/London")
     with pytest.raises(CloudError, match="schedules go by"):
-        trading._check_zones()
+        emulated_stack._check_zones()
 
 
 def test_a_generated_secret_holds_no_punctuation_where_the_template_excludes_it():

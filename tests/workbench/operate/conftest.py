@@ -8,7 +8,7 @@ from moto import mock_aws
 
 from scalper.shell.alpaca import client
 from tests.shell.scripted import Scripted, scripted
-from tests.workbench.operate.build import REGION, Deployed, deployed
+from tests.workbench.operate.system import REGION, System, system_with
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +40,7 @@ def webhook() -> Iterator[Scripted]:
 
 
 @pytest.fixture
-def stand(webhook: Scripted) -> Iterator[Deployed]:
+def system(webhook: Scripted) -> Iterator[System]:
     """Return a stack that has nothing amiss."""
-    with mock_aws(), deployed(webhook.url + "/") as made:
+    with mock_aws(), system_with(webhook.url + "/") as made:
         yield made

@@ -13,13 +13,13 @@ from typer.testing import CliRunner, Result
 from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.pricing import DOLLAR
 from tests.workbench.exchange.conftest import FRIDAY, KEY, SECRET
-from tests.workbench.operate.build import Deployed, Told
+from tests.workbench.operate.system import OneStack, System
 from workbench.cli import deployed
 from workbench.cli.app import app
-from workbench.operate.stack import (
-    CloudFormationStacks,
+from workbench.operate.deployed_stack import (
+    CloudFormationLookup,
     OperateError,
-    Resource,
+    StackResource,
     expected_outputs,
     stack_name,
 )
@@ -44,17 +44,17 @@ def refused(result: Result) -> str:
 
 
 @pytest.fixture
-def told(stand: Deployed, monkeypatch: pytest.MonkeyPatch) -> Deployed:
+def told(system: System, monkeypatch: pytest.MonkeyPatch) -> System:
     """Return a stack that the commands find; its time is the exchange's."""
-    stand.parameters(Clock="broker")
-    monkeypatch.setattr(deployed, "stacks", Told(stand.stack))
-    return stand
+    system.parameters(Clock="broker")
+    monkeypatch.setattr(deployed, "stack_lookup", OneStack(system.stack))
+    return system
 
 
 # --- doctor --------------------------------------------------------------------------------------
 
 
-def test_doctor_prints_a_line_for_each_check_and_ends_with_0(told: Deployed) -> None:
+def test_doctor_prints_a_line_for_each_check_and_ends_with_0(told: System) -> None:
     result = run("doctor")
     assert (result.exit_code, result.stderr) == (0, "")
     *lines, last = result.stdout.splitlines()
@@ -63,7 +63,7 @@ def test_doctor_prints_a_line_for_each_check_and_ends_with_0(told: Deployed) -> 
     assert "OK   keys            they open the account PA0SCALPER00" in lines
 
 
-def test_doctor_ends_with_1_where_something_failed_and_says_what_to_do(told: Deployed) -> None:
+def test_doctor_ends_with_1_where_something_failed_and_says_what_to_do(told: System) -> None:
     told.row("ZZZZ")
     result = run("doctor", "--stack", "scalper")
     assert result.exit_code == 1
@@ -75,7 +75,7 @@ def test_doctor_ends_with_1_where_something_failed_and_says_what_to_do(told: Dep
     assert lines[-1].endswith("0 WARN, 1 FAIL")
 
 
-def test_doctor_prints_json(told: Deployed) -> None:
+def test_doctor_prints_json(told: System) -> None:
     told.store.halt_account("a test")
     result = run("doctor", "--json")
     assert result.exit_code == 0, "a warning is no failure"
@@ -92,7 +92,7 @@ def test_doctor_prints_json(told: Deployed) -> None:
     assert halted["todo"]
 
 
-def test_doctor_changes_nothing_but_what_it_is_asked_to(told: Deployed) -> None:
+def test_doctor_changes_nothing_but_what_it_is_asked_to(told: System) -> None:
     told.exchange.exchange.venue.ledger.no_shorting = False
     for _ in range(2):
         assert "not set" in run("doctor").stdout
@@ -104,7 +104,7 @@ def test_doctor_changes_nothing_but_what_it_is_asked_to(told: Deployed) -> None:
     }
 
 
-def test_doctor_checks_local_keys(told: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_checks_local_keys(told: System, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("doctor", "--local").exit_code == 1, "there are none yet"
     monkeypatch.setenv("APCA_API_KEY_ID", KEY)
     monkeypatch.setenv("APCA_API_SECRET_KEY", SECRET)
@@ -118,18 +118,16 @@ def test_doctor_checks_local_keys(told: Deployed, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("command", ["doctor", "status", "halt", "resume"])
-def test_a_stack_that_lacks_an_output_is_one_line(
-    command: str, told: Deployed, monkeypatch
-) -> None:
+def test_a_stack_that_lacks_an_output_is_one_line(command: str, told: System, monkeypatch) -> None:
     told.outputs(StateTable="")
-    monkeypatch.setattr(deployed, "stacks", Told(told.stack))
+    monkeypatch.setattr(deployed, "stack_lookup", OneStack(told.stack))
     assert "STATE_TABLE is not set" in refused(run(command))
 
 
 # --- halt, resume, status ------------------------------------------------------------------------
 
 
-def test_a_halt_stands_until_it_is_resumed(told: Deployed) -> None:
+def test_a_halt_stands_until_it_is_resumed(told: System) -> None:
     assert run("resume").stdout == "nothing to resume (paper): the account was not halted\n"
     halted = run("halt", "--why", "lunch")
     assert halted.stdout == "halted (paper): no entries until scalper resume; exits go on\n"
@@ -140,7 +138,7 @@ def test_a_halt_stands_until_it_is_resumed(told: Deployed) -> None:
     assert "--why is empty" in refused(run("halt", "--why", " "))
 
 
-def test_status_shows_what_is_going_on_and_counts_the_rest(told: Deployed) -> None:
+def test_status_shows_what_is_going_on_and_counts_the_rest(told: System) -> None:
     told.row("BBB")
     held = SymbolState(
         symbol="AAA",
@@ -182,14 +180,14 @@ def test_status_shows_what_is_going_on_and_counts_the_rest(told: Deployed) -> No
     assert "1 symbols shown, 1 wait; P&L of those shown -3.00 USD" in text
 
 
-def test_status_lists_symbols_that_wait_where_it_is_asked(told: Deployed) -> None:
+def test_status_lists_symbols_that_wait_where_it_is_asked(told: System) -> None:
     told.remember(SymbolState(symbol="AAA", session=FRIDAY))
     assert json.loads(run("status", "--json").stdout)["symbols"] == []
     [line] = json.loads(run("status", "--json", "--all").stdout)["symbols"]
     assert line["symbol"] == "AAA"
 
 
-def test_a_table_that_is_gone_is_one_line(told: Deployed) -> None:
+def test_a_table_that_is_gone_is_one_line(told: System) -> None:
     told.lose_table("state")
     for command in ("halt", "resume", "status"):
         assert "the state table does not answer" in refused(run(command))
@@ -232,12 +230,12 @@ def test_a_stack_is_read_from_cloudformation() -> None:
     with mock_aws():
         client = boto3.client("cloudformation")
         client.create_stack(StackName="one", TemplateBody=json.dumps(template))
-        stack = CloudFormationStacks().find("one")
+        stack = CloudFormationLookup().find("one")
         [url] = boto3.client("sqs").list_queues()["QueueUrls"]
     assert (stack.name, stack.status, stack.region) == ("one", "CREATE_COMPLETE", "us-east-1")
     assert stack.outputs == {"StateTable": "state"}
     assert stack.parameters == {"TradingMode": "paper"}
-    assert stack.resources == {"DeadLetterQueue": Resource("AWS::SQS::Queue", url)}
+    assert stack.resources == {"DeadLetterQueue": StackResource("AWS::SQS::Queue", url)}
 
 
 def test_no_such_stack_is_one_line() -> None:

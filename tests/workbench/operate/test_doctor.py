@@ -15,11 +15,11 @@ from scalper.core.pricing import DOLLAR
 from scalper.shell.errors import WrongAccountError
 from tests.shell.scripted import Scripted
 from tests.workbench.exchange.conftest import CLOSE, FRIDAY, KEY, OPEN, SECRET
-from tests.workbench.operate.build import WEBHOOK_KEY, Deployed, make_alarm, not_ok, of
+from tests.workbench.operate.system import WEBHOOK_KEY, System, make_alarm, not_ok, of
 from workbench.exchange.ledger import Ticket
 from workbench.operate import doctor
+from workbench.operate.deployed_stack import StackResource
 from workbench.operate.findings import Level
-from workbench.operate.stack import Resource
 from workbench.operate.subject import Subject
 
 NOON = OPEN + timedelta(hours=2, minutes=30)
@@ -33,11 +33,11 @@ CHECKS = {
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.operate.book_checks.SETTLE_S", 0.0)
+    monkeypatch.setattr("workbench.operate.state_checks.SETTLE_S", 0.0)
 
 
-def test_a_stack_that_has_nothing_amiss_is_ok_in_every_line(stand: Deployed) -> None:
-    findings = stand.examined()
+def test_a_stack_that_has_nothing_amiss_is_ok_in_every_line(system: System) -> None:
+    findings = system.examined()
     assert not_ok(findings) == []
     assert {one.check for one in findings} == CHECKS
     assert all(one.text and not one.todo for one in findings)
@@ -46,7 +46,7 @@ def test_a_stack_that_has_nothing_amiss_is_ok_in_every_line(stand: Deployed) -> 
 # --- one thing amiss, one line -------------------------------------------------------------------
 
 
-def disable_a_schedule(stand: Deployed) -> None:
+def disable_a_schedule(system: System) -> None:
     boto3.client("scheduler").update_schedule(
         Name="schedule-0",
         State="DISABLED",
@@ -56,58 +56,58 @@ def disable_a_schedule(stand: Deployed) -> None:
     )
 
 
-def lose_a_resource(kind: str) -> Callable[[Deployed], None]:
-    def lose(stand: Deployed) -> None:
-        name = next(iter(stand.stack.of_type(kind)))
-        rest = {one: told for one, told in stand.stack.resources.items() if one != name}
-        stand.change(resources=rest)
+def lose_a_resource(kind: str) -> Callable[[System], None]:
+    def lose(system: System) -> None:
+        name = next(iter(system.stack.of_type(kind)))
+        rest = {one: told for one, told in system.stack.resources.items() if one != name}
+        system.change(resources=rest)
 
     return lose
 
 
-def disable_the_mapping(stand: Deployed) -> None:
-    [uuid] = stand.stack.of_type("AWS::Lambda::EventSourceMapping").values()
+def disable_the_mapping(system: System) -> None:
+    [uuid] = system.stack.of_type("AWS::Lambda::EventSourceMapping").values()
     boto3.client("lambda").update_event_source_mapping(UUID=uuid, Enabled=False)
 
 
-def give_up_a_message(stand: Deployed) -> None:
-    boto3.client("sqs").send_message(QueueUrl=stand.queues["DeadLetterQueue"], MessageBody="{}")
+def give_up_a_message(system: System) -> None:
+    boto3.client("sqs").send_message(QueueUrl=system.queues["DeadLetterQueue"], MessageBody="{}")
 
 
-def another_mail(stand: Deployed) -> None:
+def another_mail(system: System) -> None:
     client = boto3.client("sns")
     topic = client.create_topic(Name="other")["TopicArn"]
-    rest = {**stand.stack.resources, "NotifyTopic": Resource("AWS::SNS::Topic", topic)}
-    stand.change(resources=rest)
+    rest = {**system.stack.resources, "NotifyTopic": StackResource("AWS::SNS::Topic", topic)}
+    system.change(resources=rest)
 
 
-def raise_the_alarm(stand: Deployed) -> None:
+def raise_the_alarm(system: System) -> None:
     boto3.client("cloudwatch").set_alarm_state(
         AlarmName="scalper-not-flat", StateValue="ALARM", StateReason="a test"
     )
 
 
-def silence_the_alarm(stand: Deployed) -> None:
+def silence_the_alarm(system: System) -> None:
     boto3.client("cloudwatch").disable_alarm_actions(AlarmNames=["scalper-not-flat"])
 
 
-def account(**changes: Any) -> Callable[[Deployed], None]:
-    def change(stand: Deployed) -> None:
+def account(**changes: Any) -> Callable[[System], None]:
+    def change(system: System) -> None:
         for name, value in changes.items():
-            setattr(stand.exchange.exchange.venue.ledger, name, value)
+            setattr(system.exchange.exchange.venue.ledger, name, value)
 
     return change
 
 
-def put(secret: str, value: object) -> Callable[[Deployed], None]:
-    return lambda stand: stand.secret(secret, value)
+def put(secret: str, value: object) -> Callable[[System], None]:
+    return lambda system: system.secret(secret, value)
 
 
-def with_row(symbol: str, **attributes: Any) -> Callable[[Deployed], None]:
-    return lambda stand: stand.row(symbol, **attributes)
+def with_row(symbol: str, **attributes: Any) -> Callable[[System], None]:
+    return lambda system: system.row(symbol, **attributes)
 
 
-def empty_the_table(stand: Deployed) -> None:
+def empty_the_table(system: System) -> None:
     boto3.client("dynamodb").delete_item(TableName="symbols", Key={"symbol": {"S": "AAA"}})
 
 
@@ -145,10 +145,10 @@ def empty_the_table(stand: Deployed) -> None:
     ],
 )
 def test_one_thing_amiss_is_one_line_with_what_to_do(
-    breaks: Callable[[Deployed], None], level: str, check: str, says: str, stand: Deployed
+    breaks: Callable[[System], None], level: str, check: str, says: str, system: System
 ) -> None:
-    breaks(stand)
-    findings = stand.examined()
+    breaks(system)
+    findings = system.examined()
     [(found_level, found_check, text)] = not_ok(findings)
     assert (found_level, found_check) == (level, check)
     assert says in text
@@ -156,12 +156,12 @@ def test_one_thing_amiss_is_one_line_with_what_to_do(
     assert todo
 
 
-def test_another_stacks_alarm_is_not_this_ones(stand: Deployed) -> None:
+def test_another_stacks_alarm_is_not_this_ones(system: System) -> None:
     make_alarm("scalper-live-not-flat")
     boto3.client("cloudwatch").set_alarm_state(
         AlarmName="scalper-live-not-flat", StateValue="ALARM", StateReason="a test"
     )
-    [line] = of(stand.examined(), "alarms")
+    [line] = of(system.examined(), "alarms")
     assert line.level == Level.OK
 
 
@@ -170,10 +170,10 @@ def test_another_stacks_alarm_is_not_this_ones(stand: Deployed) -> None:
     [(200, "takes what nobody signed"), (403, "lets nobody in"), (502, "it answers 502")],
 )
 def test_a_webhook_that_does_not_refuse_is_told(
-    status: int, says: str, stand: Deployed, webhook: Scripted
+    status: int, says: str, system: System, webhook: Scripted
 ) -> None:
     webhook.answer((status, {}))
-    [(level, check, text)] = not_ok(stand.examined())
+    [(level, check, text)] = not_ok(system.examined())
     assert (level, check) == ("FAIL", "webhook")
     assert says in text
 
@@ -181,14 +181,14 @@ def test_a_webhook_that_does_not_refuse_is_told(
 @pytest.mark.parametrize(
     ("off_s", "level"), [(0.9, "OK"), (1.5, "WARN"), (2.5, "FAIL"), (-9, "FAIL")]
 )
-def test_a_clock_that_is_off_is_told(off_s: float, level: str, stand: Deployed) -> None:
-    [line] = of(stand.examined(off=timedelta(seconds=off_s)), "clock")
+def test_a_clock_that_is_off_is_told(off_s: float, level: str, system: System) -> None:
+    [line] = of(system.examined(off=timedelta(seconds=off_s)), "clock")
     assert line.level == level
     assert "differ by" in line.text
 
 
-def test_a_mail_that_waits_for_its_confirmation_is_told(stand: Deployed, monkeypatch) -> None:
-    told = boto3.client("sns").list_subscriptions_by_topic(TopicArn=stand.topic)
+def test_a_mail_that_waits_for_its_confirmation_is_told(system: System, monkeypatch) -> None:
+    told = boto3.client("sns").list_subscriptions_by_topic(TopicArn=system.topic)
     [subscription] = told["Subscriptions"]
     from moto.sns.models import SNSBackend
 
@@ -202,64 +202,64 @@ def test_a_mail_that_waits_for_its_confirmation_is_told(stand: Deployed, monkeyp
         return subscriptions, token
 
     monkeypatch.setattr(SNSBackend, "list_subscriptions_by_topic", pending)
-    [line] = of(stand.examined(), "mail")
+    [line] = of(system.examined(), "mail")
     assert (line.level, line.text) == ("FAIL", "not confirmed: me@example.com")
 
 
 # --- keys, mode and account ----------------------------------------------------------------------
 
 
-def test_keys_that_are_not_filled_in_fail_once_and_leave_the_rest_to_go_on(stand: Deployed) -> None:
-    stand.secret("broker", {"key_id": "", "secret_key": ""})
-    lines = not_ok(stand.examined())
+def test_keys_that_are_not_filled_in_fail_once_and_leave_the_rest_to_go_on(system: System) -> None:
+    system.secret("broker", {"key_id": "", "secret_key": ""})
+    lines = not_ok(system.examined())
     assert [check for level, check, _ in lines if level == "FAIL"] == ["broker secret"]
     unchecked = {check for level, check, _ in lines if level == "WARN"}
     assert unchecked >= {"keys", "no_shorting", "data feed", "clock", "positions", "open orders"}
     assert not unchecked & {"schedules", "webhook", "dead letters", "mail", "alarms", "halts"}
 
 
-def test_keys_that_the_broker_refuses_are_told(stand: Deployed) -> None:
-    stand.secret("broker", {"key_id": KEY, "secret_key": "wrong"})
-    findings = stand.examined()
+def test_keys_that_the_broker_refuses_are_told(system: System) -> None:
+    system.secret("broker", {"key_id": KEY, "secret_key": "wrong"})
+    findings = system.examined()
     [line] = of(findings, "keys")
     assert (line.level, line.text) == ("FAIL", "the broker refuses the keys (401)")
     assert of(findings, "schedules")[0].level is Level.OK
 
 
-def test_live_needs_the_account_that_the_keys_open(stand: Deployed) -> None:
+def test_live_needs_the_account_that_the_keys_open(system: System) -> None:
     number = "PA0SCALPER00"
-    stand.parameters(TradingMode="live", LiveAccountNumber=number)
-    assert not_ok(stand.examined()) == []
-    stand.parameters(LiveAccountNumber="123456789")
-    [line] = of(stand.examined(), "mode")
+    system.parameters(TradingMode="live", LiveAccountNumber=number)
+    assert not_ok(system.examined()) == []
+    system.parameters(LiveAccountNumber="123456789")
+    [line] = of(system.examined(), "mode")
     assert line.level is Level.FAIL
     assert "LiveAccountNumber is 123456789 and the keys open PA0SCALPER00" in line.text
 
 
-def test_shorting_is_a_fail_where_money_is_at_stake_and_set_on_request(stand: Deployed) -> None:
-    account(no_shorting=False)(stand)
-    stand.parameters(TradingMode="live", LiveAccountNumber="PA0SCALPER00")
-    [(level, check, _)] = not_ok(stand.examined())
+def test_shorting_is_a_fail_where_money_is_at_stake_and_set_on_request(system: System) -> None:
+    account(no_shorting=False)(system)
+    system.parameters(TradingMode="live", LiveAccountNumber="PA0SCALPER00")
+    [(level, check, _)] = not_ok(system.examined())
     assert (level, check) == ("FAIL", "no_shorting")
-    Subject.of_stack(stand.stack).forbid_shorting()
-    assert stand.exchange.exchange.venue.ledger.no_shorting is True
-    assert not_ok(stand.examined()) == []
+    Subject.of_stack(system.stack).forbid_shorting()
+    assert system.exchange.exchange.venue.ledger.no_shorting is True
+    assert not_ok(system.examined()) == []
 
 
 @pytest.mark.parametrize("number", ["another", ""])
-def test_nothing_is_set_at_an_account_that_may_not_be_traded(stand: Deployed, number: str) -> None:
-    account(no_shorting=False)(stand)
-    stand.parameters(TradingMode="live", LiveAccountNumber=number)
+def test_nothing_is_set_at_an_account_that_may_not_be_traded(system: System, number: str) -> None:
+    account(no_shorting=False)(system)
+    system.parameters(TradingMode="live", LiveAccountNumber=number)
     with pytest.raises(WrongAccountError):
-        Subject.of_stack(stand.stack).forbid_shorting()
-    assert stand.exchange.exchange.venue.ledger.no_shorting is False
+        Subject.of_stack(system.stack).forbid_shorting()
+    assert system.exchange.exchange.venue.ledger.no_shorting is False
 
 
-def test_a_feed_without_a_subscription_is_told(stand: Deployed, webhook: Scripted) -> None:
+def test_a_feed_without_a_subscription_is_told(system: System, webhook: Scripted) -> None:
     message = {"message": "subscription does not permit querying recent SIP data"}
     webhook.answer((403, message))
-    stand.parameters(AlpacaDataUrl=webhook.url, DataFeed="sip")
-    [line] = of(stand.examined(), "data feed")
+    system.parameters(AlpacaDataUrl=webhook.url, DataFeed="sip")
+    [line] = of(system.examined(), "data feed")
     assert line.level is Level.FAIL
     assert "may not read sip: subscription does not permit" in line.text
     [request] = [one for one in webhook.requests if one.path == "/v2/stocks/bars/latest"]
@@ -276,7 +276,7 @@ def test_a_feed_without_a_subscription_is_told(stand: Deployed, webhook: Scripte
 )
 @pytest.mark.parametrize("many", [False, True])
 def test_an_asset_that_cannot_be_traded_is_told(
-    changed: dict[str, object], says: str, many: bool, stand: Deployed, monkeypatch
+    changed: dict[str, object], says: str, many: bool, system: System, monkeypatch
 ) -> None:
     from workbench.exchange import render
 
@@ -284,18 +284,18 @@ def test_an_asset_that_cannot_be_traded_is_told(
         monkeypatch.setattr("workbench.operate.broker_checks.ASKED_SINGLY", 0)
     real = render.asset
     monkeypatch.setattr(render, "asset", lambda symbol: {**real(symbol), **changed})
-    [(level, check, text)] = not_ok(stand.examined())
+    [(level, check, text)] = not_ok(system.examined())
     assert (level, check) == ("FAIL", "symbols")
     assert says in text
 
 
-def test_many_symbols_are_asked_for_at_once(stand: Deployed, monkeypatch) -> None:
+def test_many_symbols_are_asked_for_at_once(system: System, monkeypatch) -> None:
     monkeypatch.setattr("workbench.operate.broker_checks.ASKED_SINGLY", 1)
     for symbol in ("BBB", "ZZZZ"):
-        stand.row(symbol, enabled={"BOOL": symbol != "BBB"})
-    [(_, _, text)] = not_ok(stand.examined())
+        system.row(symbol, enabled={"BOOL": symbol != "BBB"})
+    [(_, _, text)] = not_ok(system.examined())
     assert text == "ZZZZ: the broker does not know it, or it is not active"
-    asked = stand.exchange.exchange.gate.requests
+    asked = system.exchange.exchange.gate.requests
     assert asked["GET /v2/assets"] == 1
     assert asked["GET /v2/assets/{symbol}"] == 0
 
@@ -303,64 +303,64 @@ def test_many_symbols_are_asked_for_at_once(stand: Deployed, monkeypatch) -> Non
 # --- is it alive ---------------------------------------------------------------------------------
 
 
-def claim(stand: Deployed, minutes: int) -> None:
-    assert stand.store.claim_minute(OPEN + timedelta(minutes=minutes), 0, 1)
+def claim(system: System, minutes: int) -> None:
+    assert system.store.claim_minute(OPEN + timedelta(minutes=minutes), 0, 1)
 
 
-def heartbeat(stand: Deployed) -> tuple[str, str]:
-    [line] = of(stand.examined(), "heartbeat")
+def heartbeat(system: System) -> tuple[str, str]:
+    [line] = of(system.examined(), "heartbeat")
     return line.level, line.text
 
 
-def test_in_a_session_the_last_tick_is_minutes_old_at_most(stand: Deployed) -> None:
-    stand.advance(OPEN + timedelta(minutes=3))
-    assert heartbeat(stand) == ("OK", "no session is on: no tick is due")
-    stand.advance(OPEN + timedelta(minutes=30))
-    level, text = heartbeat(stand)
+def test_in_a_session_the_last_tick_is_minutes_old_at_most(system: System) -> None:
+    system.advance(OPEN + timedelta(minutes=3))
+    assert heartbeat(system) == ("OK", "no session is on: no tick is due")
+    system.advance(OPEN + timedelta(minutes=30))
+    level, text = heartbeat(system)
     assert (level, text.split(",")[0]) == ("FAIL", "no tick today")
-    claim(stand, 10)
-    assert heartbeat(stand)[0] == "FAIL"
-    claim(stand, 27)
-    assert heartbeat(stand) == ("OK", "the last tick of 2013-10-04 was that of 13:57 UTC")
+    claim(system, 10)
+    assert heartbeat(system)[0] == "FAIL"
+    claim(system, 27)
+    assert heartbeat(system) == ("OK", "the last tick of 2013-10-04 was that of 13:57 UTC")
 
 
-def test_after_the_close_a_session_without_ticks_is_a_warning(stand: Deployed) -> None:
-    stand.advance(CLOSE + timedelta(hours=2))
-    assert heartbeat(stand)[0] == "WARN"
-    claim(stand, 389)
-    assert heartbeat(stand)[0] == "OK"
+def test_after_the_close_a_session_without_ticks_is_a_warning(system: System) -> None:
+    system.advance(CLOSE + timedelta(hours=2))
+    assert heartbeat(system)[0] == "WARN"
+    claim(system, 389)
+    assert heartbeat(system)[0] == "OK"
 
 
-def test_on_a_day_without_a_session_no_tick_is_due(stand: Deployed) -> None:
-    stand.advance(CLOSE + timedelta(days=1))
-    assert heartbeat(stand) == ("OK", "no session is on: no tick is due")
+def test_on_a_day_without_a_session_no_tick_is_due(system: System) -> None:
+    system.advance(CLOSE + timedelta(days=1))
+    assert heartbeat(system) == ("OK", "no session is on: no tick is due")
 
 
-def lease(stand: Deployed, *, ends_in_s: float) -> None:
-    until = stand.exchange.exchange.venue.now + timedelta(seconds=ends_in_s)
+def lease(system: System, *, ends_in_s: float) -> None:
+    until = system.exchange.exchange.venue.now + timedelta(seconds=ends_in_s)
     held = {"holder": "run-1", "token": 7, "until": until.isoformat()}
     item = {"pk": {"S": "control#paper"}, "sk": {"S": "relay"}}
     document = {"document": {"S": json.dumps({**held, "ends_at": until.isoformat()})}}
     boto3.client("dynamodb").put_item(TableName="state", Item={**item, **document})
 
 
-def relay(stand: Deployed) -> tuple[str, str]:
-    [line] = of(stand.examined(), "relay")
+def relay(system: System) -> tuple[str, str]:
+    [line] = of(system.examined(), "relay")
     return line.level, line.text
 
 
-def test_in_a_session_somebody_holds_the_stream(stand: Deployed) -> None:
-    assert relay(stand) == ("OK", "no session is on: no relay is due")
-    stand.advance(NOON)
-    assert relay(stand) == ("FAIL", "nobody has held the stream yet")
-    lease(stand, ends_in_s=10)
-    assert relay(stand) == ("OK", "the stream is held by run-1, tenancy 7")
-    lease(stand, ends_in_s=-20)
-    assert relay(stand) == ("WARN", "the lease ran out 20 s ago")
-    lease(stand, ends_in_s=-61)
-    assert relay(stand) == ("FAIL", "nobody holds the stream; the last was run-1")
-    stand.advance(CLOSE)
-    assert relay(stand) == ("OK", "no session is on: no relay is due")
+def test_in_a_session_somebody_holds_the_stream(system: System) -> None:
+    assert relay(system) == ("OK", "no session is on: no relay is due")
+    system.advance(NOON)
+    assert relay(system) == ("FAIL", "nobody has held the stream yet")
+    lease(system, ends_in_s=10)
+    assert relay(system) == ("OK", "the stream is held by run-1, tenancy 7")
+    lease(system, ends_in_s=-20)
+    assert relay(system) == ("WARN", "the lease ran out 20 s ago")
+    lease(system, ends_in_s=-61)
+    assert relay(system) == ("FAIL", "nobody holds the stream; the last was run-1")
+    system.advance(CLOSE)
+    assert relay(system) == ("OK", "no session is on: no relay is due")
 
 
 # --- the books -----------------------------------------------------------------------------------
@@ -374,27 +374,25 @@ def order(generation: int = 1, purpose: Purpose = Purpose.TARGET, **changes: Any
     return replace(made, **changes)
 
 
-def at_the_broker(
-    stand: Deployed, client_order_id: str, symbol: str = "AAA", **changes: Any
-) -> str:
+def at_the_broker(system: System, client_order_id: str, symbol: str = "AAA", **changes: Any) -> str:
     """Submit an order that does not fill; return the broker's id."""
     asked: dict[str, Any] = {"side": "buy", "qty": 10, "limit": DOLLAR, **changes}
     ticket = Ticket(symbol=symbol, client_order_id=client_order_id, **asked)
-    return stand.exchange.exchange.venue.submit(ticket).id
+    return system.exchange.exchange.venue.submit(ticket).id
 
 
-def hold(stand: Deployed, qty: int, symbol: str = "AAA") -> None:
+def hold(system: System, qty: int, symbol: str = "AAA") -> None:
     """Let somebody buy at market."""
-    at_the_broker(stand, f"by-hand-{symbol}", symbol, qty=qty, limit=None)
-    stand.advance(stand.exchange.exchange.venue.now + timedelta(minutes=10))
+    at_the_broker(system, f"by-hand-{symbol}", symbol, qty=qty, limit=None)
+    system.advance(system.exchange.exchange.venue.now + timedelta(minutes=10))
 
 
 @pytest.fixture
-def noon(stand: Deployed) -> Deployed:
+def noon(system: System) -> System:
     """Return the stack at noon, its tick just done."""
-    stand.advance(NOON - timedelta(minutes=10))
-    claim(stand, 150)
-    return stand
+    system.advance(NOON - timedelta(minutes=10))
+    claim(system, 150)
+    return system
 
 
 def holding(qty: int, **changes: Any) -> SymbolState:
@@ -402,11 +400,11 @@ def holding(qty: int, **changes: Any) -> SymbolState:
     return replace(state, **changes)
 
 
-def books(stand: Deployed) -> list[tuple[str, str, str]]:
-    return [one for one in not_ok(stand.examined()) if one[1] not in ("heartbeat", "relay")]
+def books(system: System) -> list[tuple[str, str, str]]:
+    return [one for one in not_ok(system.examined()) if one[1] not in ("heartbeat", "relay")]
 
 
-def test_what_was_bought_here_is_what_the_broker_holds(noon: Deployed) -> None:
+def test_what_was_bought_here_is_what_the_broker_holds(noon: System) -> None:
     hold(noon, 10)
     noon.remember(holding(10))
     assert books(noon) == []
@@ -414,28 +412,28 @@ def test_what_was_bought_here_is_what_the_broker_holds(noon: Deployed) -> None:
     assert line.text == "1 of ours, as the table says"
 
 
-def test_fewer_shares_than_were_bought_here_are_a_fail(noon: Deployed) -> None:
+def test_fewer_shares_than_were_bought_here_are_a_fail(noon: System) -> None:
     noon.remember(holding(10))
     assert books(noon) == [("FAIL", "positions", "AAA: 10 bought here, and the broker holds 0")]
 
 
-def test_more_shares_than_were_bought_here_are_somebody_elses(noon: Deployed) -> None:
+def test_more_shares_than_were_bought_here_are_somebody_elses(noon: System) -> None:
     hold(noon, 15)
     noon.remember(holding(10))
     assert books(noon) == [("WARN", "positions", "AAA: 10 bought here, and the broker holds 15")]
 
 
-def test_external_shares_block_a_symbol_of_the_table_and_no_other(stand: Deployed) -> None:
-    stand.advance(OPEN + timedelta(minutes=20))
-    hold(stand, 5, "BBB")
-    assert books(stand) == []
-    [line] = of(stand.examined(), "positions")
+def test_external_shares_block_a_symbol_of_the_table_and_no_other(system: System) -> None:
+    system.advance(OPEN + timedelta(minutes=20))
+    hold(system, 5, "BBB")
+    assert books(system) == []
+    [line] = of(system.examined(), "positions")
     assert line.text == "as the table says; somebody else's are left alone: BBB"
-    stand.row("BBB")
-    assert books(stand) == [("WARN", "positions", "held by somebody else: BBB")]
+    system.row("BBB")
+    assert books(system) == [("WARN", "positions", "held by somebody else: BBB")]
 
 
-def test_fills_of_a_working_order_count(noon: Deployed) -> None:
+def test_fills_of_a_working_order_count(noon: System) -> None:
     hold(noon, 6)
     broker_id = at_the_broker(noon, order().client_order_id, side="sell", qty=6, limit=99 * DOLLAR)
     sell = order(filled_qty=4, progress=Progress.LIVE, broker_id=broker_id)
@@ -443,7 +441,7 @@ def test_fills_of_a_working_order_count(noon: Deployed) -> None:
     assert books(noon) == []
 
 
-def test_an_open_order_of_ours_that_the_table_does_not_know_is_a_fail(noon: Deployed) -> None:
+def test_an_open_order_of_ours_that_the_table_does_not_know_is_a_fail(noon: System) -> None:
     name = order(2, Purpose.ENTRY).client_order_id
     at_the_broker(noon, name)
     assert books(noon) == [("FAIL", "open orders", f"of ours, and not in the table: {name}")]
@@ -451,7 +449,7 @@ def test_an_open_order_of_ours_that_the_table_does_not_know_is_a_fail(noon: Depl
     assert books(noon) == []
 
 
-def test_an_order_that_is_not_open_any_more_is_a_warning(noon: Deployed) -> None:
+def test_an_order_that_is_not_open_any_more_is_a_warning(noon: System) -> None:
     gone = order(1, Purpose.ENTRY, progress=Progress.LIVE, broker_id="gone")
     state = SymbolState(symbol="AAA", session=FRIDAY, phase=Phase.BUY_SUBMITTED, order=gone)
     noon.remember(replace(state, generation=1))
@@ -459,14 +457,14 @@ def test_an_order_that_is_not_open_any_more_is_a_warning(noon: Deployed) -> None
     assert books(noon) == [("WARN", "open orders", says)]
 
 
-def test_somebody_elses_order_matters_on_our_symbols_alone(noon: Deployed) -> None:
+def test_somebody_elses_order_matters_on_our_symbols_alone(noon: System) -> None:
     at_the_broker(noon, "by-hand", "BBB")
     assert books(noon) == []
     at_the_broker(noon, "by-hand-too", "AAA")
     assert books(noon) == [("WARN", "open orders", "somebody else's on AAA")]
 
 
-def test_a_difference_that_passes_is_not_told(noon: Deployed, monkeypatch) -> None:
+def test_a_difference_that_passes_is_not_told(noon: System, monkeypatch) -> None:
     noon.remember(holding(10))
     looks = []
 
@@ -474,38 +472,38 @@ def test_a_difference_that_passes_is_not_told(noon: Deployed, monkeypatch) -> No
         looks.append("waited")
         hold(noon, 10)
 
-    monkeypatch.setattr("workbench.operate.book_checks.time.sleep", settle)
+    monkeypatch.setattr("workbench.operate.state_checks.time.sleep", settle)
     assert books(noon) == []
     assert looks == ["waited"]
 
 
-def test_a_symbol_that_is_halted_is_told(stand: Deployed) -> None:
-    stand.remember(SymbolState(symbol="AAA", session=FRIDAY, halt=Reason.LATE_ORDER))
+def test_a_symbol_that_is_halted_is_told(system: System) -> None:
+    system.remember(SymbolState(symbol="AAA", session=FRIDAY, halt=Reason.LATE_ORDER))
     says = "AAA is halted for the day: late_order"
-    assert not_ok(stand.examined()) == [("WARN", "halts", says)]
+    assert not_ok(system.examined()) == [("WARN", "halts", says)]
 
 
-def test_what_is_left_of_an_earlier_session_is_a_fail(stand: Deployed) -> None:
-    stand.remember(holding(10, session=FRIDAY - timedelta(days=1)))
-    lines = [one for one in not_ok(stand.examined()) if one[1] == "left over"]
+def test_what_is_left_of_an_earlier_session_is_a_fail(system: System) -> None:
+    system.remember(holding(10, session=FRIDAY - timedelta(days=1)))
+    lines = [one for one in not_ok(system.examined()) if one[1] == "left over"]
     assert lines == [("FAIL", "left over", "not flat since an earlier session: AAA")]
 
 
-def test_a_state_that_cannot_be_read_is_told(stand: Deployed) -> None:
-    stand.remember(SymbolState(symbol="AAA", session=FRIDAY))
+def test_a_state_that_cannot_be_read_is_told(system: System) -> None:
+    system.remember(SymbolState(symbol="AAA", session=FRIDAY))
     table = boto3.client("dynamodb")
     [item] = table.scan(TableName="state")["Items"]
     table.put_item(TableName="state", Item={**item, "document": {"S": "{}"}})
     says = "cannot be read: AAA"
-    assert not_ok(stand.examined()) == [("FAIL", "state table", says)]
+    assert not_ok(system.examined()) == [("FAIL", "state table", says)]
 
 
 # --- what is in the way of a check ---------------------------------------------------------------
 
 
-def test_a_table_that_is_gone_fails_its_own_lines_and_no_other(stand: Deployed) -> None:
-    stand.lose_table("state")
-    findings = stand.examined()
+def test_a_table_that_is_gone_fails_its_own_lines_and_no_other(system: System) -> None:
+    system.lose_table("state")
+    findings = system.examined()
     failed = {one.check for one in findings if one.level is Level.FAIL}
     assert failed == {"heartbeat", "relay", "halts", "positions"}
     assert all("esource" in one.text for one in findings if one.level is Level.FAIL)
@@ -518,14 +516,14 @@ def test_a_table_that_is_gone_fails_its_own_lines_and_no_other(stand: Deployed) 
     "answer", [(500, "<html>"), (200, "[]"), (200, "{}"), (200, "null"), "reset"]
 )
 def test_a_broker_that_answers_nonsense_fails_its_own_lines_alone(
-    answer: Any, stand: Deployed, webhook: Scripted
+    answer: Any, system: System, webhook: Scripted
 ) -> None:
     def by_path(request: Any) -> Any:
         return (401, {}) if request.path == "/" else answer
 
     webhook.answer(by_path)
-    stand.parameters(AlpacaTradingUrl=webhook.url, AlpacaDataUrl=webhook.url)
-    findings = stand.examined()
+    system.parameters(AlpacaTradingUrl=webhook.url, AlpacaDataUrl=webhook.url)
+    findings = system.examined()
     assert {one.check for one in findings} >= CHECKS - {"mode", "account"}
     for check in ("keys", "no_shorting", "clock"):
         assert [one.level for one in of(findings, check)] == [Level.FAIL], check
@@ -533,14 +531,14 @@ def test_a_broker_that_answers_nonsense_fails_its_own_lines_alone(
         assert [one.level for one in of(findings, check)] == [Level.OK], check
 
 
-def test_rights_that_are_lacking_are_a_line_that_names_them(stand: Deployed, monkeypatch) -> None:
+def test_rights_that_are_lacking_are_a_line_that_names_them(system: System, monkeypatch) -> None:
     from botocore.exceptions import ClientError
 
     def denied(self: object, *_: object, **__: object) -> Any:
         raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetSchedule")
 
     monkeypatch.setattr("moto.scheduler.models.EventBridgeSchedulerBackend.get_schedule", denied)
-    [(level, check, text)] = not_ok(stand.examined())
+    [(level, check, text)] = not_ok(system.examined())
     assert (level, check) == ("FAIL", "schedules")
     assert text == "AWS denies GetSchedule: these credentials lack the right to it"
 
@@ -548,8 +546,8 @@ def test_rights_that_are_lacking_are_a_line_that_names_them(stand: Deployed, mon
 # --- local keys ----------------------------------------------------------------------------------
 
 
-def test_local_keys_are_checked_without_a_stack(stand: Deployed) -> None:
-    url = stand.exchange.url
+def test_local_keys_are_checked_without_a_stack(system: System) -> None:
+    url = system.exchange.url
     keys = {"APCA_API_KEY_ID": KEY, "APCA_API_SECRET_KEY": SECRET}
     where = {"ALPACA_TRADING_URL": url, "ALPACA_DATA_URL": url, "CLOCK": "broker"}
     findings = doctor.examine(Subject.of_environment({**keys, **where}))
@@ -562,7 +560,7 @@ def test_local_keys_are_checked_without_a_stack(stand: Deployed) -> None:
     assert line.level is Level.FAIL
 
 
-def test_local_keys_that_are_missing_are_named(stand: Deployed) -> None:
+def test_local_keys_that_are_missing_are_named(system: System) -> None:
     findings = doctor.examine(Subject.of_environment({"APCA_API_KEY_ID": "x"}))
     [failed] = [one for one in findings if one.level is Level.FAIL]
     assert failed.text == (
@@ -574,9 +572,9 @@ def test_local_keys_that_are_missing_are_named(stand: Deployed) -> None:
 
 
 @pytest.mark.parametrize("secret_key", [SECRET, "very-wrong-secret"])
-def test_no_secret_is_ever_shown(secret_key: str, stand: Deployed, capsys) -> None:
-    stand.secret("broker", {"key_id": KEY, "secret_key": secret_key})
-    subject = Subject.of_stack(stand.stack)
+def test_no_secret_is_ever_shown(secret_key: str, system: System, capsys) -> None:
+    system.secret("broker", {"key_id": KEY, "secret_key": secret_key})
+    subject = Subject.of_stack(system.stack)
     findings = doctor.examine(subject)
     shown = (
         json.dumps(doctor.document(subject, findings))

@@ -13,8 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from workbench.cloud.emulator import Emulator
 from workbench.cloud.errors import CloudError
-from workbench.cloud.interpreter import tells
-from workbench.cloud.processes import command
+from workbench.cloud.interpreter import version_of
+from workbench.cloud.processes import run_command
 from workbench.template.declared import ROOT
 
 NAME = "scalper-local"
@@ -27,7 +27,7 @@ MACHINES = {"x86_64": "x86_64", "aarch64": "arm64"}
 BUILD_WITHIN_S = 300.0
 DEPLOY_WITHIN_S = 240.0
 DELETE_WITHIN_S = 60.0
-LOOK_EVERY_S = 0.5
+POLL_EVERY_S = 0.5
 
 
 def build(python: Path, folder: Path, environment: Mapping[str, str]) -> Path:
@@ -39,14 +39,14 @@ def build(python: Path, folder: Path, environment: Mapping[str, str]) -> Path:
     machine = MACHINES.get(platform.machine())
     if machine is None:
         raise CloudError(f"functions are not built for a machine that says {platform.machine()}")
-    command(
+    run_command(
         "sam build",
         [_sam(), "build", "--build-dir", str(done.resolve())],
         {
             **environment,
             "PIP": f"{sys.executable} -m pip",
             "ARCHITECTURE": machine,
-            "PYTHON_VERSION": tells(python),
+            "PYTHON_VERSION": version_of(python),
             "MAKEFLAGS": "",
         },
         cwd=ROOT,
@@ -57,7 +57,7 @@ def build(python: Path, folder: Path, environment: Mapping[str, str]) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
+class SamStack:
     """A built template and the emulator that it is deployed to."""
 
     emulator: Emulator
@@ -89,7 +89,7 @@ class Stack:
         while self.status() not in {"", "DELETE_COMPLETE"}:
             if time.monotonic() > deadline:
                 raise CloudError(f"the stack is {self.status()} {DELETE_WITHIN_S:g} s later")
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_EVERY_S)
 
     def status(self) -> str:
         """Return the stack's status, "" where there is none; raises CloudError."""
@@ -111,7 +111,7 @@ class Stack:
 
     def _sam(self, verb: str, arguments: list[str], log: str) -> str:
         config = ["--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local"]
-        return command(
+        return run_command(
             f"sam {verb}",
             [_sam(), verb, *config, *arguments],
             self.emulator.environment(self.environment),

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from workbench.cloud.errors import CloudError
 from workbench.cloud.gateway import ExchangeTime
-from workbench.cloud.session import Clock, latest_full_session, time_of_day
+from workbench.cloud.trading_session import PacedClock, latest_full_session, time_of_day
 from workbench.exchange.server import Exchange, running
 from workbench.market.synthetic import synthetic_market
 from workbench.servers.loopback import serving
@@ -58,7 +58,7 @@ def test_the_clock_stands_until_it_is_released_and_leaps_on_demand():
     start = market.days[0].session.open
     exchange = Exchange(market, key_id="k", secret_key="s", start=start)
     with running(exchange) as served:
-        clock = Clock(served.url, start)
+        clock = PacedClock(served.url, start)
         assert exchange.venue.now == start
         clock.release()
         clock.leap(timedelta(hours=1))
@@ -74,7 +74,7 @@ def test_the_clock_stands_until_it_is_released_and_leaps_on_demand():
 def test_an_exchange_that_is_gone_is_told():
     with serving(Starlette(), "nothing") as url:
         pass
-    clock = Clock(url, datetime(2026, 11, 20, 15, 30, tzinfo=UTC))
+    clock = PacedClock(url, datetime(2026, 11, 20, 15, 30, tzinfo=UTC))
     clock.release()
     clock.join()
     with pytest.raises(CloudError, match="clock does not move"):

@@ -1,7 +1,7 @@
-"""A deployed stack to be looked at: AWS by moto in this process, the exchange on loopback.
+"""A deployed stack for the tests: AWS by moto in this process, the exchange on loopback.
 
-moto's CloudFormation knows neither SAM nor schedules, so the stack itself is told by `Told`, with
-the physical ids of what was made in moto.
+moto's CloudFormation knows neither SAM nor schedules. So `OneStack` answers in its place, with the
+physical ids of what was made in moto.
 """
 
 import io
@@ -23,14 +23,14 @@ from tests.shell.conftest import make_state_table, make_symbols_table
 from tests.workbench.exchange.conftest import KEY, OPEN, SECRET, two_days
 from workbench.exchange.server import Exchange, Running, running
 from workbench.operate import doctor
-from workbench.operate.findings import Finding, Level
-from workbench.operate.stack import (
+from workbench.operate.deployed_stack import (
+    DeployedStack,
     OperateError,
-    Resource,
-    Stack,
+    StackResource,
     expected_outputs,
     expected_schedules,
 )
+from workbench.operate.findings import Finding, Level
 from workbench.operate.subject import Subject
 
 REGION = "us-east-1"
@@ -39,22 +39,22 @@ WEBHOOK_KEY = "whsec_" + "A" * 32
 
 
 @dataclass
-class Told:
-    """Stacks as a test tells them."""
+class OneStack:
+    """StackLookup as a test tells them."""
 
-    stack: Stack
+    stack: DeployedStack
 
-    def find(self, name: str) -> Stack:
+    def find(self, name: str) -> DeployedStack:
         if name != self.stack.name:
             raise OperateError(f"no stack {name} in this account")
         return self.stack
 
 
 @dataclass
-class Deployed:
+class System:
     """A stack that has nothing amiss, until a test breaks something of it."""
 
-    stack: Stack
+    stack: DeployedStack
     exchange: Running
     queues: dict[str, str] = field(default_factory=dict)
     topic: str = ""
@@ -97,7 +97,7 @@ class Deployed:
 
 
 @contextmanager
-def deployed(webhook_url: str, now: datetime = BEFORE_THE_OPEN) -> Iterator[Deployed]:
+def system_with(webhook_url: str, now: datetime = BEFORE_THE_OPEN) -> Iterator[System]:
     """Make all that a stack consists of; needs moto's mock around it."""
     exchange = Exchange(two_days(), key_id=KEY, secret_key=SECRET, start=now)
     exchange.venue.ledger.no_shorting = True
@@ -114,8 +114,8 @@ def deployed(webhook_url: str, now: datetime = BEFORE_THE_OPEN) -> Iterator[Depl
         resources = {
             **_schedules(),
             **_mappings(queues),
-            **{name: Resource("AWS::SQS::Queue", url) for name, url in queues.items()},
-            "NotifyTopic": Resource("AWS::SNS::Topic", topic),
+            **{name: StackResource("AWS::SQS::Queue", url) for name, url in queues.items()},
+            "NotifyTopic": StackResource("AWS::SNS::Topic", topic),
         }
         make_alarm("scalper-not-flat")
         outputs = dict.fromkeys(expected_outputs(), "something") | {
@@ -132,8 +132,8 @@ def deployed(webhook_url: str, now: datetime = BEFORE_THE_OPEN) -> Iterator[Depl
             "AlpacaTradingUrl": live.url,
             "AlpacaDataUrl": live.url,
         }
-        made = Deployed(
-            Stack("scalper", "CREATE_COMPLETE", REGION, outputs, parameters, resources),
+        made = System(
+            DeployedStack("scalper", "CREATE_COMPLETE", REGION, outputs, parameters, resources),
             live,
             queues,
             topic,
@@ -181,7 +181,7 @@ def _topic() -> str:
     return topic
 
 
-def _schedules() -> dict[str, Resource]:
+def _schedules() -> dict[str, StackResource]:
     client = boto3.client("scheduler")
     made = {}
     for number in range(expected_schedules()):
@@ -192,11 +192,11 @@ def _schedules() -> dict[str, Resource]:
             ScheduleExpression="cron(0 16 ? * MON-FRI *)",
             Target={"Arn": "arn:aws:lambda:x", "RoleArn": "arn:aws:iam::123456789012:role/x"},
         )
-        made[f"Schedule{number}"] = Resource("AWS::Scheduler::Schedule", name)
+        made[f"Schedule{number}"] = StackResource("AWS::Scheduler::Schedule", name)
     return made
 
 
-def _mappings(queues: dict[str, str]) -> dict[str, Resource]:
+def _mappings(queues: dict[str, str]) -> dict[str, StackResource]:
     role = boto3.client("iam").create_role(
         RoleName="role", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17"})
     )
@@ -216,4 +216,4 @@ def _mappings(queues: dict[str, str]) -> dict[str, Resource]:
         EventSourceArn="arn:aws:sqs:us-east-1:123456789012:checkup",
         BatchSize=10,
     )
-    return {"CheckupFunctionDue": Resource("AWS::Lambda::EventSourceMapping", made["UUID"])}
+    return {"CheckupFunctionDue": StackResource("AWS::Lambda::EventSourceMapping", made["UUID"])}

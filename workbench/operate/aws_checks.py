@@ -12,8 +12,13 @@ import requests
 from scalper.core.session import MINUTE, new_york_text
 from scalper.shell.aws.config import AWS_CONFIG
 from scalper.shell.aws.secrets import webhook_keys
+from workbench.operate.deployed_stack import (
+    DeployedStack,
+    expected_alarms,
+    expected_outputs,
+    expected_schedules,
+)
 from workbench.operate.findings import Finding, fail, ok, warn
-from workbench.operate.stack import Stack, expected_alarms, expected_outputs, expected_schedules
 from workbench.operate.subject import Subject
 
 STANDS = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
@@ -32,7 +37,7 @@ KEY_BYTES = range(24, 65)
 """
 
 
-def check_stack(stack: Stack) -> Iterable[Finding]:
+def check_stack(stack: DeployedStack) -> Iterable[Finding]:
     """Check that the stack is up, and has what the other checks and its users rely on."""
     where = f"{stack.name} in {stack.region}"
     if stack.status in STANDS:
@@ -85,7 +90,7 @@ def check_webhook_secret(subject: Subject) -> Iterable[Finding]:
             yield ok("webhook secret", f"{name} is filled in{rotating}")
 
 
-def check_schedules(stack: Stack) -> Iterable[Finding]:
+def check_schedules(stack: DeployedStack) -> Iterable[Finding]:
     """Check that every schedule is there and enabled."""
     client = boto3.client("scheduler", config=AWS_CONFIG)
     made = stack.of_type("AWS::Scheduler::Schedule")
@@ -111,7 +116,7 @@ def check_schedules(stack: Stack) -> Iterable[Finding]:
         yield ok("schedules", f"all {expected} enabled")
 
 
-def check_deliveries(stack: Stack) -> Iterable[Finding]:
+def check_deliveries(stack: DeployedStack) -> Iterable[Finding]:
     """Check that the queues reach their functions."""
     client = boto3.client("lambda", config=AWS_CONFIG)
     off = []
@@ -183,7 +188,7 @@ def check_webhook(subject: Subject) -> Iterable[Finding]:
         )
 
 
-def check_dead_letters(stack: Stack) -> Iterable[Finding]:
+def check_dead_letters(stack: DeployedStack) -> Iterable[Finding]:
     """Check that nothing has been given up."""
     client = boto3.client("sqs", config=AWS_CONFIG)
     queues = stack.of_type("AWS::SQS::Queue")
@@ -213,7 +218,7 @@ def check_dead_letters(stack: Stack) -> Iterable[Finding]:
         yield ok("dead letters", "none")
 
 
-def check_notifications(stack: Stack) -> Iterable[Finding]:
+def check_notifications(stack: DeployedStack) -> Iterable[Finding]:
     """Check that the mail reaches somebody."""
     topics = stack.of_type("AWS::SNS::Topic")
     if not stack.parameters.get("NotifyEmail"):
@@ -244,7 +249,7 @@ def check_notifications(stack: Stack) -> Iterable[Finding]:
         yield ok("mail", f"{confirmed} subscription{'s' if confirmed > 1 else ''} confirmed")
 
 
-def check_alarms(stack: Stack) -> Iterable[Finding]:
+def check_alarms(stack: DeployedStack) -> Iterable[Finding]:
     """Tell which alarms of the stack are on; "scalper-" begins those of scalper-live as well."""
     client = boto3.client("cloudwatch", config=AWS_CONFIG)
     pages = client.get_paginator("describe_alarms").paginate(AlarmNamePrefix=f"{stack.name}-")

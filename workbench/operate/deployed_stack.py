@@ -1,7 +1,7 @@
 """A deployed stack: its name, outputs, parameters and resources, and the settings they make.
 
-What CloudFormation tells comes through the protocol `Stacks`, so that the checks do not care who
-tells it. Everything that AWS raises becomes one line for people here, in `aws_line`.
+The checks ask the protocol `StackLookup`, so that a test can answer in place of CloudFormation.
+`aws_line` turns whatever the AWS SDK raises into one line for people.
 """
 
 import os
@@ -52,7 +52,7 @@ class OperateError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Resource:
+class StackResource:
     """One resource of a stack: its CloudFormation type and its physical id."""
 
     type: str
@@ -60,7 +60,7 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
+class DeployedStack:
     """What CloudFormation tells of a stack."""
 
     name: str
@@ -68,7 +68,7 @@ class Stack:
     region: str
     outputs: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
-    resources: Mapping[str, Resource] = field(default_factory=dict)
+    resources: Mapping[str, StackResource] = field(default_factory=dict)
     """By logical id, those of the nested stacks not among them."""
 
     def of_type(self, kind: str) -> dict[str, str]:
@@ -76,25 +76,25 @@ class Stack:
         return {name: one.physical_id for name, one in self.resources.items() if one.type == kind}
 
 
-class Stacks(Protocol):
+class StackLookup(Protocol):
     """Where stacks are looked up."""
 
-    def find(self, name: str) -> Stack:
+    def find(self, name: str) -> DeployedStack:
         """Return the stack of that name; raises OperateError where there is none."""
         ...
 
 
-class CloudFormationStacks:
-    """Stacks of the account and region that the SDK's own settings lead to."""
+class CloudFormationLookup:
+    """StackLookup of the account and region that the SDK's own settings lead to."""
 
-    def find(self, name: str) -> Stack:
+    def find(self, name: str) -> DeployedStack:
         """Return the stack; raises OperateError with one line for whatever is in the way."""
         try:
             client = boto3.client("cloudformation", config=AWS_CONFIG)
             [told] = client.describe_stacks(StackName=name)["Stacks"]
             pages = client.get_paginator("list_stack_resources").paginate(StackName=name)
             resources = {
-                one["LogicalResourceId"]: Resource(
+                one["LogicalResourceId"]: StackResource(
                     one["ResourceType"], one.get("PhysicalResourceId", "")
                 )
                 for page in pages
@@ -109,7 +109,7 @@ class CloudFormationStacks:
             raise OperateError(f"the stack {name}: {aws_line(error)}") from error
         except BotoCoreError as error:
             raise OperateError(aws_line(error)) from error
-        return Stack(
+        return DeployedStack(
             name=name,
             status=told["StackStatus"],
             region=client.meta.region_name,
@@ -153,7 +153,7 @@ def stack_name(environment: str, path: Path = SAMCONFIG) -> tuple[str, str]:
     return name, str(found.get("region") or deploy.get("region") or "")
 
 
-def settings_of(stack: Stack) -> Settings:
+def settings_of(stack: DeployedStack) -> Settings:
     """Return the settings that the stack's functions run with.
 
     Raises SettingsError where an output is missing or a parameter makes no sense.

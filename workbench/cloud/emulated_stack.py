@@ -1,7 +1,7 @@
-"""The whole stack trading here: emulator, exchange, deployment, keys and symbols filled in.
+"""Sets up the whole stack on the emulator, with the exchange beside it, and observes it trading.
 
-It does what the README tells an owner to do, and then looks on: everything that trades runs in the
-emulator, invoked by its schedules, its queues and its Function URL.
+The setup does what README.md tells an owner to do: deploy, fill in keys, add symbols. From then on
+the emulator alone invokes the functions, by schedules, queues and the Function URL.
 """
 
 import fcntl
@@ -22,8 +22,13 @@ from scalper.core.session import new_york_day
 from workbench.cloud.emulator import Emulator, emulator
 from workbench.cloud.errors import CloudError
 from workbench.cloud.gateway import ZONE
-from workbench.cloud.session import Clock, latest_full_session, made_up, time_of_day
-from workbench.cloud.stack import Stack, build
+from workbench.cloud.sam_stack import SamStack, build
+from workbench.cloud.trading_session import (
+    PacedClock,
+    latest_full_session,
+    synthetic_bars,
+    time_of_day,
+)
 from workbench.market.bars.writer import write_bars
 from workbench.results.trades import Trade, trades_of
 from workbench.servers.keys import KEY_ID, SECRET_KEY
@@ -32,15 +37,15 @@ from workbench.template.declared import load_template, logical_ids
 from workbench.template.schedules import schedules_of
 
 LEAD = timedelta(seconds=20)
-"""How long before the first minute time begins: the emulator's scheduler looks every 10 s."""
+"""Time before the first minute. The emulator's scheduler polls every 10 s."""
 
 FUNCTIONS = logical_ids()
 _KEYS = {"APCA-API-KEY-ID": KEY_ID, "APCA-API-SECRET-KEY": SECRET_KEY}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What is played, and where its files go."""
+class TradingOptions:
+    """Which session is traded, and where the files go."""
 
     python: Path
     folder: Path
@@ -51,7 +56,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Snapshot:
     """What can be seen at one moment."""
 
     now: datetime
@@ -61,27 +66,27 @@ class Look:
     """Every order of the account, oldest first, as the broker's API gives it."""
     trades: Sequence[Trade]
     positions: Mapping[str, Mapping[str, Any]]
-    runs: Mapping[str, int]
+    invocations: Mapping[str, int]
     """By function: runs that are over."""
-    complaints: Mapping[str, int]
+    errors: Mapping[str, int]
     """By function: lines that it logged as errors."""
     listening: int
     """Websockets that listen to order events: 1 while a relay runs."""
 
 
-class Cloud:
+class EmulatedStack:
     """A stack that is deployed and trades."""
 
     def __init__(
         self,
         running: Emulator,
-        stack: Stack,
+        stack: SamStack,
         exchange_url: str,
-        clock: Clock,
+        clock: PacedClock,
         parameters: Mapping[str, str],
     ) -> None:
         self.emulator = running
-        self.stack = stack
+        self.sam = stack
         self.exchange_url = exchange_url
         self.clock = clock
         self.parameters = parameters
@@ -102,21 +107,21 @@ class Cloud:
                     TableName=self.outputs["SymbolsTable"], Item={"symbol": {"S": symbol}}
                 )
 
-    def look(self) -> Look:
+    def snapshot(self) -> Snapshot:
         """Return what can be seen now; raises CloudError where something has ended."""
         self.emulator.check()
         self.clock.check()
         state = self.get("/exchange/state")
         logs = {function: self.logs(function) for function in FUNCTIONS}
         orders = self.get("/v2/orders", status="all", limit="500", direction="asc")
-        return Look(
+        return Snapshot(
             now=datetime.fromisoformat(state["now"]),
             phases=self._phases(),
             orders=orders,
             trades=trades_of(orders),
             positions={one["symbol"]: one for one in self.get("/v2/positions")},
-            runs={name: sum(map(_is_report, lines)) for name, lines in logs.items()},
-            complaints={name: sum(map(_is_complaint, lines)) for name, lines in logs.items()},
+            invocations={name: sum(map(_is_report, lines)) for name, lines in logs.items()},
+            errors={name: sum(map(_is_error, lines)) for name, lines in logs.items()},
             listening=int(state["listening"]),
         )
 
@@ -147,7 +152,7 @@ class Cloud:
                 for event in page["events"]
             ]
 
-    def keep_logs(self, folder: Path) -> None:
+    def save_logs(self, folder: Path) -> None:
         """Write each function's log to a file of its own, such as TickFunction.log."""
         for function in FUNCTIONS:
             lines = self.logs(function)
@@ -173,7 +178,7 @@ class Cloud:
 
 
 @contextmanager
-def trading(options: Options, tell: Callable[[str], None]) -> Iterator[Cloud]:
+def trading_stack(options: TradingOptions, tell: Callable[[str], None]) -> Iterator[EmulatedStack]:
     """Set everything up, let it trade while the block lasts, and end all of it.
 
     `tell` is given a line for each step. Raises CloudError. Nothing is left running, however the
@@ -184,7 +189,7 @@ def trading(options: Options, tell: Callable[[str], None]) -> Iterator[Cloud]:
         folder = _folder(options.folder, stack)
         session = latest_full_session(new_york_day(datetime.now(UTC)))
         start = time_of_day(session, options.start)
-        market = made_up(session, options.seed, options.symbols)
+        market = synthetic_bars(session, options.seed, options.symbols)
         write_bars(market, folder / "bars.csv")
         tell(f"{market.source}: {session.day}, {len(market.symbols)} symbols, from {options.start}")
         exchange_url = _exchange(stack, folder / "bars.csv", start - LEAD)
@@ -199,7 +204,7 @@ def trading(options: Options, tell: Callable[[str], None]) -> Iterator[Cloud]:
         tell(f"emulator at {running.url}, exchange at {exchange_url}; sam build")
         environment = running.environment(os.environ)
         template = build(options.python, folder, environment)
-        deployed = Stack(running, template, folder, environment)
+        deployed = SamStack(running, template, folder, environment)
         tell("sam deploy")
         parameters = {
             "AlpacaTradingUrl": exchange_url,
@@ -207,10 +212,10 @@ def trading(options: Options, tell: Callable[[str], None]) -> Iterator[Cloud]:
             "AlpacaStreamUrl": exchange_url.replace("http", "ws", 1) + "/stream",
         }
         deployed.deploy(parameters)
-        clock = Clock(exchange_url, start - LEAD)
-        cloud = Cloud(running, deployed, exchange_url, clock, parameters)
+        clock = PacedClock(exchange_url, start - LEAD)
+        cloud = EmulatedStack(running, deployed, exchange_url, clock, parameters)
         stack.callback(cloud.close)
-        stack.callback(_keep_logs, cloud, folder, tell)
+        stack.callback(_save_logs, cloud, folder, tell)
         cloud.fill_in(market.symbols)
         stack.callback(clock.close)
         clock.release()
@@ -222,13 +227,13 @@ def _is_report(line: str) -> bool:
     return line.startswith("REPORT RequestId:")
 
 
-def _is_complaint(line: str) -> bool:
+def _is_error(line: str) -> bool:
     return '"level":"ERROR"' in line
 
 
-def _keep_logs(cloud: Cloud, folder: Path, tell: Callable[[str], None]) -> None:
+def _save_logs(cloud: EmulatedStack, folder: Path, tell: Callable[[str], None]) -> None:
     try:
-        cloud.keep_logs(folder)
+        cloud.save_logs(folder)
     except CloudError as error:
         tell(f"the functions' logs were not kept: {error}")
 

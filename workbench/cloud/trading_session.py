@@ -25,7 +25,7 @@ def latest_full_session(today: date) -> Session:
     )
 
 
-def made_up(session: Session, seed: int, symbols: int) -> Market:
+def synthetic_bars(session: Session, seed: int, symbols: int) -> Market:
     """Return the bars of the session; raises BarsError where `symbols` is out of bounds."""
     return synthetic_market(seed, symbols, session.day)
 
@@ -41,7 +41,7 @@ def time_of_day(session: Session, wall: str) -> datetime:
     return at
 
 
-class Clock:
+class PacedClock:
     """Moves the exchange's time: stands at first, then a second each second."""
 
     def __init__(self, exchange_url: str, start: datetime) -> None:
