@@ -19,6 +19,7 @@ from workbench.simulation.day import LOT, OPERATIONS, day_of, run_day
 from workbench.simulation.faults import Fault
 from workbench.simulation.points import CrashPoints
 from workbench.simulation.scheduler import Violation
+from workbench.simulation.venue import SeededVenue
 
 SEED = 3
 
@@ -49,9 +50,10 @@ class TestSellsOfWhatIsNotHeld:
         """Sell what is not held, decided ten seconds after the open."""
         scheduler = scheduler_of()
         checks = Checks(scheduler, LOT)
-        broker = SimulatedBroker(
+        venue = SeededVenue(
             scheduler, SESSION, lambda symbol: 100 * DOLLAR, checks, lambda update: None
         )
+        broker = SimulatedBroker(venue)
         order = Order(
             client_order_id=client_id(3, purpose),
             purpose=purpose,

@@ -25,6 +25,7 @@ from workbench.simulation.cloud import Cloud, SimulatedTiming, quiet
 from workbench.simulation.market import market_of
 from workbench.simulation.scheduler import SECOND, Scheduler
 from workbench.simulation.table import Items, SimulatedStore, SimulatedSymbols
+from workbench.simulation.venue import SeededVenue
 
 FULL, SHORT = 390, 60
 MINUTES = 60 * SECOND
@@ -92,7 +93,9 @@ class Played:
         cloud = Cloud(
             scheduler,
             settings(clock=clock, tick_queue_url=queue),
-            SimulatedBroker(scheduler, session, prices.last_trade, checks, lambda update: None),
+            SimulatedBroker(
+                SeededVenue(scheduler, session, prices.last_trade, checks, lambda update: None)
+            ),
             SimulatedStore(scheduler, Items(), checks),
             prices,
             SimulatedSymbols(

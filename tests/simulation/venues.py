@@ -21,6 +21,7 @@ from tests.simulation.build import let_pass, scheduler_of, unwatched
 from tests.workbench.exchange.conftest import FRIDAY, KEY, SECRET, Client, asking
 from workbench.exchange.ledger import OrderLedger, Ticket
 from workbench.simulation.broker import SimulatedBroker
+from workbench.simulation.venue import SeededVenue
 
 MARKET: Money = 10 * DOLLAR
 
@@ -84,18 +85,20 @@ class SimulatedVenue:
         self.day = DAY
         self.scheduler = scheduler_of(seed)
         self._simulated = SimulatedBroker(
-            self.scheduler,
-            SESSION,
-            lambda symbol: MARKET,
-            unwatched(self.scheduler),
-            lambda update: None,
-            liquid=1e-9,
+            SeededVenue(
+                self.scheduler,
+                SESSION,
+                lambda symbol: MARKET,
+                unwatched(self.scheduler),
+                lambda update: None,
+                liquid=1e-9,
+            )
         )
         self.broker: Broker = self._simulated
 
     @property
     def book(self) -> OrderLedger:
-        return self._simulated.book
+        return self._simulated.ledger
 
     def wait(self, seconds: float) -> None:
         let_pass(self.scheduler, seconds)

@@ -1,7 +1,7 @@
-"""The broker of a simulated day: the exchange's own book under a nature that the seed decides.
+"""The broker of a simulated day: the shell's Broker protocol over the seeded venue.
 
-Orders, cash, positions and refusals are `workbench.exchange.ledger`'s. What this module adds is
-when things happen: orders land, fill in parts, are canceled late or never, are shown late.
+Here each request meets its fault: it is lost, refused, late or unanswered. When orders fill and
+cancels take effect is decided in `venue.py`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from datetime import date, datetime
 from random import Random
 from typing import TypeVar
 
-from scalper.core.order import Order, OrderReport, Purpose
-from scalper.core.pricing import CENT, Money
+from scalper.core.order import Order, OrderReport
 from scalper.core.session import Session
 from scalper.shell.errors import (
     BrokerDownError,
@@ -24,16 +23,13 @@ from scalper.shell.errors import (
 )
 from scalper.shell.ports import Clock, Fill, Position
 from workbench.exchange import refusals
-from workbench.exchange.fill_policy import FillPolicy
-from workbench.exchange.ledger import OrderLedger, Ticket, Update, VenueOrder
+from workbench.exchange.ledger import OrderLedger, Update, VenueOrder
 from workbench.exchange.refusals import Refusal
 from workbench.exchange.wire import nanoseconds
 from workbench.faults.kinds import FaultKind
-from workbench.simulation.checks import Checks
 from workbench.simulation.faults import CANCEL, POSITIONS, READ, SUBMIT
-from workbench.simulation.fill_policy import SeededFills
-from workbench.simulation.owner import Owner
 from workbench.simulation.scheduler import SECOND, Scheduler
+from workbench.simulation.venue import SeededVenue
 
 OPERATIONS = frozenset(
     f"broker.{name}"
@@ -55,11 +51,10 @@ OPERATIONS = frozenset(
 T = TypeVar("T")
 
 LATEST_LANDING_S = 300.0
+"""How long an order may be on its way."""
+
 HIDDEN_S = 45.0
 """How long an order may be there before a request shows it."""
-
-POSITION_LAG_S = 10.0
-"""How far positions may lie behind orders (facts: about 10 s)."""
 
 _REFUSALS: dict[str, Callable[[], Refusal]] = {
     FaultKind.REFUSED_BUYING_POWER: lambda: refusals.buying_power("1.00", "2000.00"),
@@ -76,54 +71,30 @@ _REFUSALS: dict[str, Callable[[], Refusal]] = {
 
 @dataclass(slots=True, eq=False)
 class SimulatedBroker:
-    """The Broker protocol over a book."""
+    """The Broker protocol over a venue."""
 
-    scheduler: Scheduler
-    session_of_day: Session
-    prices: Callable[[str], Money]
-    """The last trade of a symbol."""
-    checks: Checks
-    tell: Callable[[Update], None]
-    """Takes what the broker's stream would say."""
-    liquid: float = 1.0
-    """How readily limit orders fill on this day."""
-    book: OrderLedger = field(default_factory=lambda: OrderLedger(None))
+    venue: SeededVenue
     late: int = 0
     """Orders on their way that have not landed yet."""
     is_down: bool = False
     """Whether no request is answered; none has an effect."""
     blocked: str = ""
     """Why the account's orders are refused, "" where they are not."""
-    _successors: dict[str, str] = field(default_factory=dict)
-    """By the broker's id of a replaced order the id of the one in its place."""
+    scheduler: Scheduler = field(init=False)
     _hidden: dict[str, int] = field(default_factory=dict)
+    """By the broker's id of an order until when no request shows it."""
     _told: dict[str, tuple[VenueOrder, OrderReport]] = field(default_factory=dict)
     """The last report of each order, for as long as the order is the same."""
-    _positions: list[tuple[int, str, int]] = field(default_factory=list)
     _delayed: set[str] = field(default_factory=set)
     """Client ids of orders whose first send lands late."""
-    _lags: bool = field(init=False)
-    """Whether every list of positions lies behind on this day."""
-    _nature: Random = field(init=False)
-    _fill_policy: FillPolicy = field(init=False)
-    owner: Owner = field(init=False)
 
     def __post_init__(self) -> None:
-        self._nature = Random(f"fills {self.scheduler.seed}")
-        self._fill_policy = SeededFills(self.scheduler.plan, self._nature)
-        self._lags = self.scheduler.plan.happens(FaultKind.POSITIONS_LAG, 0.8, "day")
-        self.checks.book = self.book
-        self.owner = Owner(
-            self.scheduler,
-            self.book,
-            self.checks,
-            self.prices,
-            self.session_of_day.close,
-            self._nature,
-            self.finish_cancel,
-            self._has_moved,
-            hasty=self._lags,
-        )
+        self.scheduler = self.venue.scheduler
+
+    @property
+    def ledger(self) -> OrderLedger:
+        """Return the venue's ledger."""
+        return self.venue.ledger
 
     # The protocol --------------------------------------------------------------------------
 
@@ -137,7 +108,7 @@ class SimulatedBroker:
             "broker.session",
             READ,
             lambda fault: self._answered(
-                fault, self.session_of_day if day == self.session_of_day.day else None
+                fault, self.venue.session if day == self.venue.session.day else None
             ),
         )
 
@@ -169,7 +140,7 @@ class SimulatedBroker:
         """Return what the broker knows of an order, None where it answers 404."""
 
         def effect(fault: FaultKind | None) -> OrderReport | None:
-            found = self.book.orders.get(broker_id)
+            found = self.ledger.orders.get(broker_id)
             return self._answered(fault, None if found is None else self._report(found))
 
         return self.scheduler.call("broker.find_by_id", READ, effect)
@@ -178,7 +149,7 @@ class SimulatedBroker:
         """Return every open order of the account, external ones included."""
 
         def effect(fault: FaultKind | None) -> list[OrderReport]:
-            shown = [one for one in self.book.open_orders() if not self._is_hidden(one)]
+            shown = [one for one in self.ledger.open_orders() if not self._is_hidden(one)]
             return self._answered(fault, [self._report(one) for one in shown])
 
         return self.scheduler.call("broker.open_orders", READ, effect)
@@ -188,7 +159,7 @@ class SimulatedBroker:
         start_ns = nanoseconds(start)
 
         def effect(fault: FaultKind | None) -> list[OrderReport]:
-            made = [one for one in self.book.orders.values() if one.submitted_ns > start_ns]
+            made = [one for one in self.ledger.orders.values() if one.submitted_ns > start_ns]
             return self._answered(
                 fault, [self._report(one) for one in made if not self._is_hidden(one)]
             )
@@ -203,7 +174,9 @@ class SimulatedBroker:
         """Return every execution after `start`, external orders' included, oldest first."""
 
         def effect(fault: FaultKind | None) -> list[Fill]:
-            return self._answered(fault, [_fill(one) for one in self.book.fills if one.at > start])
+            return self._answered(
+                fault, [_fill(one) for one in self.ledger.fills if one.at > start]
+            )
 
         return self.scheduler.call("broker.fills_since", READ, effect)
 
@@ -211,32 +184,21 @@ class SimulatedBroker:
 
     def _clock(self, fault: FaultKind | None) -> Clock:
         now = self.scheduler.time()
-        session = self.session_of_day
+        session = self.venue.session
         return self._answered(fault, Clock(now, session.open <= now < session.close))
 
     def _find(self, fault: FaultKind | None, client_order_id: str) -> OrderReport | None:
         try:
-            found = self.book.order_by_client_id(client_order_id)
+            found = self.ledger.order_by_client_id(client_order_id)
         except Refusal:
             return self._answered(fault, None)
         return self._answered(fault, None if self._is_hidden(found) else self._report(found))
 
     def _held(self, fault: FaultKind | None) -> dict[str, Position]:
-        plan = self.scheduler.plan
-        lags = self._lags and not plan.calm
-        if fault is FaultKind.POSITIONS_STALE or lags:
-            lag = (
-                plan.amount(0.5, POSITION_LAG_S)
-                if fault is FaultKind.POSITIONS_STALE
-                else POSITION_LAG_S
-            )
-            then = self.scheduler.now - int(lag * SECOND)
-            held = {symbol: qty for at, symbol, qty in self._positions if at <= then}
-        else:
-            held = {symbol: one.qty for symbol, one in self.book.positions.items()}
+        held = self.venue.shares(stale=fault is FaultKind.POSITIONS_STALE)
         # What open orders hold is told as of now: it may be more than the position shows.
         positions = {
-            symbol: Position(qty, max(qty - self.book.held(symbol), 0))
+            symbol: Position(qty, max(qty - self.ledger.held(symbol), 0))
             for symbol, qty in held.items()
             if qty
         }
@@ -244,7 +206,7 @@ class SimulatedBroker:
 
     def _submit(self, fault: FaultKind | None, symbol: str, order: Order) -> OrderReport:
         scheduler, name = self.scheduler, order.client_order_id
-        self.checks.sent(symbol, order)
+        self.venue.checks.sent(symbol, order)
         if name in self._delayed and not fault and not scheduler.plan.calm:
             # What hit one send often hits the next.
             again = Random(f"again {scheduler.seed} {name} {order.sends}")
@@ -269,11 +231,11 @@ class SimulatedBroker:
         if fault is FaultKind.REJECTED_LATER:
             # Mostly soon: the shares that it was to sell may not show as a position yet.
             wait = scheduler.plan.amount(0.0, 1.0) ** 3 * 40
-            scheduler.after(wait, lambda: self._reject(taken.id))
+            scheduler.after(wait, lambda: self.venue.reject(taken.id))
         if fault is FaultKind.SUBMIT_REPEATED:
             # Somewhere on the way it was sent twice, and this is the second answer.
             raise _error(refusals.duplicate_id())
-        if fault is FaultKind.SUBMIT_HIDDEN and self.checks.is_written(name):
+        if fault is FaultKind.SUBMIT_HIDDEN and self.venue.checks.is_written(name):
             # Nobody would know of one that neither the table nor the broker's lists tell.
             wait = scheduler.plan.amount(0.5, HIDDEN_S)
             self._hidden[taken.id] = scheduler.now + int(wait * SECOND)
@@ -283,7 +245,7 @@ class SimulatedBroker:
 
     def _land_late(self, symbol: str, order: Order) -> None:
         self.late -= 1
-        if not order.is_buy and order.qty > self.checks.own_qty(symbol):
+        if not order.is_buy and order.qty > self.venue.checks.own_qty(symbol):
             # Its shares were sold meanwhile. It could only sell the owner's, where there are any:
             # once it is on its way nobody can keep it from that, and no day is held against it.
             return
@@ -296,166 +258,31 @@ class SimulatedBroker:
             FaultKind.REPLACED, 0.3, order.client_order_id
         ):
             # It may have been given up by now, and is replaced all the same.
-            self._accept(taken.id)
+            self.venue.accept(taken.id)
             if taken.status == "new":
-                self._replace(taken)
+                self.venue.replace(taken)
 
     def _land(self, symbol: str, order: Order) -> VenueOrder:
-        """Take an order on, or raise the refusal, and let nature have it."""
-        now = self.scheduler.time()
-        ticket = Ticket(
-            symbol, "buy" if order.is_buy else "sell", order.qty, order.limit, order.client_order_id
-        )
+        """Let an order arrive at the venue; raises the error that the adapter makes of a refusal."""
         try:
-            taken = self.book.submit(
-                ticket,
-                now=now,
-                expires_at=self.session_of_day.close,
-                # After the close it is taken for the next session.
-                status="pending_new" if now < self.session_of_day.close else "accepted",
-                last_trade=self.prices(symbol),
-            )
+            return self.venue.land(symbol, order)
         except Refusal as refusal:
-            if not order.is_buy and not self.book.qty(symbol) and not self._knows(order):
-                self.checks.unheld(symbol, order)
             raise _error(refusal) from refusal
-        self.scheduler.note(f"broker takes {order.client_order_id} {order.qty}@{order.limit}")
-        self.checks.landed(taken)
-        self.scheduler.after(self._nature.uniform(0, 0.05), lambda: self._accept(taken.id))
-        self._let_fill(taken)
-        if order.purpose is Purpose.TARGET:
-            self.owner.step_in(taken)
-        return taken
-
-    def _knows(self, order: Order) -> bool:
-        try:
-            self.book.order_by_client_id(order.client_order_id)
-        except Refusal:
-            return False
-        return True
-
-    def _accept(self, order_id: str) -> None:
-        order = self.book.order(order_id)
-        if order.status == "pending_new":
-            self._say(self.book.accept(order, self.scheduler.time()))
-
-    def _reject(self, order_id: str) -> None:
-        order = self.book.order(order_id)
-        if order.is_open and not order.filled_qty:
-            self._say(self.book.reject(order, self.scheduler.time()))
 
     def _cancel(self, fault: FaultKind | None, broker_id: str) -> None:
         if fault is FaultKind.CANCEL_LOST or self.is_down:
             raise UnknownOutcomeError(f"cancel {broker_id}: no answer")
-        order = self.book.orders.get(broker_id)
+        order = self.ledger.orders.get(broker_id)
         if order is not None and order.is_open:
-            self._begin_cancel(fault, order)
+            self.venue.cancel(fault, order)
         if fault is FaultKind.CANCEL_ANSWER_LOST:
             raise UnknownOutcomeError(f"cancel {broker_id}: no answer")
 
-    def _begin_cancel(self, fault: FaultKind | None, order: VenueOrder) -> None:
-        if fault is FaultKind.CANCEL_LOSES_TO_FILL:
-            self._fill(order.id, self._fill_policy.qty_before_cancel(order))
-            return
-        if fault is FaultKind.CANCEL_STUCK:
-            self._pend(order)
-            self.scheduler.after(
-                self.scheduler.plan.amount(30.0, 1200.0), lambda: self.finish_cancel(order.id)
-            )
-            return
-        if self._nature.random() < 0.6:
-            self.finish_cancel(order.id)
-        else:
-            self._pend(order)
-            wait = self._nature.random() ** 2 * 4
-            self.scheduler.after(wait, lambda: self.finish_cancel(order.id))
-
-    def _pend(self, order: VenueOrder) -> None:
-        self._say(self.book.pend_cancel(order, self.scheduler.time()))
-
-    def finish_cancel(self, order_id: str) -> None:
-        """Cancel an order that is still open."""
-        if self.book.order(order_id).is_open:
-            self._say(self.book.cancel(order_id, self.scheduler.time()))
-
-    # Nature --------------------------------------------------------------------------------
-
-    def _let_fill(self, order: VenueOrder) -> None:
-        """Decide when the order fills, in how many parts, or that it does not."""
-        scheduler, nature = self.scheduler, self._nature
-        first = self._fill_policy.qty_at_price(order)
-        rest = order.remaining - first
-        if order.limit is None:
-            wait = nature.random() * 2
-            if scheduler.plan.happens(FaultKind.FILL_DELAYED, 0.15, order.client_order_id):
-                wait = scheduler.plan.amount(5.0, 150.0)
-            scheduler.after(wait, lambda: self._fill(order.id, first))
-            if rest:
-                scheduler.after(wait + nature.random() * 20, lambda: self._fill(order.id, rest))
-            return
-        mean = 20.0 if order.side == "buy" else 60.0
-        roll = nature.random() / self.liquid
-        if roll < 0.15:
-            scheduler.after(0, lambda: self._fill(order.id, first))
-        elif roll < 0.8:
-            scheduler.after(nature.expovariate(1 / mean), lambda: self._fill(order.id, first))
-        else:
-            return
-        if rest and nature.random() < 0.6:
-            scheduler.after(nature.expovariate(1 / (2 * mean)), lambda: self._fill(order.id, rest))
-
-    def _fill(self, order_id: str, qty: int) -> None:
-        order = self.book.order(order_id)
-        qty = min(qty, order.remaining)
-        if not order.is_open or qty == 0 or self.scheduler.time() >= self.session_of_day.close:
-            return
-        better = self._nature.choice((0, 0, 1, 2)) * CENT
-        if order.limit is None:
-            price = self.prices(order.symbol)
-        else:
-            price = order.limit + (better if order.side == "sell" else -better)
-        self._say(self.book.fill(order, price=price, qty=qty, at=self.scheduler.time()))
-        self.checks.filled(order.symbol)
-        self._has_moved(order.symbol)
-
-    def _has_moved(self, symbol: str) -> None:
-        self._positions.append((self.scheduler.now, symbol, self.book.qty(symbol)))
-
     def settle_down(self) -> None:
-        """End what the faults left hanging: cancels take effect, market orders fill."""
+        """End what the faults left open: every request is answered, every order shown."""
         self.is_down, self.blocked = False, ""
-        for order in self.book.open_orders():
-            if order.status == "pending_cancel":
-                self.finish_cancel(order.id)
-            elif order.limit is None:
-                self._fill(order.id, order.remaining)
+        self.venue.settle_down()
         self._hidden.clear()
-
-    def expire(self) -> None:
-        """End every day order at the close."""
-        for order in self.book.open_orders():
-            self._say(self.book.expire(order, self.scheduler.time()))
-
-    def live_own(self) -> list[str]:
-        """Return the ids of this system's open orders."""
-        return [one.id for one in self.book.open_orders() if self.checks.is_own(one)]
-
-    def replace_one(self) -> None:
-        """Replace one of our limit orders by another of what is left, as Alpaca itself may."""
-        for order in self.book.open_orders():
-            if order.limit is not None and order.status == "new" and self.checks.is_own(order):
-                self._replace(order)
-                return
-
-    def _replace(self, order: VenueOrder) -> None:
-        replaced = self.book.replace(order, self.scheduler.time())
-        successor = self.owner.order(
-            order.symbol, order.side, order.remaining, order.limit, len(self.book.orders)
-        )
-        self._successors[order.id] = successor.id
-        self.checks.replaced(order, successor)
-        self._say(replaced)
-        self._let_fill(successor)
 
     def _answered(self, fault: FaultKind | None, answer: T) -> T:
         """Return the answer of a request without effect, or raise that none came."""
@@ -480,7 +307,7 @@ class SimulatedBroker:
             updated_at=order.updated_at,
             broker_id=order.id,
             confirmed=True,
-            replaced_by=self._successors.get(order.id, ""),
+            replaced_by=self.venue.successors.get(order.id, ""),
         )
         self._told[order.id] = (order, report)
         return report
@@ -493,10 +320,6 @@ class SimulatedBroker:
     def _is_hidden(self, order: VenueOrder) -> bool:
         until = self._hidden.get(order.id)
         return until is not None and self.scheduler.now < until
-
-    def _say(self, update: Update) -> None:
-        self.scheduler.note(f"broker {update.event} {update.order.client_order_id}")
-        self.tell(update)
 
 
 def _fill(update: Update) -> Fill:

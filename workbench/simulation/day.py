@@ -28,6 +28,7 @@ from workbench.simulation.market import Often, market_of
 from workbench.simulation.points import CrashPoints
 from workbench.simulation.scheduler import MINUTE, SECOND, Scheduler, Violation
 from workbench.simulation.table import Items, SimulatedStore, SimulatedSymbols
+from workbench.simulation.venue import SeededVenue
 
 OPERATIONS = broker.OPERATIONS | table.OPERATIONS | market.OPERATIONS | cloud.OPERATIONS
 
@@ -95,7 +96,7 @@ class Day:
         for minute in range(2, liquidation // MINUTE):
             scheduler.at(minute * MINUTE + 17 * SECOND, partial(self._let_people_act, minute))
         scheduler.at(liquidation + CALM_AFTER_S * SECOND, self._calm_down)
-        scheduler.at(close, self.broker.expire)
+        scheduler.at(close, self.broker.venue.expire)
         # The end of the day's own requests fail once more, and are repeated.
         scheduler.at(close + 4 * MINUTE, lambda: self._set_calm(calm=False))
         scheduler.at(close + 6 * MINUTE, lambda: self._set_calm(calm=True))
@@ -165,14 +166,14 @@ class Day:
             self.cloud.timing.skew = int(plan.amount(-5, 5) * SECOND)
             self.scheduler.after(later, self._right_clock)
         if plan.happens(FaultKind.CANCELED_BY_HAND, 0.05, minute):
-            for order_id in self.broker.live_own()[:1]:
-                self.broker.finish_cancel(order_id)
+            for order_id in self.broker.venue.live_own()[:1]:
+                self.broker.venue.finish_cancel(order_id)
         if plan.happens(FaultKind.REPLACED, 0.02, minute):
-            self.broker.replace_one()
+            self.broker.venue.replace_one()
         if plan.happens(FaultKind.SOLD_BY_HAND, 0.02, minute):
-            self.broker.owner.sell(symbol)
+            self.broker.venue.owner.sell(symbol)
         if plan.happens(FaultKind.EXTERNAL_ORDERS, 0.01, minute):
-            self.broker.owner.trade(symbol, self.nature.randint(1, 9))
+            self.broker.venue.owner.trade(symbol, self.nature.randint(1, 9))
         if plan.happens(FaultKind.ACCOUNT_BLOCKED, 0.01, minute):
             self.broker.blocked = "trading is blocked"
             self.scheduler.after(later, self._unblock)
@@ -296,12 +297,14 @@ def day_of(seed: int, points: CrashPoints, script: Script | None, *, traced: boo
     )
     made: list[Cloud] = []
     exchange = SimulatedBroker(
-        scheduler,
-        session,
-        prices.last_trade,
-        checks,
-        lambda update: made[0].tell(update),
-        liquid=nature.choice((0.4, 1.0, 1.0, 1.2)),
+        SeededVenue(
+            scheduler,
+            session,
+            prices.last_trade,
+            checks,
+            lambda update: made[0].tell(update),
+            liquid=nature.choice((0.4, 1.0, 1.0, 1.2)),
+        )
     )
     store = SimulatedStore(scheduler, items, checks, packs=seed % 8 == 0)
     made.append(
