@@ -263,7 +263,7 @@ class SimulatedBroker:
                 self.venue.replace(taken)
 
     def _land(self, symbol: str, order: Order) -> VenueOrder:
-        """Let an order arrive at the venue; raises the error that the adapter makes of a refusal."""
+        """Let an order arrive at the venue; raises what the adapter makes of a refusal."""
         try:
             return self.venue.land(symbol, order)
         except Refusal as refusal:
