@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scalper.core.model import Phase, SymbolState
+from scalper.core.model import BarClosed, Phase, SymbolState
 from scalper.core.pricing import CENT, DOLLAR
 from scalper.core.session import Session, floor_minute, new_york_day
 from scalper.core.signal import Bar
@@ -21,8 +21,9 @@ from scalper.shell.errors import (
     UnknownOutcomeError,
 )
 from scalper.shell.memory_store import MemoryStore
-from scalper.shell.ports import Bars, Clock, Stored
+from scalper.shell.ports import Bars, Clock, Stored, SymbolRules
 from scalper.shell.shards import in_shard
+from scalper.shell.trading import pre_trade
 from scalper.shell.trading import tick as ticks
 from scalper.shell.trading.tick import tick
 from scalper.shell.trading.tick_schedule import TickDue
@@ -30,6 +31,7 @@ from tests.shell.conftest import Records
 from tests.shell.fakes import (
     CLOSE,
     DAY,
+    LOT,
     OPEN,
     PRICE,
     QTY,
@@ -234,6 +236,85 @@ class TestEntries:
         assert len(desk.market.asked) == 1
 
 
+class TestFourSteps:
+    """Reconcile, signal, admit, drive: each for all symbols whose bars are there."""
+
+    def test_entries_are_made_in_the_order_of_the_names(self, desk: Desk):
+        desk.trade("CCC", signal=never)
+        desk.tick(1)
+        # The states of the table come first, and those that it lacks after them.
+        desk.trade("CCC", "AAA", "BBB")
+        desk.tick(2)
+        assert desk.submitted() == [client_id(1, symbol=name) for name in ("AAA", "BBB", "CCC")]
+
+    @pytest.mark.parametrize("exit_as", ["bailout", "stop"])
+    def test_no_exit_waits_for_a_signal_of_another_symbol(self, desk: Desk, exit_as: str):
+        sent: list[list[str]] = []
+
+        def look(bars: Sequence[Bar], /) -> bool:
+            sent.append(desk.submitted())
+            return True
+
+        desk.trade("ZZZ", stop_loss_pct=Decimal(1))
+        target = desk.hold(1, "ZZZ")
+        desk.trade("AAA", signal=look)
+        if exit_as == "bailout":
+            desk.broker.say(target, status="canceled")
+        else:
+            desk.market.by_symbol["ZZZ"] = [bar(minute(n), PRICE - DOLLAR) for n in range(2)]
+        desk.tick(2)
+        assert sent[-1][-1] == client_id(3, exit_as, "ZZZ")
+        assert desk.submitted()[-1] == client_id(1, symbol="AAA")
+
+    def test_every_signal_is_asked_before_the_first_entry_is_sent(self, desk: Desk):
+        sent: list[list[str]] = []
+
+        def look(bars: Sequence[Bar], /) -> bool:
+            sent.append(desk.submitted())
+            return True
+
+        desk.trade("AAA", "BBB", signal=look)
+        desk.tick(1)
+        assert sent == [[], []]
+        assert len(desk.submitted()) == 2
+
+    def test_a_symbol_that_fails_while_it_is_reconciled_takes_no_further_step(
+        self, desk: Desk, records: Records
+    ):
+        target = desk.hold(1)
+        desk.trade("BBB")
+        desk.broker.fill(target, PRICE + CENT)
+
+        def refuse_once(state: SymbolState) -> None:
+            if state.symbol == "AAA":
+                desk.store.before_save = None
+                raise StoreDownError("throttled")
+
+        desk.store.before_save = refuse_once
+        desk.tick(2)
+        assert [r.symbol for r in records.of("symbol failed")] == ["AAA"]  # type: ignore[attr-defined]
+        assert desk.submitted()[2:] == [client_id(1, symbol="BBB")]
+        desk.tick(3)
+        assert desk.submitted()[3:] == [client_id(3)]
+
+    def test_a_symbol_that_was_sold_in_this_tick_may_enter_in_it(self, desk: Desk):
+        target = desk.hold(1)
+        desk.broker.fill(target, PRICE + CENT)
+        desk.tick(2)
+        assert desk.submitted()[2:] == [client_id(3)]
+
+    def test_what_is_held_or_works_counts_as_an_open_position_at_the_gate(self, desk: Desk):
+        held = SymbolState(symbol="AAA", session=DAY, phase=Phase.TO_SELL, qty=5, cost=1)
+        flat = SymbolState(symbol="BBB", session=DAY)
+        states = {one.symbol: Stored(one, 1) for one in (held, flat)}
+        event = BarClosed(symbol="BBB", at=minute(1), close=PRICE, signal=True)
+        rules = desk.engine.rules(SESSION, SymbolRules("BBB", LOT))
+        admitted = pre_trade.admit(
+            {"BBB": pre_trade.Candidate(states["BBB"], event, rules)}, states
+        )
+        assert admitted["BBB"].rules.account.open_positions == 1
+
+
 class TestBlocks:
     @pytest.mark.fault("removed-while-held")
     @pytest.mark.parametrize("block", ["halted", "late", "paused", "removed"])
@@ -296,9 +377,17 @@ class TestBlocks:
         assert stored is not None
         desk.store.save(replace(stored, schema=SCHEMA + 1, unknown={"venue": "IEX"}), stored.state)
         desk.broker.fill(target, PRICE + CENT)
+        asked: list[int] = []
+
+        def look(bars: Sequence[Bar], /) -> bool:
+            asked.append(len(bars))
+            return True
+
+        desk.trade("AAA", signal=look)
         desk.tick(2)
         assert desk.phase() is Phase.TO_BUY
         assert len(desk.submitted()) == 2
+        assert asked == []
         kept = MemoryStore.load(desk.store, "AAA")
         assert kept is not None
         assert (kept.schema, kept.unknown) == (SCHEMA + 1, {"venue": "IEX"})
