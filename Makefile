@@ -36,10 +36,18 @@ EXPORT := $(UV) export --quiet --frozen --no-default-groups --no-emit-project --
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-annotate --no-header workbench/cloud/emulator.in
 
+# Each test is in exactly one of these, which `make test-count` checks.
+QUICK := not soak and not cloud
+SOAK := soak and not cloud
+CLOUD := cloud
+
+# Small portions keep the order of tests/conftest.py: unit tests first.
+PYTEST = -m pytest -n auto --maxschedchunk 8 --durations 10
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run cloud e2e rie artefacts bench costs mutants fuzz test check lint types imports \
-	template security docs locks build lock clean
+.PHONY: help run cloud e2e rie artefacts bench costs mutants fuzz test soak test-count check lint \
+	types imports template security docs locks build lock clean
 
 help:
 	@echo 'make run      one whole trading day on this machine; its report goes to out/run/'
@@ -48,7 +56,10 @@ help:
 	@echo '              PORT=4566 OUT=folder, each optional'
 	@echo 'make e2e      the test of that: the end of a session, a relay killed, all torn down'
 	@echo 'make rie      the built functions under the runtime interface emulator of the SAM CLI'
-	@echo 'make test     the tests; ARGS="-k liquidation" to choose'
+	@echo 'make test     the quick tests, in about five minutes; ARGS="-k liquidation" to choose'
+	@echo 'make test-3.13  the quick tests on that Python, which is on PATH or one of pyenv'
+	@echo 'make soak     the slow tests: whole days, restarts, chaos days, every planted mistake'
+	@echo 'make test-count  how many tests each goal runs; fails if a test belongs to none'
 	@echo 'make bench    how long a local day and the help take; docs/performance.md is made of what it writes'
 	@echo 'make costs    counts what days of 10, 100 and 1,000 symbols ask of AWS, for docs/costs.md'
 	@echo 'make artefacts  size and init time of the built functions, for docs/performance.md'
@@ -68,11 +79,12 @@ cloud: .venv/.cloud
 		$(if $(SEED),--seed '$(SEED)') $(if $(PORT),--port '$(PORT)') $(if $(OUT),--out '$(OUT)')
 
 e2e: .venv/.cloud
-	CLOUD_PYTHON='$(CURDIR)/.venv/cloud/bin/python' $(BIN)/python -m pytest -m cloud tests/e2e $(ARGS)
+	CLOUD_PYTHON='$(CURDIR)/.venv/cloud/bin/python' \
+		$(BIN)/python -m pytest -m '$(CLOUD)' tests/e2e $(ARGS)
 
 rie: .venv/.cloud
 	CLOUD_PYTHON='$(CURDIR)/.venv/cloud/bin/python' \
-		$(BIN)/python -m pytest -m cloud tests/packaging $(ARGS)
+		$(BIN)/python -m pytest -m '$(CLOUD)' tests/packaging $(ARGS)
 
 artefacts: .venv/.cloud
 	$(BIN)/python bench/artefacts.py
@@ -91,7 +103,16 @@ fuzz: .venv/.dev
 	$(BIN)/python -m bench.webhook_fuzz
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python $(PYTEST) -m '$(QUICK)' $(ARGS)
+
+test-3.%: .venv/3.%/.dev
+	.venv/3.$*/bin/python $(PYTEST) -m '$(QUICK)' $(ARGS)
+
+soak: .venv/.dev
+	$(BIN)/python $(PYTEST) -m '$(SOAK)' $(ARGS)
+
+test-count: .venv/.dev
+	@.ci/count-tests $(BIN)/python '$(QUICK)' '$(SOAK)' '$(CLOUD)'
 
 check: lint types imports template security docs locks
 
@@ -167,6 +188,15 @@ $(UV):
 .venv/.dev: pyproject.toml uv.lock | $(UV)
 	$(UV) sync --quiet --frozen --all-extras --python $(BIN)/python
 	@touch $@ .venv/.run
+
+# An environment of another Python version, for `make test-3.13`. A test builds a function with pip.
+.PRECIOUS: .venv/3.%/.dev
+.venv/3.%/.dev: pyproject.toml uv.lock .venv/.dev
+	@found="$$($(BIN)/python -m workbench.cloud.interpreter 3.$*)" || exit 1; \
+		$(UV) venv --quiet --clear --seed --python "$$found" .venv/3.$*
+	UV_PROJECT_ENVIRONMENT=.venv/3.$* $(UV) sync --quiet --frozen --inexact --all-extras \
+		--python .venv/3.$*/bin/python
+	@touch $@
 
 # checkov asks for an old boto3, which the project cannot share: it has an environment of its own.
 .venv/.checkov: .ci/checkov.txt | $(UV)

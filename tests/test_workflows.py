@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +139,20 @@ def test_the_goals_that_the_workflows_make_exist() -> None:
         for path in WORKFLOWS
         for job in parsed(path)["jobs"].values()
         for step in job["steps"]
-        for goal in re.findall(r"^make (\w+)", step.get("run", ""), re.MULTILINE)
+        for goal in re.findall(r"^make ([\w-]+)", step.get("run", ""), re.MULTILINE)
     }
-    assert made == {"check", "test", "run", "build"}
+    assert made == {"check", "test", "test-count", "soak", "run", "build"}
     assert all(re.search(rf"(?m)^{goal}:", makefile) for goal in made)
+
+
+def test_the_quick_tests_run_on_every_python_that_is_supported() -> None:
+    """Lambda's Python is the newest; `requires-python` names the oldest."""
+    tested = parsed(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == f">={tested['python'][0]}"
+    assert f"python{tested['python'][-1]}" in (ROOT / "template.yaml").read_text()
+    here = set(re.findall(r"(?m)^make test-(3\.\d+)", (ROOT / ".ci/run").read_text()))
+    assert here == {tested["python"][0], tested["python"][-1]}
 
 
 def test_dependabot_looks_after_packages_and_actions() -> None:

@@ -25,6 +25,8 @@ from workbench.chaos.fault_plan import (
     WITHOUT_EFFECT,
 )
 
+pytestmark = pytest.mark.soak
+
 WITHIN_S = 400.0
 DOORS = (EXCHANGE, STORE, QUEUE, SECRETS, WEBHOOK)
 

@@ -66,6 +66,7 @@ def test_a_day_killed_between_minutes_ends_with_the_same_trades(tmp_path):
     assert rows == [",".join(row) for row in expected], "its files tell the whole day"
 
 
+@pytest.mark.soak
 @pytest.mark.fault("killed-anywhere")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_day_killed_at_any_moment_keeps_its_books(seed, tmp_path):
@@ -126,6 +127,7 @@ def _first_difference(expected: list[TradeRow], found: list[TradeRow]) -> dateti
     return datetime.fromisoformat(times[0]) if times else None
 
 
+@pytest.mark.soak
 @pytest.mark.fault("lost-table")
 def test_a_state_table_emptied_in_mid_day_is_rebuilt_from_the_broker(tmp_path):
     bars = synthetic_bars(tmp_path, seed=6)
@@ -145,6 +147,7 @@ def test_a_state_table_emptied_in_mid_day_is_rebuilt_from_the_broker(tmp_path):
     assert {line["phase_to"] for line in rebuilt} > {"TO_BUY"}, "nothing at work, nothing shown"
 
 
+@pytest.mark.soak
 @pytest.mark.fault("1", "dead-relay")
 @pytest.mark.parametrize("broken", [{"relay": False}, {"webhook": 500}], ids=str)
 def test_without_events_polling_finds_what_filled_and_the_day_ends_flat(broken, tmp_path):

@@ -244,7 +244,15 @@ def is_gone(pid: int) -> bool:
     return listed.stdout.strip() in ("", "Z")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.soak),
+        pytest.param(signal.SIGKILL, marks=pytest.mark.soak),
+    ],
+    ids=str,
+)
 def test_a_run_that_is_stopped_leaves_earlier_results_and_no_processes(number, tmp_path, out):
     bars = synthetic_bars(tmp_path, seed=6)
     with running_day(bars, "--out", out) as process:
@@ -265,7 +273,7 @@ def test_a_run_that_is_stopped_leaves_earlier_results_and_no_processes(number, t
     assert_as_it_was(out, "unfinished.log")
 
 
-@pytest.mark.parametrize("victim", ["exchange", "aws"])
+@pytest.mark.parametrize("victim", ["exchange", pytest.param("aws", marks=pytest.mark.soak)])
 def test_a_server_that_dies_ends_the_run_in_one_line(victim, tmp_path, out):
     bars = synthetic_bars(tmp_path, seed=6)
     with running_day(bars, "--out", out) as process:
@@ -358,6 +366,7 @@ def client(running: Servers, service: Any) -> Any:
 # --- the symbols table ---------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 def test_rows_that_make_no_sense_are_refused_and_the_other_symbols_trade_unchanged(tmp_path):
     bars = synthetic_bars(tmp_path, seed=6)
     nonsense = [

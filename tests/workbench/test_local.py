@@ -32,6 +32,7 @@ def test_a_synthetic_day_trades_as_the_rules_say(tmp_path):
     assert_a_run_is_exact(tmp_path / "out", bars)
 
 
+@pytest.mark.soak
 def test_a_second_session_trades_as_if_there_had_been_no_first(tmp_path):
     """Regression: the second day's ticks saw the first day's DONE, and nothing was entered."""
     day = date(2024, 7, 3)
@@ -43,6 +44,7 @@ def test_a_second_session_trades_as_if_there_had_been_no_first(tmp_path):
     assert f",{day}," in (tmp_path / "out" / "trades.csv").read_text()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "names",
     [

@@ -1,6 +1,7 @@
 """The Python that built functions run under here: the template's where this machine has it.
 
-`python -m workbench.cloud.interpreter` prints its path.
+`python -m workbench.cloud.interpreter` prints its path. With a version, such as 3.13, it prints the
+path of that Python, and fails if this machine has none.
 """
 
 import os
@@ -56,7 +57,10 @@ def _candidates(wanted: str, environment: Mapping[str, str]) -> Iterator[Path]:
 
 
 if __name__ == "__main__":
-    found = find(runtime(), os.environ)
+    asked = sys.argv[1:]
+    found = find(asked[0] if asked else runtime(), os.environ)
+    if found is None and asked:
+        sys.exit(f"no Python {asked[0]} here: neither on PATH nor among the versions of pyenv")
     if found is None:
         print(
             f"no Python {runtime()} here: functions run under {sys.executable}, built for it",
