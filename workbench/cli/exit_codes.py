@@ -21,7 +21,8 @@ class ExitCode(IntEnum):
     service that does not answer."""
 
     INTERRUPTED = 130
-    """Ctrl-C ended the command. Shells use 128 plus the signal's number, and SIGINT is 2."""
+    """Ctrl-C ended the command before it was done. Shells add 128 to the number of the
+    signal, and SIGINT is 2."""
 
 
 def fail(line: str, code: ExitCode = ExitCode.BAD_INPUT) -> NoReturn:

@@ -21,7 +21,9 @@ def simulate(
     ] = False,
     faults: Annotated[
         str,
-        typer.Option(help="Inject only these faults, as a failure prints them. `none` injects no."),
+        typer.Option(
+            help="Inject only these faults, as a failure prints them. `none` injects none."
+        ),
     ] = "",
     out: FiguresOption = None,
 ) -> None:

@@ -34,7 +34,7 @@ def doctor(
     halts, and whether the broker's positions and orders agree with the state table. Each line is
     OK, WARN or FAIL. Secrets are not printed. Only --set-no-shorting changes anything.
 
-    Exit code 0 without a FAIL, 1 with one, 2 if there is nothing to check.
+    Exit code 0 without a FAIL, 1 with one, 2 if the stack cannot be found.
     """
     from rich.console import Console
 
@@ -70,6 +70,8 @@ def status(
 
     Each line has the symbol's phase, halt, working order, shares, entry price, trades and P&L of
     the session. Symbols that only wait for a signal are counted.
+
+    Exit code 0, or 2 if the stack or its tables cannot be read.
     """
     from rich.console import Console
 
@@ -95,8 +97,9 @@ def halt(
     """Stop all entries of the account until `scalper resume`.
 
     The halt holds from the next tick on. Exits go on: shares are sold at their target or by the
-    liquidation. An entry that works already may still fill; it is canceled after two minutes, as
-    always.
+    liquidation. A working entry order may still fill; it is canceled after two minutes, as always.
+
+    Exit code 0, or 2 if the stack or its tables cannot be reached.
     """
     if not why.strip():
         fail("--why is empty: say why, whoever resumes will want to know")
@@ -115,8 +118,10 @@ def resume(
 ) -> None:
     """End a halt of the account: entries are allowed again.
 
-    This holds from the next tick on. A symbol that is halted by itself, for what happened to it,
-    stays halted until the next session.
+    This holds from the next tick on. A symbol that has a halt of its own stays halted until the
+    next session.
+
+    Exit code 0, also if the account was not halted; 2 if the stack or its tables cannot be reached.
     """
     from workbench.cli.deployed import errors_in_one_line, find_subject
 

@@ -24,6 +24,8 @@ from scalper.core.pricing import DOLLAR
 from scalper.core.transitions import RECOVERIES, TRANSITIONS
 from scalper.shell.settings import Settings
 from scalper.shell.symbols import _ATTRIBUTES, MAX_LOT, MAX_SYMBOLS
+from workbench.docs.commands_page import PAGE as COMMANDS
+from workbench.docs.commands_page import commands_page
 from workbench.docs.costs_page import PAGE as COSTS
 from workbench.docs.costs_page import costs_page
 from workbench.docs.markdown import NOTE, code, origin, page, recorded, table
@@ -249,6 +251,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/state-machine.md": state_machine,
     "docs/settings.md": settings,
     "docs/performance.md": performance,
+    COMMANDS: commands_page,
     README: lambda: readme(ROOT),
     RELIABILITY: lambda: reliability(ROOT),
     COSTS: lambda: costs_page(ROOT),
