@@ -76,7 +76,7 @@ def report(
     stamp: str | None = None,
     **changes: Any,
 ) -> OrderReport:
-    """Return a statement on an order of ours; `filled` shares at an average `price`."""
+    """Return a report of an order of ours; `filled` shares at an average `price`."""
     said = OrderReport(
         client_order_id=client_id(generation, purpose),
         status=status,
@@ -101,7 +101,7 @@ def seen(
     other_order_open: bool = False,
     **changes: Any,
 ) -> OrderSeen:
-    """Return the event of a statement stamped with the time at which it is heard."""
+    """Return the event of a report whose time stamp is the time of the event."""
     said = report(generation, purpose, status, filled, price, clock)
     return OrderSeen(
         symbol=SYMBOL,
@@ -132,7 +132,7 @@ def after(before: SymbolState, *history: Event, by: Rules = RULES) -> SymbolStat
     return before
 
 
-def heard(before: SymbolState, event: OrderSeen, **changes: Any) -> Order:
+def reported(before: SymbolState, event: OrderSeen, **changes: Any) -> Order:
     """Return the working order of `before` with the first or newest report written onto it."""
     assert before.order is not None
     said = event.report

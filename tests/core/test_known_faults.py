@@ -45,7 +45,7 @@ from tests.core.build import (
     seen,
     state,
 )
-from tests.core.venue import World
+from tests.core.unreliable_broker import SymbolDriver
 
 ENTRY, TARGET, LIQUIDATION = Purpose.ENTRY, Purpose.TARGET, Purpose.LIQUIDATION
 SIGNAL = bar_closed("10:00", signal=True)
@@ -155,8 +155,8 @@ def test_fault_6_every_limit_lies_on_the_tick_grid(close: int, average: int) -> 
     assert sold.order.limit >= average + CENT
 
 
-def test_a_position_is_believed_by_the_time_of_the_fill_not_of_the_minute_heard() -> None:
-    """Seed 9724: a tick takes most of a minute, and its minute is older than what it hears."""
+def test_a_position_is_believed_by_the_time_of_the_fill_not_of_the_minute_of_the_report() -> None:
+    """Seed 9724: a tick may take most of a minute; reports it gets are newer than its minute."""
     stamp = at("10:00:40")
     bought = after(
         state(), SIGNAL, seen("10:00", 1, ENTRY, "filled", 20, updated_at=stamp, confirmed=True)
@@ -172,10 +172,10 @@ def test_fault_7_an_order_of_no_shares_is_never_sent() -> None:
 @pytest.mark.parametrize(
     "external", ["", "by hand", "scalp-paper-TSLA-20260701-1", client_id().replace("paper", "live")]
 )
-def test_fault_8_an_order_on_the_symbol_that_is_not_its_own_moves_nothing(external: str) -> None:
-    told = seen("10:05", 1, ENTRY, "filled", 20, client_order_id=external)
+def test_fault_8_an_external_order_on_the_symbol_changes_nothing(external: str) -> None:
+    event = seen("10:05", 1, ENTRY, "filled", 20, client_order_id=external)
     for one in (state(), after(state(), SIGNAL), SELLING, after(state(), liquidation("15:55"))):
-        assert step(one, told, RULES) == Step(one, (), Reason.UNKNOWN_ORDER)
+        assert step(one, event, RULES) == Step(one, (), Reason.UNKNOWN_ORDER)
 
 
 @pytest.mark.fault("6")
@@ -191,27 +191,27 @@ def test_fault_8_an_order_on_the_symbol_that_is_not_its_own_moves_nothing(extern
 def test_fault_9_every_status_has_an_answer_and_is_found_by_asking(
     status: str, phase: Phase, at_the_end: Phase
 ) -> None:
-    world = World.fresh()
-    world.tick(money(100), signal=True)
-    (placed,) = world.venue.live
-    world.venue.end(placed, status)
-    world.venue.events.clear()  # nothing is told
+    driver = SymbolDriver.fresh()
+    driver.tick(money(100), signal=True)
+    (placed,) = driver.broker.live
+    driver.broker.end(placed, status)
+    driver.broker.events.clear()  # no event is delivered
     phases = []
-    for way_on in (world.reconcile, world.finish):
+    for way_on in (driver.reconcile, driver.finish):
         way_on()
-        phases.append(world.state.phase)
+        phases.append(driver.state.phase)
     assert phases == [phase, at_the_end]
 
 
 @pytest.mark.fault("1")
 def test_fault_9_a_missed_fill_is_found_by_asking() -> None:
-    world = World.fresh()
-    world.tick(money(100), signal=True)
-    (placed,) = world.venue.live
-    world.venue.fill(placed, placed.left, money(100))
-    world.venue.events.clear()
-    world.reconcile()
-    assert world.state.phase is Phase.SELL_SUBMITTED
+    driver = SymbolDriver.fresh()
+    driver.tick(money(100), signal=True)
+    (placed,) = driver.broker.live
+    driver.broker.fill(placed, placed.left, money(100))
+    driver.broker.events.clear()
+    driver.reconcile()
+    assert driver.state.phase is Phase.SELL_SUBMITTED
 
 
 def test_fault_10_symbols_share_nothing_so_that_all_orders_can_go_at_once() -> None:
@@ -227,7 +227,7 @@ def test_fault_10_symbols_share_nothing_so_that_all_orders_can_go_at_once() -> N
 @pytest.mark.fault("3")
 @pytest.mark.parametrize("how", [REFUSED, "rejected"])
 def test_fault_11_a_rejected_sell_is_retried_within_a_bound(how: str) -> None:
-    one = after(state(), SIGNAL, BOUGHT)  # the first sell, refused at the first pass below
+    one = after(state(), SIGNAL, BOUGHT)  # the first sell, refused in the first round below
     sent: set[str] = set()
 
     def retry(one: SymbolState, due: CheckupDue | LiquidationDue) -> SymbolState:

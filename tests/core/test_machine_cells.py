@@ -46,7 +46,7 @@ def test_every_cell_has_an_answer() -> None:
 
 
 def kind_of(one: Case) -> str:
-    """Return the kind of a report as the working order's phase tells them apart."""
+    """Return the kind of a report, as a step with a working order distinguishes them."""
     assert isinstance(one.event, OrderSeen)
     said, order = one.event.report, one.before.order
     made = ClientOrderId.parse(said.client_order_id)
@@ -57,7 +57,7 @@ def kind_of(one: Case) -> str:
     if said.filled_qty >= order.qty:
         return "full fill"
     if said.status in TERMINAL_STATUSES:
-        return f"{said.status}, {'confirmed' if said.confirmed else 'told'}"
+        return f"{said.status}, {'confirmed' if said.confirmed else 'by event'}"
     if said.status not in ("new", "accepted", "partially_filled"):
         return "unknown status"
     return "partial fill" if said.filled_qty else "live"
@@ -66,9 +66,9 @@ def kind_of(one: Case) -> str:
 @pytest.mark.parametrize("phase", [Phase.BUY_SUBMITTED, Phase.SELL_SUBMITTED])
 def test_every_kind_of_report_has_an_answer(phase: Phase) -> None:
     over = TERMINAL_STATUSES - {"filled"}
-    kinds = {f"{status}, {how}" for status in over for how in ("confirmed", "told")}
+    kinds = {f"{status}, {how}" for status in over for how in ("confirmed", "by event")}
     kinds |= {"external", "another of ours", ABSENT, REFUSED, "full fill", "unknown status"}
-    kinds |= {"filled, told", "partial fill", "live"}
+    kinds |= {"filled, by event", "partial fill", "live"}
     assert {kind_of(one) for one in CASES if cell_of(one) == (phase, OrderSeen)} == kinds
 
 

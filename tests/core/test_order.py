@@ -102,10 +102,10 @@ def test_quantity_and_progress_only_rise(reports: list[OrderReport]) -> None:
 def test_an_order_is_closed_by_a_full_fill_or_a_confirmed_end_alone(reports) -> None:
     full = any(said.filled_qty >= 20 for said in reports)
     ended = any(said.confirmed and said.status in TERMINAL_STATUSES for said in reports)
-    told = any(said.status in TERMINAL_STATUSES for said in reports)
+    ended_by_report = any(said.status in TERMINAL_STATUSES for said in reports)
     known = joined(reports)
     assert known.is_closed is (full or ended)
-    assert known.needs_confirmation is (told and not full and not ended)
+    assert known.needs_confirmation is (ended_by_report and not full and not ended)
 
 
 @pytest.mark.fault("6")
@@ -130,7 +130,7 @@ def test_an_order_that_was_seen_is_never_absent() -> None:
     assert join(live, report(1, Purpose.ENTRY, ABSENT), NOW) == live
 
 
-def test_a_refusal_settles_an_order() -> None:
+def test_a_refusal_closes_an_order() -> None:
     refused = join(order(), report(1, Purpose.ENTRY, REFUSED), NOW)
     assert refused == order(progress=Progress.TERMINAL, status=REFUSED, confirmed=True)
     assert refused.is_closed

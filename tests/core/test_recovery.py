@@ -1,4 +1,4 @@
-"""What the broker's orders tell is the state that led to them."""
+"""The state rebuilt from the broker's orders is the state that led to them."""
 
 from dataclasses import replace
 from datetime import date
@@ -38,10 +38,10 @@ def rebuilt(*reports: OrderReport) -> SymbolState:
     return rebuild(SYMBOL, DAY, "paper", reports, NOW)
 
 
-def told(one: SymbolState) -> SymbolState:
-    """Return what of a state the broker's orders can tell.
+def known_to_the_broker(one: SymbolState) -> SymbolState:
+    """Return the part of a state that the broker's orders can tell.
 
-    Orders that the broker refused are not among them, nor is why an order was sent or canceled.
+    The broker has no refused orders, and does not know why an order was sent or canceled.
     """
     settled = list(one.settled)
     while settled and settled[-1] == 0 and one.order is None:
@@ -66,19 +66,19 @@ def told(one: SymbolState) -> SymbolState:
 
 
 class DayWithRestarts(Day):
-    """A day on which the table is lost now and then; all invariants of the day hold on."""
+    """A day that sometimes loses the table. All invariants of the day still hold."""
 
-    @precondition(lambda self: not self.world.venue.under_way)
+    @precondition(lambda self: not self.driver.broker.under_way)
     @rule()
     def the_table_is_lost(self) -> None:
-        world, venue = self.world, self.world.venue
-        self.fates, self.deaf_cancels = [], 0
-        world.reconcile()
-        reports = [venue.say(one, confirmed=True) for one in venue.placed.values()]
-        state = rebuild(SYMBOL, DAY, "paper", reversed(reports), venue.now)
-        if world.state.order is None or world.state.order.progress:
-            assert told(state) == told(world.state)
-        world.state = state
+        driver, broker = self.driver, self.driver.broker
+        self.outcomes, self.failing_cancels = [], 0
+        driver.reconcile()
+        reports = [broker.report_of(one, confirmed=True) for one in broker.placed.values()]
+        state = rebuild(SYMBOL, DAY, "paper", reversed(reports), broker.now)
+        if driver.state.order is None or driver.state.order.progress:
+            assert known_to_the_broker(state) == known_to_the_broker(driver.state)
+        driver.state = state
 
 
 TestDayWithRestarts = DayWithRestarts.TestCase
@@ -100,7 +100,7 @@ def test_no_orders_make_a_fresh_state() -> None:
     assert rebuilt() == state()
 
 
-def test_orders_of_others_are_left_out() -> None:
+def test_external_orders_are_left_out() -> None:
     others = [
         client_id().replace("TSLA", "AAPL"),
         client_id().replace("paper", "live"),
@@ -143,7 +143,7 @@ def test_a_working_sell_is_taken_up_over_the_shares_held() -> None:
     assert (state.phase, state.qty, state.generation) == (Phase.SELL_SUBMITTED, 20, 2)
 
 
-def test_numbers_that_the_broker_lacks_count_as_unfilled() -> None:
+def test_generations_that_the_broker_lacks_count_as_unfilled() -> None:
     bought = replace(BOUGHT, client_order_id=client_id(3))
     assert rebuilt(bought) == replace(HELD, generation=3, settled=(0, 0, 20))
 
@@ -209,7 +209,9 @@ def test_a_sale_of_shares_of_an_older_session_earns_nothing_that_is_known() -> N
     ],
     ids=["not the newest", "buys while holding", "sells nothing", "sells too much", "no shares"],
 )
-def test_a_live_order_too_many_halts_the_symbol_and_is_canceled_when_seen(reports, late) -> None:
+def test_a_live_order_too_many_halts_the_symbol_and_is_canceled_once_reported(
+    reports, late
+) -> None:
     state = rebuilt(*reports)
     assert (state.halt, state.abandoned) == (Reason.LATE_ORDER, (late,))
     report_of = {said.client_order_id: said for said in reports}
@@ -224,8 +226,8 @@ def test_an_order_that_the_broker_replaced_counts_as_it_ended_and_halts_the_symb
     assert (state.phase, state.order) == (Phase.TO_SELL, None)
 
 
-def test_what_works_in_a_replaced_orders_place_is_taken_up_as_that_order() -> None:
-    # As `own_reports` tells it: 5 sold before, 3 of the successor's 15.
+def test_the_successor_of_a_replaced_order_is_taken_up_as_that_order() -> None:
+    # As `own_reports` reports it: 5 sold before, 3 of the successor's 15.
     both = report(
         2, TARGET, "partially_filled", 8, "100.01", qty=20, broker_id="successor", confirmed=True
     )
@@ -251,7 +253,7 @@ def test_the_same_day_goes_on() -> None:
 
 
 def test_an_older_day_resets_nothing() -> None:
-    """An event delivered again from yesterday: today's generations must not repeat."""
+    """Yesterday's event is delivered again: today's generations must not repeat."""
     assert begin_session(replace(HELD, session=TOMORROW), DAY).session == TOMORROW
 
 

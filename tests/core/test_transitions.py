@@ -42,7 +42,7 @@ from scalper.core.transitions import (
     contradiction,
 )
 from tests.core.build import DAY, RULES, SYMBOL, at, bar_closed, order, report, seen, state
-from tests.core.venue import Fate, World
+from tests.core.unreliable_broker import SendOutcome, SymbolDriver
 
 Row = tuple[Phase | None, type[Event | Recovery], Phase]
 DAYS = 4_000
@@ -69,78 +69,80 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> set[Row]:
 
 
 def random_day(seed: int) -> None:
-    """Take a symbol through a day on a broker beyond reason, and into the next session.
+    """Take a symbol through a day on an impossible broker, and into the next session.
 
-    Requests land minutes late, orders come back after they were given up, or fill when they are
-    closed, fills are taken back, shares are sold by hand, the table is lost, nothing is reported
-    for minutes, the liquidation may not run and the day goes on after the close.
+    Requests land minutes late. Abandoned orders become live, closed orders fill, and fills are
+    taken back. The owner sells shares by hand, and the table is lost. For minutes nothing is
+    reported, the liquidation may not run, and the day goes on after the close.
     """
     rng = random.Random(seed)
-    world = World.fresh(stop_loss_pct=Decimal(1), max_hold=timedelta(minutes=8))
-    venue = world.venue
-    venue.strict = False
-    fates: list[Fate] = rng.choice([["ok", "refused", "lost", "answer lost"], ["ok", "delayed"]])
-    world.send_fate = lambda: rng.choice(fates)
-    world.cancel_works = lambda: rng.random() < 0.7
-    world.delay = lambda: timedelta(seconds=rng.choice([2, 200, 900]))
+    driver = SymbolDriver.fresh(stop_loss_pct=Decimal(1), max_hold=timedelta(minutes=8))
+    broker = driver.broker
+    broker.strict = False
+    outcomes: list[SendOutcome] = rng.choice(
+        [["ok", "refused", "lost", "answer lost"], ["ok", "delayed"]]
+    )
+    driver.send_outcome = lambda: rng.choice(outcomes)
+    driver.cancel_works = lambda: rng.random() < 0.7
+    driver.delay = lambda: timedelta(seconds=rng.choice([2, 200, 900]))
     liquidates = rng.random() < 0.7
-    deaf_from = world.rules.session.open + timedelta(minutes=rng.randint(5, 60))
+    silent_from = driver.rules.session.open + timedelta(minutes=rng.randint(5, 60))
 
-    def is_deaf() -> bool:
-        return deaf_from <= venue.now < world.rules.session.close
+    def is_silent() -> bool:
+        return silent_from <= broker.now < driver.rules.session.close
 
     def pass_time() -> None:
-        world.pass_time(timedelta(seconds=rng.choice([1, 30, 60, 120])))
+        driver.pass_time(timedelta(seconds=rng.choice([1, 30, 60, 120])))
 
     def tick() -> None:
         close = rng.choice([None, rng.randint(money(98), money(101))])
-        world.tick(close, signal=rng.random() < 0.7)
+        driver.tick(close, signal=rng.random() < 0.7)
 
     def fill() -> None:
-        for one in venue.live:
-            venue.fill(one, rng.randint(1, one.left), money(100))
+        for one in broker.live:
+            broker.fill(one, rng.randint(1, one.left), money(100))
 
     def end() -> None:
-        for one in venue.live[:1]:
-            venue.end(one, rng.choice(["canceled", "expired", "rejected", "replaced"]))
+        for one in broker.live[:1]:
+            broker.end(one, rng.choice(["canceled", "expired", "rejected", "replaced"]))
 
     def correct() -> None:
-        over = [one for one in venue.placed.values() if not one.is_live]
+        over = [one for one in broker.placed.values() if not one.is_live]
         if over and rng.random() < 0.2:
             one = rng.choice(over)
-            venue.correct(one, rng.choice([0, 1, one.order.qty]), money(100))
-            world.ask(one.order.client_order_id)
+            broker.correct(one, rng.choice([0, 1, one.order.qty]), money(100))
+            driver.ask(one.order.client_order_id)
 
-    def tell() -> None:
-        if venue.events and not is_deaf():
-            world.tell(rng.randrange(99), again=rng.random() < 0.3)
+    def deliver() -> None:
+        if broker.events and not is_silent():
+            driver.deliver(rng.randrange(99), again=rng.random() < 0.3)
 
     def check() -> None:
-        world.check(rng.choice([None, max(venue.position, 0)]))
+        driver.check(rng.choice([None, max(broker.position, 0)]))
 
     def liquidate() -> None:
-        if liquidates and venue.now >= world.rules.session.liquidate_at:
-            world.liquidate(rng.choice([None, max(venue.position, 0)]))
+        if liquidates and broker.now >= driver.rules.session.liquidate_at:
+            driver.liquidate(rng.choice([None, max(broker.position, 0)]))
 
     def sell_by_hand() -> None:
         if rng.random() < 0.1:
-            venue.position = 0
+            broker.position = 0
 
     def reconcile() -> None:
-        if not is_deaf():
-            world.reconcile()
+        if not is_silent():
+            driver.reconcile()
 
     def lose_the_table() -> None:
         if rng.random() < 0.1:
-            reports = [venue.say(one, confirmed=True) for one in venue.placed.values()]
-            world.state = rebuild(SYMBOL, DAY, "paper", reports, venue.now)
+            reports = [broker.report_of(one, confirmed=True) for one in broker.placed.values()]
+            driver.state = rebuild(SYMBOL, DAY, "paper", reports, broker.now)
 
     weights: dict[Callable[[], None], int] = {
         pass_time: 5,
         tick: 3,
         fill: 2,
         end: 1,
-        tell: 4,
+        deliver: 4,
         check: 1,
         liquidate: 1,
         sell_by_hand: 1,
@@ -150,7 +152,7 @@ def random_day(seed: int) -> None:
     }
     for action in rng.choices(list(weights), list(weights.values()), k=ACTIONS):
         action()
-    begin_session(world.state, TOMORROW)
+    begin_session(driver.state, TOMORROW)
 
 
 def test_random_days_reach_each_row_and_no_other(reached: set[Row]) -> None:

@@ -1,4 +1,4 @@
-"""BUY_SUBMITTED. A buy is under way."""
+"""BUY_SUBMITTED. A buy is stored, sent or live."""
 
 from dataclasses import replace
 from functools import partial
@@ -15,9 +15,9 @@ from tests.core.build import (
     bar_closed,
     checkup,
     client_id,
-    heard,
     liquidation,
     order,
+    reported,
     rules,
     seen,
 )
@@ -46,63 +46,63 @@ from tests.core.cells.histories import (
 CASES: list[Case] = []
 case = partial(state_case, CASES)
 
-for tells in (bar_closed, checkup):
-    name = tells.__name__
+for event_of in (bar_closed, checkup):
+    name = event_of.__name__
     case(
         f"{name}: an unanswered buy is not canceled, for there is nothing to cancel yet",
         BUY_SENT,
-        tells("10:02"),
+        event_of("10:02"),
         Reason.AWAITING_ANSWER,
     )
     case(
         f"{name}: a buy of 119.999 s works on",
         BUYING,
-        tells("10:01:59.999"),
+        event_of("10:01:59.999"),
         Reason.STILL_WORKING,
     )
     case(
         f"{name}: a buy of 120 s is canceled",
         BUYING,
-        tells("10:02"),
+        event_of("10:02"),
         Reason.BUY_TIMED_OUT,
         cancels=working(BUYING),
     )
     case(
         f"{name}: the rest of a partly filled buy of 120 s is canceled",
         PARTLY_BOUGHT,
-        tells("10:02"),
+        event_of("10:02"),
         Reason.BUY_TIMED_OUT,
         cancels=working(PARTLY_BOUGHT),
     )
     case(
         f"{name}: a cancel of 29 s is waited for",
         BUY_CANCELING,
-        tells("10:02:29"),
+        event_of("10:02:29"),
         Reason.AWAITING_CONFIRMATION,
     )
     case(
         f"{name}: a cancel of 30 s without effect is repeated",
         BUY_CANCELING,
-        tells("10:02:30"),
+        event_of("10:02:30"),
         Reason.CANCEL_AGAIN,
         cancels=working(BUY_CANCELING),
     )
     case(
         f"{name}: a buy that an event called canceled is canceled all the same",
         BUY_OVER_BY_EVENT,
-        tells("10:02"),
+        event_of("10:02"),
         Reason.BUY_TIMED_OUT,
         cancels=working(BUY_OVER_BY_EVENT),
     )
     case(
         f"{name}: a buy that an event called canceled and no request is canceled again",
         after(BUY_CANCELING, seen("10:02:01", 1, ENTRY, "canceled")),
-        tells("10:03"),
+        event_of("10:03"),
         Reason.CANCEL_AGAIN,
         cancels=working(after(BUY_CANCELING, seen("10:02:01", 1, ENTRY, "canceled"))),
     )
 case(
-    "a stale buy is the liquidation's from 15:55 on",
+    "from 15:55 on a bar leaves a stale buy to the liquidation",
     BUYING,
     bar_closed("15:55"),
     Reason.AFTER_CUTOFF,
@@ -118,10 +118,10 @@ case(
     BUY_SENT,
     event := seen("10:00:01", 1, ENTRY, "accepted"),
     Reason.STILL_WORKING,
-    order=heard(BUY_SENT, event),
+    order=reported(BUY_SENT, event),
 )
 case(
-    "the same report again is no news",
+    "the same report again changes nothing",
     BUYING,
     seen("10:00:01", 1, ENTRY, "new"),
     Reason.NOTHING_NEW,
@@ -131,10 +131,10 @@ case(
     BUYING,
     event := seen("10:00:02", 1, ENTRY, "partially_filled", 8),
     Reason.PARTLY_FILLED,
-    order=heard(BUYING, event),
+    order=reported(BUYING, event),
 )
 case(
-    "an older report after a partial fill is no news",
+    "an older report after a partial fill changes nothing",
     PARTLY_BOUGHT,
     seen("10:00:01", 1, ENTRY, "new"),
     Reason.NOTHING_NEW,
@@ -166,7 +166,7 @@ case(
     submits=TARGET_2,
 )
 case(
-    "the exit asks for the last trade where that is higher",
+    "the exit's limit is the last trade if that is higher",
     BUYING,
     seen("10:00:10", 1, ENTRY, "filled", 20, last_trade="100.1234"),
     Reason.BOUGHT,
@@ -216,7 +216,7 @@ for status in ("canceled", "expired", "rejected", "filled"):
         BUYING,
         event := seen("10:00:05", 1, ENTRY, status),
         Reason.AWAITING_CONFIRMATION,
-        order=heard(BUYING, event, progress=Progress.TERMINAL),
+        order=reported(BUYING, event, progress=Progress.TERMINAL),
     )
 for status in ("canceled", "expired"):
     case(
@@ -238,7 +238,7 @@ case(
     settled=(0,),
 )
 case(
-    "the shares of a buy confirmed canceled in part are sold, and no more",
+    "only the bought shares of a buy confirmed canceled are sold",
     PARTLY_BOUGHT,
     seen("10:02:01", 1, ENTRY, "canceled", 8, confirmed=True),
     Reason.BOUGHT,
@@ -261,7 +261,7 @@ case(
     BUYING,
     event := seen("10:00:05", 1, ENTRY, "replaced"),
     Reason.AWAITING_CONFIRMATION,
-    order=heard(BUYING, event, progress=Progress.TERMINAL),
+    order=reported(BUYING, event, progress=Progress.TERMINAL),
     halt=Reason.REPLACED_ORDER,
 )
 case(
@@ -280,14 +280,14 @@ for status in ("pending_cancel", "done_for_day", "held", "a_word_of_2031"):
         BUYING,
         event := seen("10:00:05", 1, ENTRY, status, confirmed=True),
         Reason.STILL_WORKING,
-        order=heard(BUYING, event),
+        order=reported(BUYING, event),
     )
 case(
     "a live report does not revive a buy that an event called canceled",
     BUY_OVER_BY_EVENT,
     event := seen("10:00:06", 1, ENTRY, "pending_cancel", confirmed=True),
     Reason.AWAITING_CONFIRMATION,
-    order=heard(BUY_OVER_BY_EVENT, event, progress=Progress.TERMINAL),
+    order=reported(BUY_OVER_BY_EVENT, event, progress=Progress.TERMINAL),
 )
 case(
     "a buy refused at its first send is refused, and cools the symbol down",
@@ -370,7 +370,7 @@ case(
     Reason.AWAITING_ANSWER,
 )
 case(
-    "a live buy that is suddenly not found lives on",
+    "a live buy that is suddenly not found still works",
     BUYING,
     seen("10:01", 1, ENTRY, ABSENT),
     Reason.STILL_WORKING,
@@ -417,7 +417,7 @@ case(
     abandoned=(client_id(),),
 )
 case(
-    "a fill that is taken back halts the symbol, and the highest number stands",
+    "a fill that is taken back halts the symbol, and the highest quantity stays",
     PARTLY_BOUGHT,
     event := seen("10:00:05", 1, ENTRY, "new", 3, confirmed=True),
     Reason.PARTLY_FILLED,
@@ -425,21 +425,21 @@ case(
     halt=Reason.CORRECTED_FILL,
 )
 case(
-    "an intent of before the liquidation is canceled as soon as it shows",
+    "an intent from before the liquidation is canceled as soon as the broker reports it",
     BUY_LIQUIDATING,
     event := seen("15:55:01", 1, ENTRY, "new"),
     Reason.LIQUIDATING,
-    cancels=heard(BUY_LIQUIDATING, event),
+    cancels=reported(BUY_LIQUIDATING, event),
 )
 case(
-    "an intent of before the liquidation that shows at the close is only noted",
+    "an intent from before the liquidation that is reported at the close is not canceled",
     BUY_LIQUIDATING,
     event := seen("16:00", 1, ENTRY, "new"),
     Reason.AFTER_CLOSE,
-    order=heard(BUY_LIQUIDATING, event),
+    order=reported(BUY_LIQUIDATING, event),
 )
 case(
-    "an order that somebody else made changes nothing while a buy works",
+    "an external order changes nothing while a buy works",
     BUYING,
     seen("10:00:05", 1, ENTRY, "filled", 20, client_order_id="by hand"),
     Reason.UNKNOWN_ORDER,
@@ -451,7 +451,7 @@ case(
     Reason.UNKNOWN_ORDER,
 )
 case(
-    "a canceled buy that fills on after all while another works waits its turn, watched",
+    "a canceled buy that fills while another works waits until that is closed, and is watched",
     BUYING_AGAIN,
     seen("10:10:05", 1, ENTRY, "canceled", 20, confirmed=True),
     Reason.LATE_ORDER,
@@ -464,7 +464,7 @@ SOLD_BEFORE = after(
     bar_closed("10:12", signal=True),
 )
 case(
-    "a sale taken back while another buy works waits its turn, watched",
+    "a sale taken back while another buy works waits until that is closed, and is watched",
     SOLD_BEFORE,
     seen("10:12:05", 3, TARGET, "filled", 15, "100.01", confirmed=True),
     Reason.CORRECTED_FILL,
@@ -472,7 +472,7 @@ case(
     abandoned=(client_id(3, TARGET),),
 )
 case(
-    "a purchase taken back whose shares are sold long since is settled, and halts the symbol",
+    "a purchase taken back after its shares were sold is settled, and halts the symbol",
     SOLD_BEFORE,
     seen("10:12:05", 2, ENTRY, "filled", 15, confirmed=True),
     Reason.CORRECTED_FILL,
@@ -481,7 +481,7 @@ case(
     abandoned=(client_id(2),),
 )
 case(
-    "an order of ours with a number never given is canceled and watched while a buy works",
+    "an order of ours with an unknown generation is canceled and watched while a buy works",
     BUYING,
     seen("10:00:05", 2, TARGET, "new"),
     Reason.UNKNOWN_ORDER,
@@ -499,7 +499,7 @@ FOLLOWED = replace(
     updated_at=None,
 )
 case(
-    "replaced by an order that the broker names: that one is the working order from then on",
+    "an order that the broker replaced is followed under its successor's id",
     PARTLY_BOUGHT,
     seen("10:00:20", 1, ENTRY, "replaced", 8, replaced_by="successor", confirmed=True),
     Reason.REPLACED_ORDER,
@@ -507,15 +507,15 @@ case(
     halt=Reason.REPLACED_ORDER,
 )
 case(
-    "replaced by an event alone awaits its confirmation, whoever is named",
+    "replaced by an event alone awaits its confirmation, even if it names a successor",
     PARTLY_BOUGHT,
     event := seen("10:00:20", 1, ENTRY, "replaced", 8, replaced_by="successor"),
     Reason.AWAITING_CONFIRMATION,
-    order=heard(PARTLY_BOUGHT, event, progress=Progress.TERMINAL),
+    order=reported(PARTLY_BOUGHT, event, progress=Progress.TERMINAL),
     halt=Reason.REPLACED_ORDER,
 )
 case(
-    "a buy that was filled in full before it was replaced is bought",
+    "a buy that filled in full before it was replaced counts as bought",
     PARTLY_BOUGHT,
     seen("10:00:20", 1, ENTRY, "replaced", 20, replaced_by="successor", confirmed=True),
     Reason.BOUGHT,
@@ -525,21 +525,21 @@ case(
     submits=replace(TARGET_2, submitted_at=at("10:00:20")),
 )
 case(
-    "what fills in the successor comes on top of what filled before",
+    "fills of the successor are added to the fills before",
     BUY_REPLACED,
     event := seen("10:00:30", 1, ENTRY, "partially_filled", 3, broker_id="successor", qty=12),
     Reason.PARTLY_FILLED,
-    order=heard(BUY_REPLACED, event, filled_qty=11, filled_value=money(1100)),
+    order=reported(BUY_REPLACED, event, filled_qty=11, filled_value=money(1100)),
 )
 case(
-    "a successor of another size makes the order's size",
+    "a successor of another size sets the order's size",
     BUY_REPLACED,
     event := seen("10:00:30", 1, ENTRY, "new", broker_id="successor", qty=5),
     Reason.PARTLY_FILLED,
-    order=heard(BUY_REPLACED, event, qty=13, filled_qty=8, filled_value=money(800)),
+    order=reported(BUY_REPLACED, event, qty=13, filled_qty=8, filled_value=money(800)),
 )
 case(
-    "a successor that is replaced again is followed on",
+    "the successor of a successor is followed too",
     after(
         BUY_REPLACED,
         seen("10:00:30", 1, ENTRY, "partially_filled", 3, broker_id="successor", qty=12),
@@ -567,21 +567,21 @@ case(
     ),
 )
 case(
-    "what is said of the order that was replaced changes nothing more",
+    "a report of the replaced order changes nothing more",
     BUY_REPLACED,
     seen("10:00:30", 1, ENTRY, "replaced", 9, replaced_by="other", confirmed=True),
     Reason.NOTHING_NEW,
 )
-for tells in (bar_closed, checkup):
+for event_of in (bar_closed, checkup):
     case(
-        f"{tells.__name__}: a buy that somebody replaced is canceled in its new form",
+        f"{event_of.__name__}: a buy that was replaced is canceled under its successor's id",
         BUY_REPLACED,
-        tells("10:01"),
+        event_of("10:01"),
         Reason.REPLACED_ORDER,
         cancels=working(BUY_REPLACED),
     )
 case(
-    "a successor confirmed canceled leaves what filled before and after, to be sold",
+    "after a successor is confirmed canceled, the shares filled before and after are sold",
     BUY_REPLACED,
     seen("10:02:01", 1, ENTRY, "canceled", 3, broker_id="successor", qty=12, confirmed=True),
     Reason.BOUGHT,
@@ -615,7 +615,7 @@ case(
     cancels=working(BUYING),
 )
 case(
-    "the liquidation cannot cancel what is not there yet",
+    "the liquidation cannot cancel an intent",
     BUY_SENT,
     liquidation("15:55", 0),
     Reason.AWAITING_ANSWER,

@@ -29,19 +29,19 @@ for minute in ("10:00", "15:56", "16:00"):
         Reason.DAY_IS_DONE,
     )
 case(
-    "an order that somebody else made changes nothing once the day is done",
+    "an external order changes nothing once the day is done",
     DONE,
     seen("15:56", 1, ENTRY, "filled", 20, client_order_id="by hand"),
     Reason.UNKNOWN_ORDER,
 )
 case(
-    "old news changes nothing once the day is done",
+    "an old report changes nothing once the day is done",
     GAVE_UP_AND_DONE,
     seen("15:56", 1, ENTRY, "canceled", confirmed=True),
     Reason.NOTHING_NEW,
 )
 case(
-    "an order given up that shows up once the day is done is canceled",
+    "an abandoned order that is reported live once the day is done is canceled",
     GAVE_UP_AND_DONE,
     seen("15:56", 1, ENTRY, "new"),
     Reason.LATE_ORDER,
@@ -57,7 +57,7 @@ LATE_FILL: dict[str, Any] = {
     "exit_as": BAILOUT,
 }
 case(
-    "an order given up that filled is liquidated once the day is done",
+    "an abandoned order that filled is liquidated once the day is done",
     GAVE_UP_AND_DONE,
     seen("15:56", 1, ENTRY, "filled", 20),
     Reason.LATE_ORDER,
@@ -68,7 +68,7 @@ case(
     submits=order(2, LIQUIDATION, 20, None, "15:56"),
 )
 case(
-    "an order given up that is found filled after the close is held",
+    "an abandoned order that is found filled after the close is held",
     GAVE_UP_AND_DONE,
     seen("16:01", 1, ENTRY, "filled", 20),
     Reason.AFTER_CLOSE,
@@ -80,7 +80,7 @@ SOLD_AND_DONE = after(
     SELLING, seen("10:05", 2, TARGET, "filled", 20, "100.01"), liquidation("15:55")
 )
 case(
-    "a sale taken back once the day is done is known again, and rests for the liquidation",
+    "shares of a sale taken back once the day is done rest for the liquidation",
     SOLD_AND_DONE,
     seen("15:56", 2, TARGET, "filled", 15, "100.01", confirmed=True),
     Reason.CORRECTED_FILL,

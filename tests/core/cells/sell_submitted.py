@@ -15,9 +15,9 @@ from tests.core.build import (
     bar_closed,
     checkup,
     client_id,
-    heard,
     liquidation,
     order,
+    reported,
     rules,
     seen,
 )
@@ -58,14 +58,14 @@ case(
     Reason.STILL_WORKING,
 )
 case(
-    "a sell is the liquidation's from 15:55 on",
+    "from 15:55 on a bar leaves a sell to the liquidation",
     SELLING,
     bar_closed("15:55", "1.00"),
     Reason.AFTER_CUTOFF,
     by=WITH_STOP,
 )
 case(
-    "a close one grid step above the stop holds on",
+    "at a close of $0.0001 above the stop the shares are held",
     SELLING,
     bar_closed("10:01", "99.0001"),
     Reason.STILL_WORKING,
@@ -141,14 +141,14 @@ case(
     cancels=working(STOPPING),
 )
 case(
-    "shares held just short of the longest time are held on",
+    "shares held for less than the longest time are held",
     SELLING,
     bar_closed("10:10:09.999"),
     Reason.STILL_WORKING,
     by=WITH_HOLD,
 )
 case(
-    "shares held for the longest time are given up",
+    "shares held for the longest time are sold",
     SELLING,
     bar_closed("10:10:10"),
     Reason.HELD_TOO_LONG,
@@ -161,14 +161,14 @@ case(
     SELL_SENT,
     event := seen("10:00:11", 2, TARGET, "new"),
     Reason.STILL_WORKING,
-    order=heard(SELL_SENT, event),
+    order=reported(SELL_SENT, event),
 )
 case(
-    "a partial exit works on, and the shares are taken off when it is over",
+    "a partly filled exit works on, and its shares are subtracted when it is closed",
     SELLING,
     event := seen("10:00:30", 2, TARGET, "partially_filled", 5, "100.01"),
     Reason.PARTLY_FILLED,
-    order=heard(SELLING, event),
+    order=reported(SELLING, event),
 )
 SOLD: dict[str, Any] = {
     "phase": Phase.TO_BUY,
@@ -214,7 +214,7 @@ for status in ("canceled", "expired", "rejected", "filled"):
         SELLING,
         event := seen("10:01", 2, TARGET, status),
         Reason.AWAITING_CONFIRMATION,
-        order=heard(SELLING, event, progress=Progress.TERMINAL),
+        order=reported(SELLING, event, progress=Progress.TERMINAL),
     )
 for status in ("canceled", "expired", "rejected"):
     case(
@@ -228,7 +228,7 @@ for status in ("canceled", "expired", "rejected"):
         exit_as=BAILOUT,
     )
 case(
-    "what a target canceled by somebody else left over rests, and no more",
+    "only the unsold shares of a target that somebody else canceled rest",
     PARTLY_SOLD,
     seen("10:01", 2, TARGET, "canceled", 5, "100.01", confirmed=True),
     Reason.EXIT_ENDED_UNFILLED,
@@ -286,7 +286,7 @@ case(
     SELLING,
     event := seen("10:01", 2, TARGET, "replaced"),
     Reason.AWAITING_CONFIRMATION,
-    order=heard(SELLING, event, progress=Progress.TERMINAL),
+    order=reported(SELLING, event, progress=Progress.TERMINAL),
     halt=Reason.REPLACED_ORDER,
 )
 case(
@@ -304,7 +304,7 @@ case(
     SELLING,
     event := seen("10:01", 2, TARGET, "a_word_of_2031", confirmed=True),
     Reason.STILL_WORKING,
-    order=heard(SELLING, event),
+    order=reported(SELLING, event),
 )
 case(
     "a sell refused at its first send rests until the checkup",
@@ -352,7 +352,7 @@ case(
 )
 UNANSWERED = after(SELL_SENT, liquidation("15:55"))
 case(
-    "from 15:55 on it is not: a liquidation without the table may have sold its shares",
+    "from 15:55 on it is not sent again: a liquidation without the table may have sold its shares",
     UNANSWERED,
     event := seen("15:55:30", 2, TARGET, ABSENT),
     Reason.AWAITING_ANSWER,
@@ -361,7 +361,7 @@ case(
 for other_order_open in (False, True):
     case(
         "it is given up then"
-        + (", also beside an open order of somebody's" if other_order_open else "")
+        + (", also beside another open order" if other_order_open else "")
         + ", and the shares are sold after a look",
         after(
             UNANSWERED,
@@ -385,7 +385,7 @@ case(
     commands=(SubmitOrder(again),),
 )
 case(
-    "a live sell that is suddenly not found lives on",
+    "a live sell that is suddenly not found still works",
     SELLING,
     seen("10:01", 2, TARGET, ABSENT),
     Reason.STILL_WORKING,
@@ -401,33 +401,33 @@ case(
     abandoned=(client_id(2, TARGET),),
 )
 case(
-    "an unanswered target of before the liquidation is canceled as soon as it shows",
+    "an unanswered target from before the liquidation is canceled as soon as the broker reports it",
     after(SELL_SENT, liquidation("15:55")),
     event := seen("15:55:01", 2, TARGET, "new"),
     Reason.LIQUIDATING,
-    cancels=heard(SELL_SENT, event),
+    cancels=reported(SELL_SENT, event),
 )
 case(
     "a working liquidation order is left alone",
     after(RESTING, liquidation("15:55")),
     event := seen("15:55:01", 3, LIQUIDATION, "new"),
     Reason.STILL_WORKING,
-    order=heard(after(RESTING, liquidation("15:55")), event),
+    order=reported(after(RESTING, liquidation("15:55")), event),
 )
 case(
-    "an order that somebody else made changes nothing while a sell works",
+    "an external order changes nothing while a sell works",
     SELLING,
     seen("10:01", 1, ENTRY, "filled", 20, client_order_id="by hand"),
     Reason.UNKNOWN_ORDER,
 )
 case(
-    "the buy's fill told once more changes nothing while the sell works",
+    "the buy's fill reported once more changes nothing while the sell works",
     SELLING,
     seen("10:01", 1, ENTRY, "filled", 20),
     Reason.NOTHING_NEW,
 )
 case(
-    "an order given up that shows up while a sell works is canceled",
+    "an abandoned order that is reported live while a sell works is canceled",
     SELL_DOUBTED_AND_SELLING,
     seen("10:11", 2, TARGET, "new"),
     Reason.LATE_ORDER,
@@ -435,7 +435,7 @@ case(
     halt=Reason.LATE_ORDER,
 )
 case(
-    "shares of a canceled buy that fills on after all come to those held",
+    "shares of a canceled buy that fills later are added to those held",
     SELLING_AGAIN,
     seen("10:11", 1, ENTRY, "canceled", 3, confirmed=True),
     Reason.LATE_ORDER,
@@ -449,7 +449,7 @@ case(
     exit_as=BAILOUT,
 )
 case(
-    "shares that come late to a stop are stopped too",
+    "shares that a late fill adds to a stop are stopped too",
     replace(SELLING_AGAIN, exit_as=STOP),
     seen("10:11", 1, ENTRY, "canceled", 3, confirmed=True),
     Reason.LATE_ORDER,
@@ -469,11 +469,11 @@ LATE_SALE: dict[str, Any] = {
     "pnl": money("0.05"),
     "trades": 1,
 }
-LATE = seen("10:03", 2, TARGET, "canceled", 5, "100.01", confirmed=True)
+CORRECTION = seen("10:03", 2, TARGET, "canceled", 5, "100.01", confirmed=True)
 case(
     "an exit in doubt that sold five leaves the working sell too large: it is canceled",
     SELL_DOUBTED_AND_SELLING,
-    LATE,
+    CORRECTION,
     Reason.LATE_ORDER,
     **LATE_SALE,
     cancels=working(SELL_DOUBTED_AND_SELLING),
@@ -483,33 +483,33 @@ CANCELING = replace(
     order=replace(working(SELL_DOUBTED_AND_SELLING), cancel_at=at("10:02:30")),
 )
 case(
-    "a sell whose cancel was asked for is not canceled again by late news",
+    "a sell whose cancel was asked for is not canceled again after a correction",
     CANCELING,
-    LATE,
+    CORRECTION,
     Reason.LATE_ORDER,
     **LATE_SALE,
 )
 case(
     "at the close a sell too large is not canceled any more",
     SELL_DOUBTED_AND_SELLING,
-    replace(LATE, at=at("16:00")),
+    replace(CORRECTION, at=at("16:00")),
     Reason.AFTER_CLOSE,
     **LATE_SALE,
 )
 case(
     "an unanswered sell too large cannot be canceled yet",
     SELL_DOUBTED_AND_SENT,
-    LATE,
+    CORRECTION,
     Reason.LATE_ORDER,
     **LATE_SALE,
 )
-TOO_LARGE = after(SELL_DOUBTED_AND_SENT, LATE)
+TOO_LARGE = after(SELL_DOUBTED_AND_SENT, CORRECTION)
 case(
-    "an unanswered sell too large is canceled as soon as it shows",
+    "an unanswered sell too large is canceled as soon as the broker reports it",
     TOO_LARGE,
     event := seen("10:03:01", 3, TARGET, "new"),
     Reason.LATE_ORDER,
-    cancels=heard(TOO_LARGE, event),
+    cancels=reported(TOO_LARGE, event),
 )
 case(
     "an unknown sell too large is not sent again",
@@ -519,7 +519,7 @@ case(
     order=replace(working(TOO_LARGE), absences=1, absent_at=event.at),
 )
 case(
-    "an unknown sell too large is given up, and what is held rests",
+    "an unknown sell too large is given up, and the shares held rest",
     after(TOO_LARGE, seen("10:03:01", 3, TARGET, ABSENT)),
     seen("10:04", 3, TARGET, ABSENT),
     Reason.ABANDONED,
@@ -529,8 +529,8 @@ case(
     abandoned=(client_id(2, TARGET), client_id(3, TARGET)),
 )
 case(
-    "of a sell too large, once it is canceled, what is held is sold under a new id",
-    after(SELL_DOUBTED_AND_SELLING, LATE),
+    "after a sell too large is canceled, the shares held are sold under a new id",
+    after(SELL_DOUBTED_AND_SELLING, CORRECTION),
     seen("10:03:01", 3, TARGET, "canceled", 2, "100.01", confirmed=True),
     Reason.EXIT_ENDED_UNFILLED,
     settled=(20, 5, 2),
@@ -589,7 +589,7 @@ case(
     abandoned=(client_id(), client_id(2, TARGET)),
 )
 case(
-    "a sale taken back while a later sell works comes to the shares held",
+    "a sale taken back while a later sell works adds its shares to those held",
     after(
         PARTLY_SOLD,
         seen("10:01", 2, TARGET, "canceled", 5, "100.01", confirmed=True),
@@ -615,7 +615,7 @@ SELL_FOLLOWED = replace(
     updated_at=None,
 )
 case(
-    "a target replaced by an order that the broker names works on in its place",
+    "a replaced target is followed under its successor's id",
     PARTLY_SOLD,
     seen("10:01", 2, TARGET, "replaced", 5, "100.01", replaced_by="successor", confirmed=True),
     Reason.REPLACED_ORDER,
@@ -623,13 +623,13 @@ case(
     halt=Reason.REPLACED_ORDER,
 )
 case(
-    "a replaced target is not canceled for that",
+    "a replaced target is not canceled for being replaced",
     SELL_REPLACED,
     checkup("10:02"),
     Reason.STILL_WORKING,
 )
 case(
-    "the liquidation cancels a replaced target in its new form",
+    "the liquidation cancels the successor of a replaced target",
     SELL_REPLACED,
     liquidation("15:55", 15),
     Reason.LIQUIDATING,
@@ -637,7 +637,7 @@ case(
     cancels=working(SELL_REPLACED),
 )
 case(
-    "a target replaced after the liquidation asked for its cancel is canceled in its new form",
+    "the successor of a target replaced after the liquidation's cancel is canceled too",
     after(PARTLY_SOLD, liquidation("15:55", 15)),
     seen("15:55:01", 2, TARGET, "replaced", 5, "100.01", replaced_by="successor", confirmed=True),
     Reason.LIQUIDATING,
@@ -645,7 +645,7 @@ case(
     cancels=SELL_FOLLOWED,
 )
 case(
-    "what is left of a replaced target that somebody canceled rests, and no more",
+    "the rest of a replaced target that somebody else canceled waits for the position",
     SELL_REPLACED,
     seen(
         "10:02", 2, TARGET, "canceled", 4, "100.01", qty=15, broker_id="successor", confirmed=True
@@ -672,10 +672,10 @@ case(
     SELL_REPLACED,
     event := seen("10:02", 2, TARGET, "new", qty=16, broker_id="successor"),
     Reason.REPLACED_ORDER,
-    cancels=heard(SELL_REPLACED, event, qty=21, filled_qty=5, filled_value=money("500.05")),
+    cancels=reported(SELL_REPLACED, event, qty=21, filled_qty=5, filled_value=money("500.05")),
 )
 case(
-    "a successor that is suddenly not found lives on",
+    "a successor that is suddenly not found still works",
     SELL_REPLACED,
     seen("10:02", 2, TARGET, ABSENT, broker_id=""),
     Reason.STILL_WORKING,

@@ -1,4 +1,4 @@
-"""TO_BUY. Nothing is held: what may enter, and late news."""
+"""TO_BUY. Nothing is held: what may enter, and corrections."""
 
 from functools import partial
 
@@ -87,7 +87,7 @@ case(
     Reason.SYMBOL_HALTED,
 )
 case(
-    "after a refused buy a signal is passed over",
+    "after a refused buy a signal enters nothing",
     state(cool_until=at("10:05")),
     bar_closed("10:04", signal=True),
     Reason.COOLING_DOWN,
@@ -137,7 +137,7 @@ case(
     submits=order(qty=1, limit="2000.00"),
 )
 case(
-    "an order that somebody else made changes nothing",
+    "an external order changes nothing",
     IDLE,
     seen("10:00", 1, ENTRY, "filled", 20, client_order_id="by hand"),
     Reason.UNKNOWN_ORDER,
@@ -155,13 +155,13 @@ for what, external in {
     )
 for status in (ABSENT, REFUSED):
     case(
-        f"{status} for an order that is over changes nothing",
+        f"{status} for a closed order changes nothing",
         GAVE_UP,
         seen("10:10", 1, ENTRY, status),
         Reason.UNKNOWN_ORDER,
     )
 case(
-    "an order of ours with a number never given halts the symbol",
+    "an order of ours with an unknown generation halts the symbol",
     IDLE,
     seen("10:00", 1, ENTRY, "new"),
     Reason.UNKNOWN_ORDER,
@@ -172,7 +172,7 @@ case(
     commands=(CancelOrder(client_id(), "broker-1"),),
 )
 case(
-    "an order of ours with a number never given that shows up at the close is not canceled",
+    "an order of ours with an unknown generation is not canceled at the close",
     IDLE,
     seen("16:00", 1, ENTRY, "new"),
     Reason.UNKNOWN_ORDER,
@@ -182,7 +182,7 @@ case(
     abandoned=(client_id(),),
 )
 case(
-    "an order of ours with a number never given that filled is sold at market at once",
+    "an order of ours with an unknown generation that filled is sold at market at once",
     IDLE,
     seen("10:03", 3, ENTRY, "filled", 20),
     Reason.UNKNOWN_ORDER,
@@ -201,19 +201,19 @@ case(
     commands=(SubmitOrder(bailout),),
 )
 case(
-    "while an order given up may still land nothing is entered",
+    "while an abandoned order may still land, the symbol enters nothing",
     GAVE_UP,
     bar_closed("10:10", signal=True),
     Reason.ORDER_IN_DOUBT,
 )
 case(
-    "old news of an order that is over changes nothing",
+    "an old report of a closed order changes nothing",
     after(BUYING, seen("10:02:01", 1, ENTRY, "canceled", confirmed=True)),
     seen("10:02:02", 1, ENTRY, "new"),
     Reason.NOTHING_NEW,
 )
 case(
-    "an order given up that shows up is canceled, and the symbol halted",
+    "an abandoned order that is reported live is canceled, and the symbol halted",
     GAVE_UP,
     seen("10:03", 1, ENTRY, "new"),
     Reason.LATE_ORDER,
@@ -221,14 +221,14 @@ case(
     halt=Reason.LATE_ORDER,
 )
 case(
-    "an order given up that shows up at the close is not canceled any more",
+    "an abandoned order that is first reported at the close is not canceled",
     GAVE_UP,
     seen("16:00", 1, ENTRY, "new"),
     Reason.LATE_ORDER,
     halt=Reason.LATE_ORDER,
 )
 case(
-    "an order given up that filled is sold at market at once",
+    "an abandoned order that filled is sold at market at once",
     GAVE_UP,
     seen("10:03", 1, ENTRY, "filled", 20),
     Reason.LATE_ORDER,
@@ -244,7 +244,7 @@ case(
     submits=order(2, BAILOUT, 20, None, "10:03"),
 )
 case(
-    "an order given up that is found filled after the close is held, for nothing can be sent",
+    "an abandoned order that is found filled after the close is held, for nothing can be sent",
     GAVE_UP,
     seen("16:00", 1, ENTRY, "filled", 20),
     Reason.AFTER_CLOSE,
@@ -258,7 +258,7 @@ case(
     exit_as=BAILOUT,
 )
 case(
-    "a canceled order that fills on after all is canceled again, and watched from then on",
+    "a canceled order that fills later is canceled again, and watched from then on",
     after(BUYING, seen("10:02:01", 1, ENTRY, "canceled", confirmed=True)),
     seen("10:02:02", 1, ENTRY, "partially_filled", 3),
     Reason.LATE_ORDER,
@@ -273,7 +273,7 @@ SOLD_TWICE = after(
     seen("10:01:01", 3, BAILOUT, "filled", 20, "99.00"),
 )
 case(
-    "an exit that fills on when nothing is held any more is settled, and halts the symbol",
+    "an exit that fills more when nothing is held is settled, and halts the symbol",
     SOLD_TWICE,
     seen("10:02", 2, TARGET, "filled", 20, "100.01"),
     Reason.LATE_ORDER,
@@ -282,7 +282,7 @@ case(
     abandoned=(client_id(2, TARGET),),
 )
 case(
-    "what is heard to be bought only after a sale was heard of is not sold before a look at it",
+    "a buy that is reported only after its sale rests, and is not sold a second time",
     SOLD_BEFORE_BOUGHT,
     seen("10:04", 1, ENTRY, "filled", 20),
     Reason.LATE_ORDER,
@@ -296,7 +296,7 @@ case(
     exit_as=BAILOUT,
 )
 case(
-    "of an order that fills on after all only what was not known is sold",
+    "of a closed order that fills later, only the shares that were not known are sold",
     after(
         PARTLY_BOUGHT,
         seen("10:02:01", 1, ENTRY, "canceled", 8, confirmed=True),
@@ -324,13 +324,13 @@ case(
     Reason.AWAITING_CONFIRMATION,
 )
 case(
-    "fewer fills than settled in a live report are no news until a request confirms them",
+    "fewer fills than settled in a live report change nothing until a request confirms them",
     SOLD,
     seen("10:06", 2, TARGET, "partially_filled", 15, "100.01"),
     Reason.AWAITING_CONFIRMATION,
 )
 case(
-    "an order that is over and answers as live is canceled, and changes nothing until it is over",
+    "a closed order that answers as live is canceled, and changes nothing until it is closed again",
     SOLD,
     seen("10:06", 2, TARGET, "partially_filled", 15, "100.01", confirmed=True),
     Reason.LATE_ORDER,
@@ -376,7 +376,7 @@ case(
     exit_attempts=0,
 )
 case(
-    "a purchase taken back whose shares were sold leaves nothing to take off, and halts the symbol",
+    "a purchase taken back after its shares were sold removes nothing, and halts the symbol",
     SOLD,
     seen("10:06", 1, ENTRY, "filled", 15, confirmed=True),
     Reason.CORRECTED_FILL,
@@ -385,7 +385,7 @@ case(
     abandoned=(client_id(),),
 )
 case(
-    "what a replaced order's successor filled is not taken for a correction",
+    "the fills of a replaced order's successor are no correction",
     SOLD,
     seen("10:06", 2, TARGET, "replaced", 15, "100.01", confirmed=True),
     Reason.NOTHING_NEW,

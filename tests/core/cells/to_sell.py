@@ -37,20 +37,20 @@ case(
     Reason.AFTER_CUTOFF,
 )
 case(
-    "an order that somebody else made does not move resting shares",
+    "an external order does not change resting shares",
     RESTING,
     seen("10:01", 1, ENTRY, "new", client_order_id="by hand"),
     Reason.UNKNOWN_ORDER,
 )
 case(
-    "old news of the buy does not move resting shares",
+    "an old report of the buy does not change resting shares",
     RESTING,
     seen("10:01", 1, ENTRY, "partially_filled", 8),
     Reason.AWAITING_CONFIRMATION,
 )
 SOLD = after(SOLD_BEFORE_BOUGHT, seen("10:04", 1, ENTRY, "filled", 20))
 case(
-    "a sale that was heard of before its buy counts once the buy is known",
+    "a sale that was reported before its buy counts once the buy is known",
     SOLD,
     seen("10:05", 2, LIQUIDATION, "filled", 20, "101.00", confirmed=True),
     Reason.LATE_ORDER,
@@ -114,7 +114,7 @@ case(
 )
 CORRECTED: dict[str, Any] = {"halt": Reason.CORRECTED_FILL, "abandoned": (client_id(),)}
 case(
-    "of a purchase taken back in part the rest rests on",
+    "if a purchase is taken back in part, the other shares still rest",
     RESTING,
     seen("10:01", 1, ENTRY, "filled", 15, confirmed=True),
     Reason.CORRECTED_FILL,
@@ -138,7 +138,7 @@ for minute, phase in (("10:01", Phase.TO_BUY), ("15:56", Phase.DONE)):
         entries=0,
     )
 case(
-    "shares bought late come to those that rest, and are bailed out with them",
+    "shares of a late fill are added to those that rest, and are bailed out with them",
     after(HOLDING_AGAIN, seen("10:10:02", 3, TARGET, REFUSED)),
     seen("10:11", 1, ENTRY, "canceled", 3, confirmed=True),
     Reason.LATE_ORDER,
@@ -158,13 +158,13 @@ case(
     Reason.AWAITING_RETRY,
 )
 case(
-    "nor does it after 15:55, which is the liquidation's to do",
+    "nor does it after 15:55: only the liquidation sells then",
     RESTING,
     checkup("15:55:30"),
     Reason.AWAITING_RETRY,
 )
 case(
-    "a position that was read before shares were bought late is not believed",
+    "a position that was read before a late fill is not believed",
     after(
         HOLDING_AGAIN,
         seen("10:10:02", 3, TARGET, REFUSED),
@@ -187,7 +187,7 @@ for position in (20, 25):
         submits=order(3, TARGET, 20, "100.01", "10:00:30"),
     )
 case(
-    "where somebody's order holds a part, what is free is sold",
+    "if an external order holds some shares, the rest is sold",
     RESTING,
     checkup("10:00:30", 20, free=12),
     Reason.EXIT_RETRIED,
@@ -197,7 +197,7 @@ case(
 )
 for free in (None, 0, -5, 25):
     case(
-        f"where {free} are said to be free all are tried at the liquidation",
+        f"with a free quantity of {free}, the liquidation tries to sell all",
         RESTING,
         liquidation("15:57", 20, free=free),
         Reason.LIQUIDATING,
@@ -207,7 +207,7 @@ for free in (None, 0, -5, 25):
         submits=order(3, LIQUIDATION, 20, None, "15:57"),
     )
 case(
-    "what is free by a position that lags behind is no reason to sell less",
+    "the free quantity of a stale position is no reason to sell less",
     RESTING,
     checkup("10:00:24.999", 7, free=7),
     Reason.EXIT_RETRIED,

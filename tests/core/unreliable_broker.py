@@ -1,8 +1,8 @@
-"""A small broker that misbehaves, and a driver that takes one symbol's machine through a day on it.
+"""A small broker that misbehaves, and a driver that takes one symbol through a day on it.
 
-It loses answers and requests, answers late, fills in part, tells events twice, late or never,
-refuses, and ends orders by itself. What it answers to a request by client id is true. It holds no
-shares back for working sells and takes any sell, so that not to sell twice is up to the machine.
+The broker loses requests and answers, answers late, fills in part, refuses orders, ends them by
+itself, and sends events twice, late or never. Its answer to a request by client order id is true.
+It accepts any sell, whatever sells work already, so that the machine alone prevents double sales.
 """
 
 from collections import deque
@@ -30,19 +30,19 @@ from scalper.core.session import Session
 from tests.core.build import DAY, LOT, SYMBOL
 
 HALF_HOUR = Session.of(DAY, "09:30", "10:00")
-"""A whole session, so short that a random walk gets to its end."""
+"""A whole session, short enough for a random walk to reach its end."""
 
 LANDS_WITHIN = timedelta(seconds=4)
-"""A request on its way lands within this: less than two absences are apart."""
+"""A delayed request lands within this, which is shorter than the gap between two absences."""
 
 POSITION_LAG = timedelta(seconds=10)
 
-Fate = Literal["ok", "refused", "lost", "answer lost", "delayed"]
+SendOutcome = Literal["ok", "refused", "lost", "answer lost", "delayed"]
 
 
 @dataclass
-class Placed:
-    """An order at the venue, with what is true of it."""
+class PlacedOrder:
+    """An order as the broker has it."""
 
     order: Order
     broker_id: str
@@ -62,11 +62,11 @@ class Placed:
 
 
 @dataclass
-class Venue:
-    """The broker's truth of one symbol."""
+class UnreliableBroker:
+    """The broker's orders, events and position of one symbol."""
 
     now: datetime
-    placed: dict[str, Placed] = field(default_factory=dict)
+    placed: dict[str, PlacedOrder] = field(default_factory=dict)
     under_way: list[tuple[datetime, Order]] = field(default_factory=list)
     events: list[OrderReport] = field(default_factory=list)
     position: int = 0
@@ -74,19 +74,19 @@ class Venue:
     positions: list[tuple[datetime, int]] = field(default_factory=list)
     stamps: int = 0
     strict: bool = True
-    """Whether a broken I1, I2 or I3 is an error; a broker beyond reason may break them."""
+    """Whether a broken I1, I2 or I3 is an error. Random days on an impossible broker break them."""
 
     @property
-    def live(self) -> list[Placed]:
+    def live(self) -> list[PlacedOrder]:
         return [one for one in self.placed.values() if one.is_live]
 
     def land(self, order: Order) -> None:
-        """Take an order whose client id is new; another one is refused as not unique."""
+        """Accept an order with a new client order id, and ignore one whose id is not unique."""
         if order.client_order_id in self.placed:
             return
-        one = Placed(order, f"broker-{len(self.placed) + 1}")
+        one = PlacedOrder(order, f"broker-{len(self.placed) + 1}")
         self.placed[order.client_order_id] = one
-        self.tell(one)
+        self.report(one)
         if not self.strict:
             return
         assert len(self.live) <= 1, "I1: two live orders"
@@ -102,7 +102,7 @@ class Venue:
                 self.under_way.remove((due, order))
                 self.land(order)
 
-    def fill(self, one: Placed, qty: int, price: Money) -> None:
+    def fill(self, one: PlacedOrder, qty: int, price: Money) -> None:
         one.filled_qty += qty
         one.filled_value += qty * price
         one.status = "filled" if one.filled_qty == one.order.qty else "partially_filled"
@@ -110,28 +110,28 @@ class Venue:
         self.position += sign * qty
         self.cash -= sign * qty * price
         self.positions.append((self.now, self.position))
-        self.tell(one)
+        self.report(one)
         assert self.position >= 0 or not self.strict, "I3: short"
 
-    def correct(self, one: Placed, filled_qty: int, price: Money) -> None:
-        """Let an order that is over be of another quantity than was said: a bust, a late fill."""
+    def correct(self, one: PlacedOrder, filled_qty: int, price: Money) -> None:
+        """Change the filled quantity of a closed order: a bust or a late fill."""
         more = filled_qty - one.filled_qty
         one.filled_qty, one.filled_value = filled_qty, filled_qty * price
         self.position += more if one.order.is_buy else -more
         self.positions.append((self.now, self.position))
-        self.tell(one)
+        self.report(one)
 
-    def end(self, one: Placed, status: str) -> None:
+    def end(self, one: PlacedOrder, status: str) -> None:
         one.status = status
-        self.tell(one)
+        self.report(one)
 
-    def tell(self, one: Placed) -> None:
+    def report(self, one: PlacedOrder) -> None:
         """Stamp the change, later than any before, and queue its event."""
         self.stamps += 1
         one.updated_at = self.now + timedelta(microseconds=self.stamps)
-        self.events.append(self.say(one))
+        self.events.append(self.report_of(one))
 
-    def say(self, one: Placed, *, confirmed: bool = False) -> OrderReport:
+    def report_of(self, one: PlacedOrder, *, confirmed: bool = False) -> OrderReport:
         return OrderReport(
             client_order_id=one.order.client_order_id,
             status=one.status,
@@ -150,36 +150,36 @@ class Venue:
         one = self.placed.get(client_order_id)
         if one is None:
             return OrderReport(client_order_id=client_order_id, status=ABSENT, confirmed=True)
-        return self.say(one, confirmed=True)
+        return self.report_of(one, confirmed=True)
 
     def position_seen(self, lag: timedelta) -> int:
-        """Return the position as of a while ago: orders and positions may disagree so long."""
+        """Return the position of `lag` ago: positions may lag behind orders."""
         known = [qty for when, qty in self.positions if when <= self.now - lag]
         return known[-1] if known else 0
 
 
 @dataclass
-class World:
-    """One symbol's machine on the venue; `send_fate` and `cancel_works` say what goes wrong."""
+class SymbolDriver:
+    """The machine of one symbol on the broker. `send_outcome` and `cancel_works` inject faults."""
 
     rules: Rules
-    venue: Venue
+    broker: UnreliableBroker
     state: SymbolState
-    send_fate: Callable[[], Fate] = lambda: "ok"
+    send_outcome: Callable[[], SendOutcome] = lambda: "ok"
     cancel_works: Callable[[], bool] = lambda: True
     delay: Callable[[], timedelta] = lambda: LANDS_WITHIN
     on_step: Callable[[SymbolState, Event, Step], None] = lambda before, event, result: None
 
     @classmethod
-    def fresh(cls, **changes: object) -> "World":
+    def fresh(cls, **changes: object) -> "SymbolDriver":
         rules = replace(Rules(session=HALF_HOUR, mode="paper", lot=LOT), **changes)  # type: ignore[arg-type]
         state = SymbolState(symbol=SYMBOL, session=DAY)
-        return cls(rules, Venue(HALF_HOUR.open), state)
+        return cls(rules, UnreliableBroker(HALF_HOUR.open), state)
 
     # --- what the engine does ---
 
     def drive(self, event: Event) -> None:
-        """Step, carry out, join the answers, confirm what is called over: as the engine does."""
+        """Step, carry out the commands, join the answers and confirm ends, as the engine does."""
         pending = deque([event])
         confirmed = False
         canceled = set[str]()
@@ -204,47 +204,47 @@ class World:
         raise AssertionError("a chain of events did not end")
 
     def _submit(self, order: Order) -> list[Event]:
-        assert self.venue.now < self.rules.session.close, "sends after the close"
-        fate = self.send_fate()
-        if fate == "refused" and order.client_order_id not in self.venue.placed:
+        assert self.broker.now < self.rules.session.close, "sends after the close"
+        outcome = self.send_outcome()
+        if outcome == "refused" and order.client_order_id not in self.broker.placed:
             refusal = OrderReport(client_order_id=order.client_order_id, status=REFUSED)
-            return [OrderSeen(symbol=SYMBOL, at=self.venue.now, report=refusal)]
-        if fate == "delayed":
-            self.venue.under_way.append((self.venue.now + self.delay(), order))
+            return [OrderSeen(symbol=SYMBOL, at=self.broker.now, report=refusal)]
+        if outcome == "delayed":
+            self.broker.under_way.append((self.broker.now + self.delay(), order))
             return []
-        if fate == "lost":
+        if outcome == "lost":
             return []
-        self.venue.land(order)
-        return [] if fate == "answer lost" else self._ask(order.client_order_id, confirmed=False)
+        self.broker.land(order)
+        return [] if outcome == "answer lost" else self._ask(order.client_order_id, confirmed=False)
 
     def _cancel(self, client_order_id: str) -> list[Event]:
-        assert self.venue.now < self.rules.session.close, "cancels after the close"
-        one = self.venue.placed[client_order_id]
+        assert self.broker.now < self.rules.session.close, "cancels after the close"
+        one = self.broker.placed[client_order_id]
         if one.is_live and self.cancel_works():
-            self.venue.end(one, "canceled")
+            self.broker.end(one, "canceled")
         return self._ask(client_order_id)
 
     def _ask(self, client_order_id: str, *, confirmed: bool = True) -> list[Event]:
-        said = self.venue.find(client_order_id)
+        said = self.broker.find(client_order_id)
         if said.status == ABSENT:
             return []
         said = replace(said, confirmed=confirmed)
-        return [OrderSeen(symbol=SYMBOL, at=self.venue.now, report=said)]
+        return [OrderSeen(symbol=SYMBOL, at=self.broker.now, report=said)]
 
     # --- what happens ---
 
     def pass_time(self, by: timedelta) -> None:
-        self.venue.now += by
-        self.venue.land_due()
-        if self.venue.now >= self.rules.session.close:
-            for one in self.venue.live:
-                self.venue.end(one, "expired")
+        self.broker.now += by
+        self.broker.land_due()
+        if self.broker.now >= self.rules.session.close:
+            for one in self.broker.live:
+                self.broker.end(one, "expired")
 
-    def tell(self, index: int, *, again: bool = False) -> None:
-        """Deliver one of the events that wait, the oldest or a later one, once or once more."""
-        events = self.venue.events
+    def deliver(self, index: int, *, again: bool = False) -> None:
+        """Deliver one of the waiting events. With `again`, it stays, to be delivered once more."""
+        events = self.broker.events
         said = events[index % len(events)] if again else events.pop(index % len(events))
-        self.drive(OrderSeen(symbol=SYMBOL, at=self.venue.now, report=said))
+        self.drive(OrderSeen(symbol=SYMBOL, at=self.broker.now, report=said))
 
     def ask(self, client_order_id: str) -> None:
         """Take up the answer to a request for an order."""
@@ -257,43 +257,43 @@ class World:
             *state.abandoned,
             *([state.order.client_order_id] if state.order else []),
         ):
-            said = self.venue.find(client_order_id)
+            said = self.broker.find(client_order_id)
             if said.status == ABSENT and client_order_id in state.abandoned:
                 continue
             another_open = any(
-                one.order.client_order_id != client_order_id for one in self.venue.live
+                one.order.client_order_id != client_order_id for one in self.broker.live
             )
             event = OrderSeen(
-                symbol=SYMBOL, at=self.venue.now, report=said, other_order_open=another_open
+                symbol=SYMBOL, at=self.broker.now, report=said, other_order_open=another_open
             )
             self.drive(event)
 
     def tick(self, close: Money | None, *, signal: bool) -> None:
-        self.drive(BarClosed(symbol=SYMBOL, at=self.venue.now, close=close, signal=signal))
+        self.drive(BarClosed(symbol=SYMBOL, at=self.broker.now, close=close, signal=signal))
 
     def check(self, position: int | None) -> None:
-        self.drive(CheckupDue(symbol=SYMBOL, at=self.venue.now, position=position))
+        self.drive(CheckupDue(symbol=SYMBOL, at=self.broker.now, position=position))
 
     def liquidate(self, position: int | None) -> None:
-        self.drive(LiquidationDue(symbol=SYMBOL, at=self.venue.now, position=position))
+        self.drive(LiquidationDue(symbol=SYMBOL, at=self.broker.now, position=position))
 
     def fill_market_orders(self) -> None:
-        for one in self.venue.live:
+        for one in self.broker.live:
             if one.order.limit is None:
-                self.venue.fill(one, one.left, money(100))
+                self.broker.fill(one, one.left, money(100))
 
     def finish(self) -> None:
-        """Let the rest of the day go by, from L on at the latest, with everything working."""
-        self.send_fate, self.cancel_works = lambda: "ok", lambda: True
+        """Play the rest of the day without faults; start at the liquidation at the latest."""
+        self.send_outcome, self.cancel_works = lambda: "ok", lambda: True
         session = self.rules.session
-        if self.venue.now < session.liquidate_at:
-            self.pass_time(session.liquidate_at - self.venue.now)
-        while self.venue.now < session.close:
+        if self.broker.now < session.liquidate_at:
+            self.pass_time(session.liquidate_at - self.broker.now)
+        while self.broker.now < session.close:
             self.reconcile()
-            self.liquidate(self.venue.position)
+            self.liquidate(self.broker.position)
             self.fill_market_orders()
             self.reconcile()
-            self.check(self.venue.position)
+            self.check(self.broker.position)
             self.pass_time(timedelta(seconds=30))
         self.reconcile()
         self.liquidate(None)
@@ -301,18 +301,18 @@ class World:
     # --- what must hold ---
 
     def assert_sound(self) -> None:
-        """Compare what the state says with the venue's truth, where nothing is under way."""
-        state, venue = self.state, self.venue
+        """Compare the state with the broker, as far as no order is under way."""
+        state, broker = self.state, self.broker
         known = {state.order.client_order_id} if state.order else set()
-        for one in venue.live:
+        for one in broker.live:
             assert one.order.client_order_id in known | set(state.abandoned), "I4: a lost order"
         unseen = [
-            order for _, order in venue.under_way if order.client_order_id not in venue.placed
+            order for _, order in broker.under_way if order.client_order_id not in broker.placed
         ]
         for order in unseen:
             assert order.client_order_id in known | set(state.abandoned), "I4: a lost order"
         if state.order is None and not unseen:
-            assert state.qty == venue.position, "I4: a lost position"
+            assert state.qty == broker.position, "I4: a lost position"
         if state.phase in (Phase.TO_BUY, Phase.DONE) and not unseen:
-            assert venue.position == 0, "I4: a lost position"
-            assert state.pnl == venue.cash, "the profit is not what was earned"
+            assert broker.position == 0, "I4: a lost position"
+            assert state.pnl == broker.cash, "the profit is not what was earned"
