@@ -297,6 +297,30 @@ class TestFourSteps:
         desk.tick(3)
         assert desk.submitted()[3:] == [client_id(3)]
 
+    def test_a_stale_buy_that_is_canceled_at_once_enters_again_in_the_next_minute(self, desk: Desk):
+        desk.buy(1)
+        desk.tick(2)
+        desk.tick(3)
+        assert desk.sent()[1:] == [("cancel", client_id(1))]
+        assert desk.phase() is Phase.TO_BUY
+        desk.tick(4)
+        assert desk.submitted()[1:] == [client_id(2)]
+
+    def test_a_target_that_fills_under_its_stop_enters_again_in_the_next_minute(self, desk: Desk):
+        desk.trade("AAA", stop_loss_pct=Decimal(1))
+        target = desk.hold(1)
+        desk.market.by_symbol["AAA"] = [bar(minute(n), PRICE - DOLLAR) for n in range(9)]
+
+        def fill_instead(broker_id: str) -> None:
+            desk.broker.fill(target, PRICE + CENT)
+
+        desk.broker.cancel = fill_instead  # type: ignore[method-assign]
+        desk.tick(2)
+        assert desk.phase() is Phase.TO_BUY
+        assert len(desk.submitted()) == 2
+        desk.tick(3)
+        assert desk.submitted()[2:] == [client_id(3)]
+
     def test_a_symbol_that_was_sold_in_this_tick_may_enter_in_it(self, desk: Desk):
         target = desk.hold(1)
         desk.broker.fill(target, PRICE + CENT)

@@ -402,8 +402,8 @@ MUTANTS = (
         (
             Edit(
                 TICKS,
-                "    return _Start(now, account, mine, states, claimed)",
-                "    return _Start(now, account, mine, states, True)",
+                "    return _Inputs(now, account, mine, states, claimed)",
+                "    return _Inputs(now, account, mine, states, True)",
             ),
         ),
     ),
@@ -533,8 +533,8 @@ MUTANTS = (
             ),
             Edit(
                 TICKS,
-                "    if start.claimed and at < session.liquidate_at:",
-                "    if start.claimed and at < session.close:",
+                "    if inputs.claimed and at < session.liquidate_at:",
+                "    if inputs.claimed and at < session.close:",
             ),
         ),
     ),

@@ -87,7 +87,7 @@ def test_each_operation_that_the_shell_knows_has_a_site():
 
 
 @pytest.mark.parametrize(
-    ("file", "function"), [("trading/checkup.py", "checkup"), ("trading/tick.py", "_read_start")]
+    ("file", "function"), [("trading/checkup.py", "checkup"), ("trading/tick.py", "_read_inputs")]
 )
 def test_a_request_handed_to_fan_out_by_reference_is_found(file: str, function: str):
     (site,) = [
@@ -108,7 +108,7 @@ def test_a_day_reaches_requests_by_call_and_by_reference():
             assert not run_day(seed, points, []).violation
     reached = {str(points._sites[number // 2]) for number in points._known.values()}
     assert "trading/checkup.py:checkup:store.account_halt" in reached
-    assert "trading/tick.py:_read_start:store.account_halt" in reached
+    assert "trading/tick.py:_read_inputs:store.account_halt" in reached
     assert "trading/engine.py:_submit:broker.submit" in reached
     # Two requests of one sort in one file are two places.
     assert "trading/engine.py:_advance:store.save" in reached

@@ -1,4 +1,8 @@
-"""The tick: each minute a decision for every symbol."""
+"""The tick: once a minute, it decides every symbol of its shard.
+
+It claims the minute; a second tick of the same minute only reconciles. From the liquidation's time
+on, a tick liquidates instead.
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -45,27 +49,30 @@ from scalper.shell.trading.reconciliation import (
     recover,
 )
 from scalper.shell.trading.tick_metrics import log_unchanged, measure_bars, measure_tick
-from scalper.shell.trading.tick_schedule import REDRIVEN_AFTER, TickDue, claim, wait_for_turn
+from scalper.shell.trading.tick_schedule import REDRIVEN_AFTER, TickDue, claim, wait_for_start
 
 LATE_AFTER = timedelta(seconds=45)
-"""A tick that starts later enters nothing."""
+"""A tick that starts later than this after its minute enters nothing."""
 
 SKEW_LIMIT = timedelta(seconds=2)
+"""The most by which this machine's clock and the broker's may differ."""
+
 BAR_POLL_S = 0.5
+"""Seconds between two requests for bars that are not there yet."""
 
 
 def tick(engine: Engine, due: TickDue) -> Answer:
-    """Decide once for each symbol of the shard, on the minute that ended at `due.minute`."""
+    """Decide each symbol of the shard, at the end of the minute `due.minute`."""
     count(Metric.HEARTBEAT)
     at = floor_minute(due.minute)
     try:
         session = engine.session(new_york_day(at))
         if session is None or not session.open < at <= session.close:
             return {"status": "closed", "minute": at.isoformat()}
-        turn = wait_for_turn(engine, due, session, at)
-        if turn.answer:
-            return {"status": turn.answer, "minute": at.isoformat()}
-        return _tick_in_session(engine, due, session, at, claimed=turn.claimed)
+        check = wait_for_start(engine, due, session, at)
+        if check.skip:
+            return {"status": check.skip, "minute": at.isoformat()}
+        return _tick_in_session(engine, due, session, at, claimed=check.claimed)
     except WrongAccountError as error:
         return {"status": "wrong_account", "error": error.message}
     except UnauthorizedError as error:
@@ -75,7 +82,7 @@ def tick(engine: Engine, due: TickDue) -> Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Start:
+class _Inputs:
     """What a tick reads first, side by side."""
 
     now: datetime
@@ -84,36 +91,36 @@ class _Start:
     rows: Mapping[str, SymbolRules]
     states: dict[str, Stored]
     claimed: bool
-    """Whether this is the minute's first tick; any other only reconciles."""
+    """Whether this tick claimed the minute. A tick that did not only reconciles."""
 
 
 def _tick_in_session(
     engine: Engine, due: TickDue, session: Session, at: datetime, *, claimed: bool
 ) -> Answer:
     began = engine.timing.monotonic()
-    start = _read_start(engine, due, session, at, is_claimed=claimed)
-    if due.link and not start.claimed:
+    inputs = _read_inputs(engine, due, session, at, is_claimed=claimed)
+    if due.link and not inputs.claimed:
         return {"status": "repeated", "minute": at.isoformat()}
-    if start.now - at > REDRIVEN_AFTER:
-        return _tick_redriven(engine, start)
-    states = start.states
-    states = states | _recover(engine, session, [s for s in start.rows if s not in states], at)
+    if inputs.now - at > REDRIVEN_AFTER:
+        return _tick_redriven(engine, inputs)
+    states = inputs.states
+    states = states | _recover(engine, session, [s for s in inputs.rows if s not in states], at)
     before = dict(states)
-    if start.claimed and at < session.liquidate_at:
-        states |= _decide(engine, session, due, start, states, at)
-    elif start.claimed and session.liquidate_at < at < session.close:
+    if inputs.claimed and at < session.liquidate_at:
+        states |= _decide(engine, session, due, inputs, states, at)
+    elif inputs.claimed and session.liquidate_at < at < session.close:
         states |= liquidate_states(engine, session, states, at)
     else:
-        # The minute of the liquidation is the liquidation's own.
+        # In the first minute of the liquidation, the liquidation's own function does the work.
         states |= reconcile_all(engine, session, states, at)
-    if start.claimed:
-        measure_tick(engine, states, at, began, start.now)
+    if inputs.claimed:
+        measure_tick(engine, states, at, began, inputs.now)
         log_unchanged(before, states, at)
     busy = [one for one in states.values() if is_active(one.state)]
     if busy and at < session.close:
         engine.outbox.checkup_in(CHECKUP_DELAY_S, at)
     return {
-        "status": "ok" if start.claimed else "repeated",
+        "status": "ok" if inputs.claimed else "repeated",
         "minute": at.isoformat(),
         "symbols": len(states),
         "busy": len(busy),
@@ -123,7 +130,7 @@ def _tick_in_session(
 def _recover(
     engine: Engine, session: Session, symbols: Collection[str], at: datetime
 ) -> dict[str, Stored]:
-    """Rebuild states that the table lacks; without an answer these symbols alone wait."""
+    """Rebuild the states that the table lacks; if the broker does not answer, leave them out."""
     if not symbols:
         return {}
     try:
@@ -135,17 +142,17 @@ def _recover(
         return {}
 
 
-def _tick_redriven(engine: Engine, start: _Start) -> Answer:
-    """Delivered again: only reconcile, as of now; the event's minute may be of another day."""
-    session = engine.session(new_york_day(start.now))
-    if session is not None and session.open < start.now:
-        reconcile_all(engine, session, start.states, start.now)
-    return {"status": "too late", "symbols": len(start.states)}
+def _tick_redriven(engine: Engine, inputs: _Inputs) -> Answer:
+    """Only reconcile, as of now: the event was delivered again, maybe on another day."""
+    session = engine.session(new_york_day(inputs.now))
+    if session is not None and session.open < inputs.now:
+        reconcile_all(engine, session, inputs.states, inputs.now)
+    return {"status": "too late", "symbols": len(inputs.states)}
 
 
-def _read_start(
+def _read_inputs(
     engine: Engine, due: TickDue, session: Session, at: datetime, *, is_claimed: bool
-) -> _Start:
+) -> _Inputs:
     shard = (due.shard, due.shard_count)
     results: list[Any] = engine.fan_out(
         [
@@ -167,13 +174,13 @@ def _read_start(
         late=now - at > LATE_AFTER,
     )
     mine = {symbol: row for symbol, row in rows.items() if in_shard(symbol, *shard)}
-    return _Start(now, account, mine, states, claimed)
+    return _Inputs(now, account, mine, states, claimed)
 
 
 def _read_clock(engine: Engine, at: datetime) -> tuple[datetime, bool]:
     """Return the time, and whether this machine's clock and the broker's disagree.
 
-    Raises UnauthorizedError: with refused keys nothing can be done in this tick.
+    Raises UnauthorizedError, because a tick can do nothing if the broker refuses the keys.
     """
     now = engine.now()
     if engine.settings.clock == "system":
@@ -195,26 +202,26 @@ def _decide(
     engine: Engine,
     session: Session,
     due: TickDue,
-    start: _Start,
+    inputs: _Inputs,
     states: dict[str, Stored],
     at: datetime,
 ) -> dict[str, Stored]:
-    """Decide each symbol as soon as its bar is there, and all of them in the end."""
-    enabled = [symbol for symbol, row in start.rows.items() if row.enabled]
-    entering = limits.account_limit(start.account) is None and bool(enabled)
+    """Decide each symbol as soon as its bar is there; after `bar_wait_s`, decide the others."""
+    enabled = [symbol for symbol, row in inputs.rows.items() if row.enabled]
+    entering = limits.account_limit(inputs.account) is None and bool(enabled)
     answers: list[Any] = engine.fan_out(
         [
             lambda: read_open_orders(engine, states, entering=entering),
             lambda: read_positions(engine, states, entering=True) if entering else None,
-            lambda: _refresh(engine, session, start, at),
+            lambda: _refresh(engine, session, inputs, at),
         ]
     )
     opened, positions, _ = answers
     orders = None if opened is None else read_day_orders_if_many(engine, session, states, opened)
-    told = None if opened is None else by_client_order_id(opened, orders)
+    listed = None if opened is None else by_client_order_id(opened, orders)
     lost = _own_symbols(engine, due, session, opened or {}) - set(states)
     states = states | _recover(engine, session, lost, at)
-    decision = _Decision(engine, session, at, start, told, AtBroker.of(opened, positions))
+    decision = _Decision(engine, session, at, inputs, listed, AtBroker.of(opened, positions))
     waiting = set(states)
     deadline = engine.timing.monotonic() + engine.settings.bar_wait_s
     while waiting:
@@ -225,27 +232,27 @@ def _decide(
         if waiting:
             left_s = deadline - engine.timing.monotonic()
             engine.timing.sleep(min(BAR_POLL_S, max(left_s, 0.0)))
-            _refresh(engine, session, start, at)
-    measure_bars(engine, session, enabled, at, start.now)
+            _refresh(engine, session, inputs, at)
+    measure_bars(engine, session, enabled, at, inputs.now)
     return states
 
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """The decision of one minute, for as many symbols at a time as have their bars."""
+    """The decision of one minute; `decide` takes it for the symbols whose bars are there."""
 
     engine: Engine
     session: Session
     at: datetime
-    start: _Start
-    told: Mapping[str, OrderReport] | None
-    """What the lists of orders say, by client id; None: they could not be read."""
+    inputs: _Inputs
+    listed: Mapping[str, OrderReport] | None
+    """Reports from the lists of orders, by client id; None if a list could not be read."""
     at_broker: AtBroker
 
     def is_ready(self, stored: Stored) -> bool:
-        """Whether the symbol's bar is there, or the decision is not worth waiting for it."""
+        """Return whether the symbol's bar is there, or its decision does not need one."""
         symbol = stored.state.symbol
-        row = self.start.rows.get(symbol)
+        row = self.inputs.rows.get(symbol)
         stops = row is not None and row.stop_loss_pct is not None
         watched = stops and stored.state.phase is Phase.SELL_SUBMITTED
         if not watched and not self._may_enter(stored):
@@ -255,14 +262,15 @@ class _Decision:
     def decide(self, states: Mapping[str, Stored], ready: Collection[str]) -> dict[str, Stored]:
         """Take the four steps for the symbols that are ready; return the states they end in.
 
-        Reconcile, signal, admit, drive: all candidates take a step before any takes the next.
-        Only the admission has an order. A symbol that cannot enter is driven as soon as it is
-        reconciled, so no exit waits for another symbol. A symbol that fails in a step keeps its
-        state and takes no further one.
+        The steps are: reconcile, signal, admit, drive. Every candidate takes a step before any
+        takes the next. Only the admission has an order. A symbol that cannot enter is driven as
+        soon as it is reconciled, so no exit waits for another symbol. A symbol that fails in a
+        step keeps its state and takes no further step.
         """
         mine = {symbol: one for symbol, one in states.items() if symbol in ready}
-        reconciled = run_each(self.engine, mine, self._reconcile)
-        entering = {s: one for s, one in reconciled.items() if self._may_enter(one)}
+        done = run_each(self.engine, mine, self._reconcile)
+        reconciled = {symbol: stored for symbol, (stored, _) in done.items()}
+        entering = {symbol: stored for symbol, (stored, is_driven) in done.items() if not is_driven}
         asked = run_each(self.engine, entering, self._ask_signal)
         admitted = admit(asked, {**states, **reconciled})
         driven = run_each(
@@ -273,28 +281,28 @@ class _Decision:
         return {**mine, **reconciled, **driven}
 
     def _rules(self, stored: Stored) -> Rules:
-        row = self.start.rows.get(stored.state.symbol)
-        return rules_for(stored, self.engine.rules(self.session, row, self.start.account))
+        row = self.inputs.rows.get(stored.state.symbol)
+        return rules_for(stored, self.engine.rules(self.session, row, self.inputs.account))
 
     def _may_enter(self, stored: Stored) -> bool:
         facts = Facts(state=stored.state, rules=self._rules(stored), at=self.at)
         return limits.may_enter(facts)
 
-    def _reconcile(self, stored: Stored) -> Stored:
-        """Reconcile the symbol; drive its minute at once if it cannot enter."""
+    def _reconcile(self, stored: Stored) -> tuple[Stored, bool]:
+        """Reconcile the symbol; if it cannot enter, drive its minute at once, and return True."""
         symbol, rules = stored.state.symbol, self._rules(stored)
-        if self.told is not None:
+        if self.listed is not None:
             last = self.engine.window.last_close(symbol)
-            stored = reconcile(self.engine, stored, self.told, self.at, rules, last)
+            stored = reconcile(self.engine, stored, self.listed, self.at, rules, last)
         if self._may_enter(stored):
-            return stored
+            return stored, False
         event = bar_closed(self.engine, symbol, self.at)
-        return self.engine.drive(stored, event, rules)
+        return self.engine.drive(stored, event, rules), True
 
     def _ask_signal(self, stored: Stored) -> Candidate:
         symbol = stored.state.symbol
         rules = self.at_broker.add_to(self._rules(stored), symbol)
-        return ask_signal(self.engine, stored, self.start.rows.get(symbol), rules, self.at)
+        return ask_signal(self.engine, stored, self.inputs.rows.get(symbol), rules, self.at)
 
     def _drive(self, one: Candidate) -> Stored:
         return self.engine.drive(one.stored, one.event, one.rules)
@@ -303,7 +311,7 @@ class _Decision:
 def _own_symbols(
     engine: Engine, due: TickDue, session: Session, opened: Mapping[str, OrderReport]
 ) -> set[str]:
-    """Return the shard's symbols on which orders of ours, of this session, are open."""
+    """Return the shard's symbols with an open order of ours, made in this session."""
     own = own_reports(opened.values(), engine.settings.mode)
     return {
         symbol
@@ -314,9 +322,9 @@ def _own_symbols(
     }
 
 
-def _refresh(engine: Engine, session: Session, start: _Start, at: datetime) -> None:
-    """Fetch the bars that the window lacks; without them nothing is entered."""
-    symbols = sorted(s for s, row in start.rows.items() if row.enabled or s in start.states)
+def _refresh(engine: Engine, session: Session, inputs: _Inputs, at: datetime) -> None:
+    """Fetch the bars that the window lacks; a symbol without its bar enters nothing."""
+    symbols = sorted(s for s, row in inputs.rows.items() if row.enabled or s in inputs.states)
     if not symbols:
         return
     try:

@@ -1,11 +1,11 @@
-"""On the second: a tick starts 1.5 s after its minute, whatever second Scheduler fires at.
+"""When a tick starts: 1.5 s after its minute, whatever second EventBridge Scheduler fires at.
 
 Scheduler promises the minute, not the second
-(https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html). So the run that
-claims a minute arms the coming one by a delayed message, and so does a scheduled run that finds its
-minute claimed: a lost message costs one offset at most, a missing schedule nothing. A message that
-finds its minute claimed does nothing, so that copies never multiply: a minute is armed once by its
-claim, and once by each scheduled run.
+(https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html). So the tick that
+claims a minute sends a delayed message, which starts the tick of the next minute. A scheduled tick
+that finds its minute claimed sends one, too. A lost message makes one tick start late; a missing
+schedule costs nothing. A message that finds its minute claimed sends none, so messages cannot
+multiply: each claim sends one, and each scheduled tick sends one.
 """
 
 from collections.abc import Mapping
@@ -18,19 +18,19 @@ from scalper.shell.telemetry import logger
 from scalper.shell.trading.engine import Engine
 
 START_AFTER = timedelta(seconds=1.5)
-"""How long after its minute an armed tick starts: the minute's bars come 1 to 3 s after it."""
+"""How long after its minute a tick by message starts. Bars arrive 1 to 3 s after their minute."""
 
 WAIT_AT_MOST = timedelta(seconds=10)
-"""A tick that comes earlier than this before its minute does not wait for it."""
+"""A tick that comes earlier than this does not wait for its minute."""
 
 REDRIVEN_AFTER = timedelta(minutes=2)
-"""A tick that starts later was delivered again."""
+"""A tick that starts later than this was delivered again, from a dead-letter queue say."""
 
 MAX_LINKS = 10
-"""Messages in a row that no scheduled run armed: where the schedule ends, the ticks end soon.
+"""Messages in a row without a scheduled tick between them. Without a schedule, ticks end soon.
 
-Lambda takes a function that some sixteen messages in a row lead back to itself for a loop, and
-stops it (https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html).
+Lambda stops a function that starts itself by about 16 messages in a row
+(https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html).
 """
 
 MAX_DELAY = timedelta(minutes=15)
@@ -39,16 +39,16 @@ MAX_DELAY = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class TickDue:
-    """A tick's event: the minute that is over, and the part of the symbols to look after."""
+    """A tick's event: the minute that is over, and the shard of the symbols."""
 
     minute: datetime
     shard: int = 0
     shard_count: int = 1
     link: int = 0
-    """0: by the schedule; n: by a message, the nth in a row that no scheduled run armed."""
+    """0: started by the schedule. n: started by the nth message since a scheduled tick."""
 
     def event(self, minute: datetime, link: int) -> Mapping[str, Any]:
-        """Return the event of the same shard's tick of another minute."""
+        """Return the event that starts the same shard's tick of another minute."""
         return {
             "scheduled_time": minute.isoformat(),
             "shard": self.shard,
@@ -58,69 +58,70 @@ class TickDue:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """What a tick is to do, once it is its time."""
+class StartCheck:
+    """Whether a tick starts, and what it has done already."""
 
-    answer: str = ""
-    """Where there is nothing to do: why."""
+    skip: str = ""
+    """Why the tick ends here, as the status of its answer; "" if it starts."""
     claimed: bool = False
-    """Whether the minute is already claimed for it; else it is to claim it beside its reads."""
+    """Whether the tick has claimed its minute. If not, it claims it beside its first reads."""
 
 
-def wait_for_turn(engine: Engine, due: TickDue, session: Session, at: datetime) -> Turn:
-    """Wait until the minute `at` is over, an armed tick until its second; claim it meanwhile.
+def wait_for_start(engine: Engine, due: TickDue, session: Session, at: datetime) -> StartCheck:
+    """Wait until the minute `at` is over; a tick by message waits for its second, too.
 
-    With a simulated clock nothing is waited for. Raises StoreError.
+    A tick by message claims its minute before it waits. With a simulated clock no tick waits.
+    Raises StoreError.
     """
     if engine.settings.clock != "system":
-        return Turn()
+        return StartCheck()
     early = at - engine.timing.now()
     if early > WAIT_AT_MOST:
         logger.warning("tick too early", extra={"early_s": early.total_seconds()})
         if not due.link:
-            _arm(engine, due, at, early)
-        return Turn("early")
+            _send_for(engine, due, at, early)
+        return StartCheck("early")
     if not due.link:
         if early > timedelta(0):
             engine.timing.sleep(early.total_seconds())
-        return Turn()
+        return StartCheck()
     if -early > REDRIVEN_AFTER:
-        return Turn("too late")
+        return StartCheck("too late")
     wait_s = (early + START_AFTER).total_seconds()
     if wait_s <= 0:
-        return Turn()
+        return StartCheck()
     if not claim(engine, due, session, at):
-        return Turn("repeated")
+        return StartCheck("repeated")
     engine.timing.sleep(wait_s)
-    return Turn(claimed=True)
+    return StartCheck(claimed=True)
 
 
 def claim(engine: Engine, due: TickDue, session: Session, at: datetime) -> bool:
-    """Return whether this is the minute's first run; arm the coming minute.
+    """Claim the minute, and start the next tick by a message; return whether the claim succeeded.
 
-    A scheduled run arms whatever comes of its claim. Raises StoreError.
+    A scheduled tick sends the message even if another tick has the claim. Raises StoreError.
     """
     if not due.link:
-        _arm_coming(engine, due, session, at)
+        _send_for_next(engine, due, session, at)
     claimed = engine.store.claim_minute(at, due.shard, due.shard_count)
     if claimed and due.link:
-        _arm_coming(engine, due, session, at)
+        _send_for_next(engine, due, session, at)
     return claimed
 
 
-def _arm_coming(engine: Engine, due: TickDue, session: Session, at: datetime) -> None:
-    """Arm the first minute that is over neither by the clock nor by the tick's own."""
+def _send_for_next(engine: Engine, due: TickDue, session: Session, at: datetime) -> None:
+    """Send the message for the next minute that is not over, and that comes after `at`."""
     now = engine.timing.now()
     coming = max(floor_minute(now), at) + MINUTE
     if due.link < MAX_LINKS and session.open < coming <= session.close:
-        _arm(engine, due, coming, coming - now)
+        _send_for(engine, due, coming, coming - now)
 
 
-def _arm(engine: Engine, due: TickDue, minute: datetime, delay: timedelta) -> None:
-    """Send the message that starts the tick of `minute`.
+def _send_for(engine: Engine, due: TickDue, minute: datetime, delay: timedelta) -> None:
+    """Send the message that starts the tick of `minute`, after a delay.
 
-    Delays are whole seconds: it comes up to one too early, and the tick waits. Nothing is armed
-    with a simulated clock, nor without a queue.
+    SQS takes whole seconds, so the message comes up to a second early, and the tick waits. With a
+    simulated clock, or without a queue, there is no message.
     """
     wanted = engine.settings.clock == "system" and engine.settings.tick_queue_url
     if wanted and delay <= MAX_DELAY:
