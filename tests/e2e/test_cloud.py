@@ -1,4 +1,4 @@
-"""The stack as deployed: on the emulator, with schedules that fire and processes that die.
+"""The deployed stack on the emulator: schedules fire and processes die.
 
 One session's last minutes, a second a second, once for all tests: ticks, entries and exits through
 the relay and the Function URL, a second deployment meanwhile, the relay killed, the liquidation,
@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Played:
-    """What was seen."""
+    """What the session showed."""
 
     changed_by_second_deployment: bool = True
     unsigned: int = 0
@@ -206,8 +206,8 @@ def test_three_ticks_and_more_are_fired_by_the_schedules(played):
 
 
 def test_a_fill_goes_by_relay_and_function_url_to_a_sell(played):
-    said = decisions(played.logs["TradeUpdateFunction"])
-    bought = [one["client_order_id"] for one in said if one.get("reason") == "bought"]
+    lines = decisions(played.logs["TradeUpdateFunction"])
+    bought = [one["client_order_id"] for one in lines if one.get("reason") == "bought"]
     targets = {order["client_order_id"] for order in orders_for(played.last, Purpose.TARGET)}
     # What is bought as the liquidation begins is sold by it.
     at_once = {order["client_order_id"] for order in orders_for(played.last, Purpose.LIQUIDATION)}
@@ -223,13 +223,15 @@ def test_an_entry_and_its_exit_become_a_trade(played):
 def test_an_exit_waits_for_a_killed_relay_no_longer_than_the_checkups_period(played):
     assert played.killed >= 1
     assert played.listening_after_kill == 0
-    unheard = [
+    filled_without_relay = [
         (fill, after)
         for fill, after in exits_of_fills(played.last)
         if time_of(fill, "filled_at") > played.killed_at
     ]
-    assert unheard, "nothing was filled after the relay was killed: choose another seed"
-    for fill, after in unheard:
+    assert filled_without_relay, (
+        "nothing was filled after the relay was killed: choose another seed"
+    )
+    for fill, after in filled_without_relay:
         waited = time_of(after, "submitted_at") - time_of(fill, "filled_at")
         assert waited <= timedelta(seconds=CHECKUP_DELAY_S), (fill["client_order_id"], waited)
 
@@ -245,11 +247,11 @@ def test_the_day_is_closed_after_the_close(played):
     assert set(played.last.phases.values()) <= {"DONE", "TO_BUY"}
 
 
-def test_an_unsigned_request_is_turned_away(played):
+def test_an_unsigned_request_is_refused(played):
     assert played.unsigned == 401
 
 
-def test_no_function_complains(played):
+def test_no_function_logs_an_error(played):
     errors = {
         function: [line for line in lines if '"level":"ERROR"' in line or "Traceback" in line]
         for function, lines in played.logs.items()
@@ -257,7 +259,7 @@ def test_no_function_complains(played):
     assert {f: lines for f, lines in errors.items() if lines} == {}
 
 
-def test_alarms_and_the_dashboard_are_there(played):
+def test_the_alarms_and_the_dashboard_are_deployed(played):
     by_type: dict[str, set[str]] = {}
     for one in played.resources:
         by_type.setdefault(one["ResourceType"], set()).add(one["PhysicalResourceId"])

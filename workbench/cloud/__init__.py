@@ -1,7 +1,7 @@
 """The real stack on an AWS emulator on loopback, with the exchange beside it.
 
-`sam build` and `sam deploy` of template.yaml, the functions as built, in processes of their own,
-and nothing of it simulated but AWS and the broker. `gateway` is the emulator's process and runs in
-an environment of its own (.venv/cloud); `emulator` starts and ends it; `stack` calls SAM; `market`
-and `clock` make the session that is played; `trading` puts them together; `screen` shows it.
+SAM builds and deploys template.yaml. The functions run as built, in processes of their own. Only
+AWS and the broker are simulated. `gateway` is the emulator's process and runs under the Python of
+.venv/cloud. `emulator` starts and ends it. `sam_stack` calls SAM. `trading_session` makes the bars
+and moves the clock. `emulated_stack` puts them together, and `screen` shows the trading.
 """

@@ -1,8 +1,8 @@
-"""A built function under Lambda's own runtime interface, as the emulator that SAM ships has it.
+"""Starts a built function under Lambda's runtime interface emulator, which the SAM CLI ships.
 
-A cold start here is a new process that imports the handler from the artefact and answers its first
-event. Beside the artefact it finds the runtime interface client and the standard library, nothing
-else: what a function lacks, it lacks here too.
+A cold start is a new process that imports the handler from the artefact and answers its first
+event. The process can import the artefact, the runtime interface client and the standard library,
+and nothing else. So a package that is missing on Lambda is missing here, too.
 (https://docs.aws.amazon.com/lambda/latest/dg/images-test.html)
 """
 
@@ -35,7 +35,7 @@ from workbench.template.declared import functions, load_template
 START_WITHIN_S = 20.0
 ANSWER_WITHIN_S = 90.0
 RELAY_TIMEOUT_S = 8
-"""The relay runs until its time is over: here that is soon."""
+"""The relay runs until its timeout, so here the timeout is short."""
 
 _INVOKE = "/2015-03-31/functions/function/invocations"
 _INIT = re.compile(r"INIT REPORT\(durationMs: ([0-9.]+)\)")
@@ -65,12 +65,12 @@ EVENTS: Mapping[str, Mapping[str, Any]] = {
     "RelayFunction": {"scheduled_time": "<aws.scheduler.scheduled-time>"},
     "CloseDayFunction": {"scheduled_time": "<aws.scheduler.scheduled-time>"},
 }
-"""What each function is asked: a schedule's event, an unsigned request, a queue's message."""
+"""The event for each function: a schedule's, an unsigned request, or a message of a queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a function answered after a cold start, and how long it took to get ready."""
+    """What a function answered after a cold start, and how long its import took."""
 
     document: Any
     init_ms: float
@@ -95,28 +95,28 @@ def cold_start(
     environment: Mapping[str, str],
     timeout_s: int = 60,
 ) -> Answer:
-    """Start a built function, give it one event, end it; raises CloudError without an answer.
+    """Start a built function, send it one event, end it; raises CloudError without an answer.
 
-    `python` has awslambdaric; the log and what is linked go to `folder`.
+    `python` has awslambdaric. The log and the links to its packages go to `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    door, api = free_port(), free_port()
+    event_port, api_port = free_port(), free_port()
     log = folder / "runtime.log"
     with log.open("w", encoding="utf-8") as sink:
         process = subprocess.Popen(
             [
                 str(emulator_binary()),
                 "--runtime-interface-emulator-address",
-                f"{HOST}:{door}",
+                f"{HOST}:{event_port}",
                 "--runtime-api-address",
-                f"{HOST}:{api}",
+                f"{HOST}:{api_port}",
                 *(str(python.absolute()), "-S", "-m", "awslambdaric", handler),
             ],
             cwd=artefact,
             env={
                 "PATH": os.defpath,
                 "PYTHONPATH": str(_client(python, folder / "client")),
-                # As on Lambda, where a function's folder cannot be written to.
+                # As on Lambda, where a function cannot write to its own folder.
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "LAMBDA_TASK_ROOT": str(artefact),
                 "AWS_LAMBDA_FUNCTION_NAME": handler.partition(".")[0],
@@ -130,13 +130,13 @@ def cold_start(
             start_new_session=True,
         )
     try:
-        answered = _ask(f"http://{HOST}:{door}{_INVOKE}", event, process)
+        answer = _send(f"http://{HOST}:{event_port}{_INVOKE}", event, process)
     finally:
         end_group(process)
     found = _INIT.search(log.read_text(encoding="utf-8", errors="replace"))
     if found is None:
         raise CloudError(f"{handler} did not start (log: {log})")
-    return Answer(answered, float(found[1]))
+    return Answer(answer, float(found[1]))
 
 
 def sizes(artefact: Path, folder: Path) -> tuple[int, int]:
@@ -151,7 +151,7 @@ def sizes(artefact: Path, folder: Path) -> tuple[int, int]:
 
 @contextmanager
 def function_environment() -> Iterator[dict[str, str]]:
-    """Run an AWS and an exchange in mid-session; gives the functions' environment."""
+    """Run an AWS and an exchange in mid-session; yields the functions' environment variables."""
     market = synthetic_market(7)
     at = market.days[0].session.open + timedelta(minutes=30)
     before = dict(os.environ)
@@ -198,11 +198,11 @@ def handlers() -> dict[str, str]:
 
 
 def timeout_of(function: str) -> int:
-    """Return how many seconds a function is given here."""
+    """Return a function's timeout in seconds."""
     return RELAY_TIMEOUT_S if function == "RelayFunction" else 60
 
 
-def _ask(url: str, event: Mapping[str, Any], process: subprocess.Popen[str]) -> Any:
+def _send(url: str, event: Mapping[str, Any], process: subprocess.Popen[str]) -> Any:
     deadline = time.monotonic() + START_WITHIN_S
     with httpx.Client(trust_env=False, timeout=ANSWER_WITHIN_S) as http:
         while True:
@@ -219,7 +219,7 @@ def _ask(url: str, event: Mapping[str, Any], process: subprocess.Popen[str]) -> 
 
 
 def _client(python: Path, folder: Path) -> Path:
-    """Return a folder with the runtime interface client alone, by links."""
+    """Return a folder that links to the packages of the runtime interface client alone."""
     if folder.exists():
         return folder
     listed = subprocess.run(
@@ -234,7 +234,7 @@ def _client(python: Path, folder: Path) -> Path:
 
 
 def error_of(document: Any) -> str:
-    """Return what an answer says went wrong inside the function, "" where nothing did."""
+    """Return the error that the function answered, or "" if it answered none."""
     if isinstance(document, dict) and "errorType" in document:
         return f"{document['errorType']}: {document.get('errorMessage', '')}"
     return ""

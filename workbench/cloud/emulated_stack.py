@@ -57,47 +57,47 @@ class TradingOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What can be seen at one moment."""
+    """What the exchange, the state table and the logs show at one moment."""
 
     now: datetime
     phases: Mapping[str, str]
-    """By symbol, as the state table shows it to people."""
+    """By symbol, from the state table."""
     orders: Sequence[Mapping[str, Any]]
-    """Every order of the account, oldest first, as the broker's API gives it."""
+    """Every order of the account, oldest first, as the broker's API returns it."""
     trades: Sequence[Trade]
     positions: Mapping[str, Mapping[str, Any]]
     invocations: Mapping[str, int]
-    """By function: runs that are over."""
+    """By function: how many have ended."""
     errors: Mapping[str, int]
-    """By function: lines that it logged as errors."""
+    """By function: how many log lines have the level ERROR."""
     listening: int
-    """Websockets that listen to order events: 1 while a relay runs."""
+    """Websockets that listen for order events: 1 while a relay runs."""
 
 
 class EmulatedStack:
-    """A stack that is deployed and trades."""
+    """A deployed stack that trades on the emulator."""
 
     def __init__(
         self,
         running: Emulator,
-        stack: SamStack,
+        sam: SamStack,
         exchange_url: str,
         clock: PacedClock,
         parameters: Mapping[str, str],
     ) -> None:
         self.emulator = running
-        self.sam = stack
+        self.sam = sam
         self.exchange_url = exchange_url
         self.clock = clock
         self.parameters = parameters
-        self.outputs = stack.outputs()
+        self.outputs = sam.outputs()
         self._http = httpx.Client(trust_env=False, timeout=30.0, headers=_KEYS)
         self._clients: dict[str, Any] = {}
         self._log_groups: dict[str, str] = {}
 
     def fill_in(self, symbols: Sequence[str]) -> None:
-        """Put the broker's keys and the symbols where the stack's owner puts them."""
-        with _aws_answers():
+        """Store the broker's keys and the symbols, as the stack's owner does."""
+        with _aws_errors():
             self._client("secretsmanager").put_secret_value(
                 SecretId=self.outputs["BrokerSecret"],
                 SecretString=json.dumps({"key_id": KEY_ID, "secret_key": SECRET_KEY}),
@@ -108,7 +108,7 @@ class EmulatedStack:
                 )
 
     def snapshot(self) -> Snapshot:
-        """Return what can be seen now; raises CloudError where something has ended."""
+        """Return the present state; raises CloudError if the emulator or the clock has ended."""
         self.emulator.check()
         self.clock.check()
         state = self.get("/exchange/state")
@@ -126,7 +126,7 @@ class EmulatedStack:
         )
 
     def get(self, path: str, **query: str) -> Any:
-        """Return what the exchange answers; raises CloudError."""
+        """Return the exchange's answer to a GET; raises CloudError."""
         try:
             answer = self._http.get(self.exchange_url + path, params=query)
             answer.raise_for_status()
@@ -135,11 +135,11 @@ class EmulatedStack:
         return answer.json()
 
     def logs(self, function: str) -> list[str]:
-        """Return the lines that a function logged, oldest first, by the name of its output.
+        """Return the lines that a function logged, oldest first; `function` is its logical id.
 
-        The emulator stores a run's lines when the run is over.
+        The emulator stores the lines of an invocation when the invocation ends.
         """
-        with _aws_answers():
+        with _aws_errors():
             if function not in self._log_groups:
                 configured = self._client("lambda").get_function_configuration(
                     FunctionName=self.outputs[function]
@@ -160,11 +160,11 @@ class EmulatedStack:
             (folder / f"{function}.log").write_text(text, encoding="utf-8")
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections to the exchange."""
         self._http.close()
 
     def _phases(self) -> dict[str, str]:
-        with _aws_answers():
+        with _aws_errors():
             answer = self._client("dynamodb").scan(
                 TableName=self.outputs["StateTable"],
                 FilterExpression="attribute_exists(phase)",
@@ -178,22 +178,26 @@ class EmulatedStack:
 
 
 @contextmanager
-def trading_stack(options: TradingOptions, tell: Callable[[str], None]) -> Iterator[EmulatedStack]:
-    """Set everything up, let it trade while the block lasts, and end all of it.
+def trading_stack(
+    options: TradingOptions, report: Callable[[str], None]
+) -> Iterator[EmulatedStack]:
+    """Set everything up, let the stack trade while the block lasts, and end everything.
 
-    `tell` is given a line for each step. Raises CloudError. Nothing is left running, however the
-    block ends; logs stay in the folder.
+    `report` gets one line for each step. Raises CloudError. However the block ends, no process is
+    left running. The logs stay in the folder.
     """
-    with ExitStack() as stack:
+    with ExitStack() as cleanup:
         _check_zones()
-        folder = _folder(options.folder, stack)
+        folder = _claim_folder(options.folder, cleanup)
         session = latest_full_session(new_york_day(datetime.now(UTC)))
         start = time_of_day(session, options.start)
         market = synthetic_bars(session, options.seed, options.symbols)
         write_bars(market, folder / "bars.csv")
-        tell(f"{market.source}: {session.day}, {len(market.symbols)} symbols, from {options.start}")
-        exchange_url = _exchange(stack, folder / "bars.csv", start - LEAD)
-        running = stack.enter_context(
+        report(
+            f"{market.source}: {session.day}, {len(market.symbols)} symbols, from {options.start}"
+        )
+        exchange_url = _start_exchange(cleanup, folder / "bars.csv", start - LEAD)
+        running = cleanup.enter_context(
             emulator(
                 options.python,
                 clock_url=f"{exchange_url}/exchange/state",
@@ -201,26 +205,26 @@ def trading_stack(options: TradingOptions, tell: Callable[[str], None]) -> Itera
                 port=options.port,
             )
         )
-        tell(f"emulator at {running.url}, exchange at {exchange_url}; sam build")
+        report(f"emulator at {running.url}, exchange at {exchange_url}; sam build")
         environment = running.environment(os.environ)
         template = build(options.python, folder, environment)
-        deployed = SamStack(running, template, folder, environment)
-        tell("sam deploy")
+        sam = SamStack(running, template, folder, environment)
+        report("sam deploy")
         parameters = {
             "AlpacaTradingUrl": exchange_url,
             "AlpacaDataUrl": exchange_url,
             "AlpacaStreamUrl": exchange_url.replace("http", "ws", 1) + "/stream",
         }
-        deployed.deploy(parameters)
+        sam.deploy(parameters)
         clock = PacedClock(exchange_url, start - LEAD)
-        cloud = EmulatedStack(running, deployed, exchange_url, clock, parameters)
-        stack.callback(cloud.close)
-        stack.callback(_save_logs, cloud, folder, tell)
-        cloud.fill_in(market.symbols)
-        stack.callback(clock.close)
+        stack = EmulatedStack(running, sam, exchange_url, clock, parameters)
+        cleanup.callback(stack.close)
+        cleanup.callback(_save_logs, stack, folder, report)
+        stack.fill_in(market.symbols)
+        cleanup.callback(clock.close)
         clock.release()
-        tell("deployed; keys and symbols are filled in, and the session goes on")
-        yield cloud
+        report("deployed; keys and symbols are stored, and the session begins")
+        yield stack
 
 
 def _is_report(line: str) -> bool:
@@ -231,25 +235,27 @@ def _is_error(line: str) -> bool:
     return '"level":"ERROR"' in line
 
 
-def _save_logs(cloud: EmulatedStack, folder: Path, tell: Callable[[str], None]) -> None:
+def _save_logs(stack: EmulatedStack, folder: Path, report: Callable[[str], None]) -> None:
     try:
-        cloud.save_logs(folder)
+        stack.save_logs(folder)
     except CloudError as error:
-        tell(f"the functions' logs were not kept: {error}")
+        report(f"the functions' logs were not saved: {error}")
 
 
 def _check_zones() -> None:
-    """Raise CloudError where a schedule has another time zone than the emulator goes by."""
+    """Raise CloudError if a schedule has another time zone than the gateway uses."""
     zones = {one.zone.key for one in schedules_of(load_template())}
     if zones != {ZONE}:
-        raise CloudError(f"template.yaml's schedules go by {sorted(zones)}, the emulator by {ZONE}")
+        raise CloudError(
+            f"template.yaml's schedules are in {sorted(zones)}, the gateway uses {ZONE}"
+        )
 
 
-def _folder(folder: Path, stack: ExitStack) -> Path:
-    """Return the folder, emptied and held for this run alone; raises CloudError."""
+def _claim_folder(folder: Path, cleanup: ExitStack) -> Path:
+    """Empty the folder and lock it for this run; raises CloudError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = stack.enter_context((folder / ".lock").open("w"))
+        lock = cleanup.enter_context((folder / ".lock").open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for one in folder.iterdir():
             if one.is_dir():
@@ -263,17 +269,17 @@ def _folder(folder: Path, stack: ExitStack) -> Path:
     return folder.resolve()
 
 
-def _exchange(stack: ExitStack, bars: Path, start: datetime) -> str:
+def _start_exchange(cleanup: ExitStack, bars: Path, start: datetime) -> str:
     options = ["--port", "0", "--bars", str(bars), "--start", start.isoformat()]
     try:
-        return stack.enter_context(started(["exchange", *options]))
+        return cleanup.enter_context(started(["exchange", *options]))
     except LocalDayError as error:
         raise CloudError(str(error)) from error
 
 
 @contextmanager
-def _aws_answers() -> Iterator[None]:
-    """Raise CloudError where the emulator does not answer, or refuses."""
+def _aws_errors() -> Iterator[None]:
+    """Turn an error of the AWS SDK into CloudError."""
     try:
         yield
     except (BotoCoreError, ClientError) as error:

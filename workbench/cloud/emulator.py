@@ -1,4 +1,4 @@
-"""The AWS emulator on loopback: started, asked whether it is up, and ended with all it started."""
+"""Starts the AWS emulator on loopback, waits until it is up, and ends it with all it started."""
 
 import contextlib
 import os
@@ -26,20 +26,20 @@ START_WITHIN_S = 60.0
 ASK_EVERY_S = 0.2
 CLIENT = Config(connect_timeout=2, read_timeout=60, retries={"total_max_attempts": 2})
 
-# Nothing of a real account may reach what is started here, whatever the caller's shell has.
+# The emulator may see no credentials of a real account, whatever the caller's shell exports.
 _AWS = "AWS_"
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
 
 
 @dataclass(frozen=True, slots=True)
 class Emulator:
-    """An emulator that runs."""
+    """A running emulator."""
 
     url: str
     process: subprocess.Popen[str]
 
     def client(self, service: str) -> Any:
-        """Return an SDK client of the emulator's, which no setting of this machine's redirects."""
+        """Return an SDK client of the emulator. Settings of this machine cannot redirect it."""
         connect: Any = boto3.client
         return connect(
             service,
@@ -51,7 +51,7 @@ class Emulator:
         )
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """Return an environment in which the AWS SDK and SAM know this emulator alone."""
+        """Return environment variables with which the AWS SDK and SAM reach this emulator alone."""
         kept = {name: value for name, value in environment.items() if not name.startswith(_AWS)}
         return kept | {
             "AWS_ENDPOINT_URL": self.url,
@@ -65,11 +65,11 @@ class Emulator:
         }
 
     def workers(self, function: str) -> list[int]:
-        """Return the ids of the processes in which a function runs, by its full name."""
+        """Return the ids of the processes in which a function runs, given its full name."""
         mark = f"AWS_LAMBDA_FUNCTION_NAME={function}".encode()
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
-            # A process may end while it is looked at; another user's cannot be read.
+            # A process may end meanwhile, and another user's process cannot be read.
             with contextlib.suppress(OSError):
                 group = os.getpgid(int(entry.name))
                 variables = (entry / "environ").read_bytes().split(b"\0")
@@ -78,9 +78,9 @@ class Emulator:
         return sorted(found)
 
     def kill_workers(self, function: str) -> int:
-        """Kill every process in which a function runs, as a host that dies would; return how many.
+        """Kill every process in which a function runs, as if its host died; return how many.
 
-        The emulator then counts the invocation as failed, and starts another for the next one.
+        The emulator counts the invocation as failed and starts a new process for the next one.
         """
         victims = self.workers(function)
         for pid in victims:
@@ -88,7 +88,7 @@ class Emulator:
         return len(victims)
 
     def check(self) -> None:
-        """Raise CloudError where the emulator has ended."""
+        """Raise CloudError if the emulator has ended."""
         if self.process.poll() is not None:
             raise CloudError(f"the emulator ended with code {self.process.returncode}")
 
@@ -100,7 +100,7 @@ def free_port() -> int:
 
 
 def check_port(port: int) -> None:
-    """Raise CloudError where a loopback port is taken."""
+    """Raise CloudError if a loopback port is taken."""
     try:
         listen(port).close()
     except OSError as error:
@@ -109,10 +109,10 @@ def check_port(port: int) -> None:
 
 @contextmanager
 def emulator(python: Path, *, clock_url: str, folder: Path, port: int = 0) -> Iterator[Emulator]:
-    """Run the emulator while the block lasts, its log and temporary files in `folder`.
+    """Run the emulator while the block lasts, with its log and temporary files in `folder`.
 
-    `python` is the interpreter of .venv/cloud, under which the functions run too; `clock_url` is
-    where the exchange tells its time. Raises CloudError where it does not come up.
+    `python` is the interpreter of .venv/cloud, which runs the functions, too. `clock_url` is the
+    address of the exchange's time. Raises CloudError if the emulator does not start.
     """
     if not python.exists():
         raise CloudError(f"{python} is missing: make cloud sets it up")

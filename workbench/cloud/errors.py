@@ -1,4 +1,4 @@
-"""What keeps the stack from running here."""
+"""The one error of this package: its text is one line for people."""
 
 
 class CloudError(Exception):

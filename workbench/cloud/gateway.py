@@ -1,15 +1,15 @@
-"""The emulator's own process: ministack with three things set right, until standard input ends.
+"""The emulator's process: ministack with three corrections, until standard input ends.
 
-It runs in an environment that holds ministack and nothing of this project. What is set right:
+It runs in an environment that has ministack and no module of this project. The corrections:
 
-- ministack fires schedules by this machine's clock read as UTC, whatever their time zone. Here they
-  fire by the exchange's clock, told in `ZONE`: the template's own schedules, at their own times.
-- A stack's Function URL is an address at on.aws, which ministack serves under that host name or by
-  a path. Here the stack is told the path, which is an address on loopback.
-- A stack's generated secret may hold punctuation although the template excludes it, so that at
-  times the webhook's key is no base64. Here it holds none.
+- ministack fires schedules by this machine's clock, read as UTC, whatever their time zone. The
+  gateway fires them by the exchange's clock in `ZONE`.
+- A stack's Function URL is an address at on.aws. ministack serves it under that host name or under
+  a path. The gateway gives the stack the path, which is an address on loopback.
+- A generated secret may contain punctuation although the template excludes it. The webhook's key is
+  then not base64. The gateway excludes the punctuation.
 
-All reach into ministack's modules, whose version is pinned: `main` refuses another one.
+The corrections replace private names of ministack. Its version is pinned: `main` refuses another.
 """
 
 import json
@@ -33,12 +33,12 @@ STOP_WITHIN_S = 8.0
 
 
 class ExchangeTime:
-    """Stands for the module `time` where schedules are fired: the exchange's wall clock."""
+    """Replaces the module `time` in ministack's scheduler: it gives the exchange's wall clock."""
 
     def __init__(self, clock_url: str) -> None:
         self._url = clock_url
         self._zone = ZoneInfo(ZONE)
-        # Proxies have no business between two processes on loopback.
+        # A proxy must not stand between two processes on loopback.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def time(self) -> float:
@@ -48,12 +48,12 @@ class ExchangeTime:
         return now.astimezone(self._zone).replace(tzinfo=UTC).timestamp()
 
     def sleep(self, seconds: float) -> None:
-        """Wait, in real seconds."""
+        """Wait for so many real seconds."""
         time.sleep(seconds)
 
 
 def end_with_stdin() -> None:
-    """End this process and what it started once standard input is closed at the other end."""
+    """End this process and what it started as soon as standard input ends."""
 
     def wait() -> None:
         while os.read(0, 4096):
@@ -66,7 +66,7 @@ def end_with_stdin() -> None:
 
 
 def without_punctuation(secret: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a secret's properties with ExcludePunctuation said as characters to exclude."""
+    """Return a secret's properties with ExcludePunctuation written out as ExcludeCharacters."""
     generate = secret.get("GenerateSecretString") or {}
     if str(generate.get("ExcludePunctuation", "")).lower() != "true":
         return secret
@@ -75,10 +75,10 @@ def without_punctuation(secret: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def main() -> None:
-    """Serve until SIGTERM; the environment says where, and CLOCK_URL whose time it is."""
+    """Serve until SIGTERM. Environment variables give the address and, as CLOCK_URL, the clock."""
     found = version("ministack")
     if found != MINISTACK:
-        sys.exit(f"ministack {found}: workbench/cloud/gateway.py knows {MINISTACK} alone")
+        sys.exit(f"ministack {found}: workbench/cloud/gateway.py knows {MINISTACK} only")
     end_with_stdin()
 
     from ministack import app
@@ -86,12 +86,12 @@ def main() -> None:
     from ministack.services.cloudformation import provisioners
 
     scheduler.time = ExchangeTime(os.environ["CLOCK_URL"])
-    of_aws = provisioners._lambda_url_attributes
+    original = provisioners._lambda_url_attributes
 
     def on_loopback(config: dict[str, str]) -> dict[str, str]:
         url_id = config["FunctionUrl"].removeprefix("https://").partition(".")[0]
-        door = f"http://{os.environ['BIND_HOST']}:{os.environ['GATEWAY_PORT']}"
-        return {**of_aws(config), "FunctionUrl": f"{door}/_aws/lambda-url/{url_id}/"}
+        address = f"http://{os.environ['BIND_HOST']}:{os.environ['GATEWAY_PORT']}"
+        return {**original(config), "FunctionUrl": f"{address}/_aws/lambda-url/{url_id}/"}
 
     provisioners._lambda_url_attributes = on_loopback
     generated = provisioners._sm_secret_string

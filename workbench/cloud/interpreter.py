@@ -1,4 +1,4 @@
-"""The Python that built functions run under here: the template's where this machine has it.
+"""Finds the Python for the built functions: the template's version, if this machine has it.
 
 `python -m workbench.cloud.interpreter` prints its path. With a version, such as 3.13, it prints the
 path of that Python, and fails if this machine has none.
@@ -14,7 +14,7 @@ from pathlib import Path
 from workbench.template.declared import load_template
 
 ANSWER_WITHIN_S = 20.0
-_TELL = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
+_PRINT_VERSION = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
 
 
 def runtime() -> str:
@@ -24,20 +24,20 @@ def runtime() -> str:
 
 
 def find(wanted: str, environment: Mapping[str, str]) -> Path | None:
-    """Return an interpreter of the version that works: on PATH, or one that pyenv keeps."""
+    """Return a working interpreter of the version, from PATH or from pyenv, or None."""
     return next(
         (one for one in _candidates(wanted, environment) if version_of(one) == wanted), None
     )
 
 
 def version_of(interpreter: Path) -> str:
-    """Return the version that an interpreter says it has; "" where it does not run.
+    """Return the version that an interpreter prints, or "" if it does not run.
 
-    A shim of pyenv lies on PATH for every version, and runs none that is not chosen.
+    pyenv puts a shim on PATH for every version. A shim fails for a version that is not chosen.
     """
     try:
         done = subprocess.run(
-            [str(interpreter), "-I", "-c", _TELL],
+            [str(interpreter), "-I", "-c", _PRINT_VERSION],
             capture_output=True,
             text=True,
             timeout=ANSWER_WITHIN_S,
@@ -63,7 +63,7 @@ if __name__ == "__main__":
         sys.exit(f"no Python {asked[0]} here: neither on PATH nor among the versions of pyenv")
     if found is None:
         print(
-            f"no Python {runtime()} here: functions run under {sys.executable}, built for it",
+            f"no Python {runtime()} here: the functions are built for {sys.executable}",
             file=sys.stderr,
         )
     print(found or sys.executable)

@@ -1,4 +1,4 @@
-"""Programs beside this one, each in a session of its own, so that none of it outlives its end."""
+"""Runs programs in sessions of their own, so that ending one ends all it started."""
 
 import contextlib
 import os
@@ -10,8 +10,8 @@ from pathlib import Path
 from workbench.cloud.errors import CloudError
 
 STOP_WITHIN_S = 10.0
-LINES_TOLD = 3
-"""Of a failed command's log, in the error; the log has the rest."""
+LINES_QUOTED = 3
+"""Last lines of a failed command's log that its error quotes."""
 
 
 def end_group(process: subprocess.Popen[str]) -> None:
@@ -20,7 +20,7 @@ def end_group(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_WITHIN_S)
-    # The leader may be gone and what it started not.
+    # The leader may be gone while a process that it started still runs.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -35,9 +35,9 @@ def run_command(
     log: Path,
     within_s: float,
 ) -> str:
-    """Run a command to its end, its output into `log`; return the output.
+    """Run a command to its end, with its output in `log`; return the output.
 
-    Raises CloudError, with the output's last lines, where it fails or takes longer.
+    Raises CloudError with the last lines of the output if it fails or takes longer.
     """
     with log.open("w", encoding="utf-8") as sink:
         try:
@@ -62,6 +62,6 @@ def run_command(
                 end_group(process)
     text = log.read_text(encoding="utf-8", errors="replace")
     if code != 0:
-        lines = [line.strip() for line in text.splitlines() if line.strip()][-LINES_TOLD:]
+        lines = [line.strip() for line in text.splitlines() if line.strip()][-LINES_QUOTED:]
         raise CloudError(f"{what} failed: {' / '.join(lines) or 'no output'} (log: {log})")
     return text

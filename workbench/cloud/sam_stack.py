@@ -1,4 +1,4 @@
-"""The stack as its owner deploys it: `sam build`, `sam deploy`, and deleted."""
+"""Builds, deploys and deletes the stack with the SAM CLI, as its owner does."""
 
 import platform
 import sys
@@ -18,11 +18,11 @@ from workbench.cloud.processes import run_command
 from workbench.template.declared import ROOT
 
 NAME = "scalper-local"
-"""samconfig.toml's stack of the environment "local"."""
+"""Name of the stack in samconfig.toml's environment "local"."""
 
 NO_CHANGES = "No changes to deploy"
 MACHINES = {"x86_64": "x86_64", "aarch64": "arm64"}
-"""What a machine calls itself: what functions/Makefile calls it."""
+"""Python's name of a machine type, and the name in functions/Makefile."""
 
 BUILD_WITHIN_S = 300.0
 DEPLOY_WITHIN_S = 240.0
@@ -33,12 +33,12 @@ POLL_EVERY_S = 0.5
 def build(python: Path, folder: Path, environment: Mapping[str, str]) -> Path:
     """Build the functions for this machine and the interpreter `python`; return the template.
 
-    They lie in `folder`, not where `sam deploy` looks by itself: this build is for no account.
+    The build goes to `folder`. `sam deploy` to a real account does not look there.
     """
     done = folder / "build"
     machine = MACHINES.get(platform.machine())
     if machine is None:
-        raise CloudError(f"functions are not built for a machine that says {platform.machine()}")
+        raise CloudError(f"functions cannot be built for a machine of type {platform.machine()}")
     run_command(
         "sam build",
         [_sam(), "build", "--build-dir", str(done.resolve())],
@@ -58,7 +58,7 @@ def build(python: Path, folder: Path, environment: Mapping[str, str]) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class SamStack:
-    """A built template and the emulator that it is deployed to."""
+    """A built template, and the emulator to which it is deployed."""
 
     emulator: Emulator
     template: Path
@@ -66,23 +66,23 @@ class SamStack:
     environment: Mapping[str, str]
 
     def deploy(self, parameters: Mapping[str, str], *, log: str = "deploy.log") -> bool:
-        """Deploy as samconfig.toml's environment "local" says; return whether anything changed.
+        """Deploy with samconfig.toml's environment "local"; return whether anything changed.
 
-        `parameters` come beside those that stand there. Raises CloudError.
+        `parameters` are added to those of the file. Raises CloudError.
         """
-        # What is given on the command line takes the place of the file's, all of it.
-        given = [*_parameters(), *(f"{name}={value}" for name, value in parameters.items())]
-        said = self._sam(
+        # Parameters on the command line replace all of the file's, so the file's are repeated.
+        overrides = [*_parameters(), *(f"{name}={value}" for name, value in parameters.items())]
+        output = self._sam(
             "deploy",
-            ["--template-file", str(self.template), "--parameter-overrides", *given],
+            ["--template-file", str(self.template), "--parameter-overrides", *overrides],
             log,
         )
-        return NO_CHANGES not in said
+        return NO_CHANGES not in output
 
     def delete(self) -> None:
-        """Delete the stack as CloudFormation does; the tables stay. Raises CloudError.
+        """Delete the stack through CloudFormation; the tables stay. Raises CloudError.
 
-        `sam delete` wants S3's host name in a nested template's address, which here is loopback's.
+        `sam delete` fails here: it expects S3's host name in the address of a nested template.
         """
         self._ask("cloudformation", "delete_stack", StackName=NAME)
         deadline = time.monotonic() + DELETE_WITHIN_S
@@ -92,7 +92,7 @@ class SamStack:
             time.sleep(POLL_EVERY_S)
 
     def status(self) -> str:
-        """Return the stack's status, "" where there is none; raises CloudError."""
+        """Return the stack's status, or "" if there is no stack; raises CloudError."""
         listed = self._ask("cloudformation", "list_stacks")["StackSummaries"]
         found = [one["StackStatus"] for one in listed if one["StackName"] == NAME]
         return str(found[0]) if found else ""
@@ -129,7 +129,7 @@ def _parameters() -> list[str]:
 
 
 def _sam() -> str:
-    """Return the SAM CLI of this environment; raises CloudError where it is missing."""
+    """Return the path of the SAM CLI; raises CloudError if it is missing."""
     path = Path(sys.executable).parent / "sam"
     if not path.exists():
         raise CloudError(f"{path} is missing: make cloud installs the AWS SAM CLI")

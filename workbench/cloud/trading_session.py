@@ -1,4 +1,4 @@
-"""The session that is played: made-up bars of a real day, and a clock that real seconds move."""
+"""The session that the emulated stack trades: synthetic bars of a real day, at real speed."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ ANSWER_WITHIN_S = 10.0
 
 
 def latest_full_session(today: date) -> Session:
-    """Return the newest session up to `today` that is no half-day: its schedules are the usual."""
+    """Return the newest session up to `today` that is not a half-day."""
     sessions = sessions_between(today - LOOK_BACK, today).values()
     return max(
         (one for one in sessions if one.close - one.open == FULL_DAY), key=lambda one: one.day
@@ -26,12 +26,12 @@ def latest_full_session(today: date) -> Session:
 
 
 def synthetic_bars(session: Session, seed: int, symbols: int) -> Market:
-    """Return the bars of the session; raises BarsError where `symbols` is out of bounds."""
+    """Return bars of the session; raises BarsError if there are too few or too many symbols."""
     return synthetic_market(seed, symbols, session.day)
 
 
 def time_of_day(session: Session, wall: str) -> datetime:
-    """Return a New York time of the session's day; raises CloudError for what is none."""
+    """Return the time of a New York wall clock in the session; raises CloudError for another."""
     try:
         at = to_utc(session.day, wall)
     except ValueError:
@@ -42,7 +42,7 @@ def time_of_day(session: Session, wall: str) -> datetime:
 
 
 class PacedClock:
-    """Moves the exchange's time: stands at first, then a second each second."""
+    """Moves the exchange's time: it stands until `release`, then one second takes one second."""
 
     def __init__(self, exchange_url: str, start: datetime) -> None:
         self._url = f"{exchange_url}/exchange/advance"
@@ -53,26 +53,26 @@ class PacedClock:
         self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
 
     def release(self) -> None:
-        """Let time go on."""
+        """Start to move the time."""
         self._thread.start()
 
     def leap(self, by: timedelta) -> None:
-        """Let that much time pass at once: what is due in it is due late."""
+        """Skip so much time at once. Schedules that are due in it fire late."""
         self._ahead += by
 
     def check(self) -> None:
-        """Raise CloudError where time stands still though it should not."""
+        """Raise CloudError if the exchange's time could not be moved."""
         if self._failure:
             raise CloudError(self._failure)
 
     def close(self) -> None:
-        """Stop time, for good."""
+        """Stop the time for good."""
         self._stop.set()
         if self._thread.is_alive():
             self.join()
 
     def join(self) -> None:
-        """Wait until time has stopped, by `close` or by a failure."""
+        """Wait until the time has stopped, by `close` or by a failure."""
         self._thread.join(ANSWER_WITHIN_S + STEP_S)
 
     def _run(self) -> None:

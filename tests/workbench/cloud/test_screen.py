@@ -1,4 +1,4 @@
-"""What a person sees while the stack trades."""
+"""The table and the line that show the emulated stack while it trades."""
 
 from datetime import UTC, datetime
 from io import StringIO
@@ -28,7 +28,7 @@ def order(client_order_id, side, status, qty, price, **more):
     }
 
 
-def snapshot(errors=0):
+def snapshot(tick_errors=0):
     orders = [
         order("scalp-paper-SYN01-20261120-1-entry", "buy", "filled", 100, "10.00"),
         order("scalp-paper-SYN01-20261120-2-target", "sell", "filled", 100, "10.01"),
@@ -42,7 +42,7 @@ def snapshot(errors=0):
         trades=trades_of(orders),
         positions={"SYN02": {"qty": "50", "unrealized_pl": "-1.5"}},
         invocations=dict.fromkeys(FUNCTIONS, 3),
-        errors=dict.fromkeys(FUNCTIONS, 0) | {"TickFunction": errors},
+        errors=dict.fromkeys(FUNCTIONS, 0) | {"TickFunction": tick_errors},
         listening=1,
     )
 
@@ -53,7 +53,7 @@ def drawn(seen):
     return text.getvalue()
 
 
-def test_a_row_tells_phase_order_shares_and_profit():
+def test_a_row_shows_phase_order_shares_and_profit():
     rows = {row.split("│")[1].strip(): row for row in drawn(snapshot()).splitlines() if "│" in row}
     cells = [cell.strip() for cell in rows["SYN02"].split("│")[1:-1]]
     assert cells == [
@@ -68,18 +68,18 @@ def test_a_row_tells_phase_order_shares_and_profit():
     assert "+$1.00" in rows["SYN01"]
 
 
-def test_the_title_tells_the_time_the_runs_and_the_relay():
+def test_the_title_shows_the_time_the_invocations_and_the_relay():
     title = drawn(snapshot()).splitlines()[0]
     assert "10:32:10 New York" in title
     assert "3 ticks, 3 updates, 3 checkups, relay listens" in title
 
 
-def test_a_line_says_the_same_in_short():
+def test_a_line_shows_the_sums_of_the_table():
     assert line(snapshot()) == (
         "10:32:10 3 ticks, 3 updates, 3 checkups; 4 orders, 1 trades, 1 held, P&L +$1.00; "
         "1 SELL_SUBMITTED, 1 TO_BUY"
     )
 
 
-def test_errors_are_shouted():
-    assert "2 ERRORS" in line(snapshot(errors=2))
+def test_logged_errors_are_counted_in_capitals():
+    assert "2 ERRORS" in line(snapshot(tick_errors=2))

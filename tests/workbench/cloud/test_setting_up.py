@@ -1,4 +1,4 @@
-"""What is missing, taken or wrong is told in one line before anything is started."""
+"""The setup names what is missing, taken or wrong in one line, before it starts anything."""
 
 import fcntl
 import os
@@ -57,7 +57,7 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
     assert "is in use by another run" in done.stderr
 
 
-def test_an_emulator_that_does_not_come_up_is_told_with_its_last_line(tmp_path):
+def test_an_emulator_that_does_not_start_is_reported_with_its_last_line(tmp_path):
     broken = fake_python(tmp_path / "python", "echo no such module; exit 3")
     with (
         pytest.raises(CloudError, match=r"did not start: no such module \(log: "),
@@ -66,7 +66,7 @@ def test_an_emulator_that_does_not_come_up_is_told_with_its_last_line(tmp_path):
         pass
 
 
-def test_a_failed_command_is_told_with_its_last_lines(tmp_path):
+def test_a_failed_command_is_reported_with_its_last_lines(tmp_path):
     with pytest.raises(CloudError, match=r"^sam deploy failed: one / two \(log: "):
         run_command(
             "sam deploy",
@@ -85,7 +85,7 @@ def test_a_command_that_takes_too_long_is_ended(tmp_path):
         )
 
 
-def test_the_templates_python_is_found_past_a_shim_that_does_not_run(tmp_path):
+def test_the_templates_python_is_found_behind_a_shim_that_does_not_run(tmp_path):
     fake_python(tmp_path / "bin" / "python9.9", "exit 127")
     works = fake_python(tmp_path / "versions" / "9.9.1" / "bin" / "python9.9", "echo 9.9")
     environment = {"PATH": str(tmp_path / "bin"), "PYENV_ROOT": str(tmp_path)}
@@ -94,10 +94,10 @@ def test_the_templates_python_is_found_past_a_shim_that_does_not_run(tmp_path):
     assert interpreter.version_of(Path(sys.executable)) == HERE
 
 
-def test_every_schedule_goes_by_the_zone_that_the_emulator_is_told(monkeypatch):
+def test_every_schedule_has_the_time_zone_that_the_gateway_uses(monkeypatch):
     emulated_stack._check_zones()
     monkeypatch.setattr(emulated_stack, "ZONE", "Europe/London")
-    with pytest.raises(CloudError, match="schedules go by"):
+    with pytest.raises(CloudError, match="schedules are in"):
         emulated_stack._check_zones()
 
 

@@ -1,4 +1,4 @@
-"""The session that is played on the emulator, and whose time its schedules go by."""
+"""The session that the emulated stack trades, and the clock of its schedules."""
 
 import time
 from datetime import UTC, date, datetime, timedelta
@@ -28,7 +28,7 @@ WITHIN_S = 10.0
         (date(2026, 11, 28), date(2026, 11, 25)),
     ],
 )
-def test_the_newest_whole_session_is_played(today, day):
+def test_the_newest_full_session_is_traded(today, day):
     assert latest_full_session(today).day == day
 
 
@@ -44,16 +44,16 @@ def test_a_start_outside_the_session_is_refused_in_one_line(start):
         time_of_day(session, start)
 
 
-def test_schedules_are_told_new_yorks_wall_clock_as_if_it_were_utc():
+def test_schedules_fire_by_the_wall_clock_of_new_york_read_as_utc():
     async def state(_: Request) -> JSONResponse:
         return JSONResponse({"now": "2026-11-20T20:55:03.5Z"})
 
     with serving(Starlette(routes=[Route("/exchange/state", state)]), "clock") as url:
-        told = ExchangeTime(f"{url}/exchange/state").time()
-    assert datetime.fromtimestamp(told, UTC) == datetime(2026, 11, 20, 15, 55, 3, 500000, UTC)
+        wall_clock = ExchangeTime(f"{url}/exchange/state").time()
+    assert datetime.fromtimestamp(wall_clock, UTC) == datetime(2026, 11, 20, 15, 55, 3, 500000, UTC)
 
 
-def test_the_clock_stands_until_it_is_released_and_leaps_on_demand():
+def test_the_clock_stands_until_it_is_released_and_skips_time_on_demand():
     market = synthetic_market(1, 1)
     start = market.days[0].session.open
     exchange = Exchange(market, key_id="k", secret_key="s", start=start)
@@ -71,7 +71,7 @@ def test_the_clock_stands_until_it_is_released_and_leaps_on_demand():
     assert exchange.venue.now < start + timedelta(hours=1, seconds=WITHIN_S)
 
 
-def test_an_exchange_that_is_gone_is_told():
+def test_an_exchange_that_has_ended_is_reported():
     with serving(Starlette(), "nothing") as url:
         pass
     clock = PacedClock(url, datetime(2026, 11, 20, 15, 30, tzinfo=UTC))
