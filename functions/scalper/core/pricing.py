@@ -1,8 +1,8 @@
 """Money is a whole number of ten-thousandths of a dollar; a float is never an amount.
 
-Prices, lots and profits share the one unit (`Money`), so that sums, comparisons and the
-crossover are exact. The tick rule follows SEC Rule 612 as Alpaca applies it: limit prices of
-$1.00 and more have two decimals, lower ones four (Alpaca error 42210000 otherwise).
+Prices, lots and profits have one unit, `Money`, so that sums, comparisons and the crossover are
+exact. Tick sizes follow SEC Rule 612 as Alpaca applies it: limit prices of $1.00 and more have two
+decimals, lower ones four. Alpaca answers other prices with error 42210000.
 """
 
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation, localcontext
@@ -13,16 +13,16 @@ Money = int
 DOLLAR: Money = 10_000
 CENT: Money = 100
 MAX_MONEY: Money = 10**15
-"""One hundred billion dollars: anything beyond is a broken input, not an amount."""
+"""One hundred billion dollars. A larger input is an error, not an amount."""
 
 _GRID = Decimal("0.0001")
 
 
 def money(value: str | int | float | Decimal) -> Money:
-    """Return `value` dollars on the grid of ten-thousandths, halves to even.
+    """Return `value` dollars, rounded to ten-thousandths, halves to even.
 
-    A float stands for its shortest decimal text. Raises ValueError where the value is no
-    finite number or exceeds `MAX_MONEY`.
+    A float counts as its shortest decimal text. Raises ValueError if the value is no finite
+    number, or exceeds `MAX_MONEY`.
     """
     if isinstance(value, bool):
         raise ValueError(f"not an amount: {value!r}")
@@ -30,7 +30,7 @@ def money(value: str | int | float | Decimal) -> Money:
         dollars = value if isinstance(value, Decimal) else Decimal(str(value).strip())
     except InvalidOperation:
         raise ValueError(f"not an amount: {value!r}") from None
-    # Not abs(): that rounds to the context, and overflows where the exponent is huge.
+    # abs() would round to the context, and overflow with a huge exponent.
     if not dollars.is_finite() or dollars.copy_abs() > MAX_MONEY // DOLLAR:
         raise ValueError(f"not an amount: {value!r}")
     with localcontext() as context:
@@ -55,7 +55,7 @@ def text(amount: Money) -> str:
 
 
 def price_text(price: Money) -> str:
-    """Return a limit price as a broker wants it: two decimals where they suffice, else four."""
+    """Return a limit price as the broker expects it: two decimals if they suffice, else four."""
     whole, part = divmod(price, DOLLAR)
     return f"{whole}.{part // CENT:02d}" if part % CENT == 0 else f"{whole}.{part:04d}"
 
@@ -76,10 +76,10 @@ def round_up(price: Money) -> Money:
 
 
 def shares(lot: Money, limit: Money) -> int:
-    """Return how many whole shares `lot` dollars buy at `limit`: 0 where one costs more."""
+    """Return how many whole shares `lot` buys at `limit`: 0 if one share costs more."""
     return lot // limit
 
 
 def target(entry: Money, last_trade: Money) -> Money:
-    """Return the exit's limit: max(entry + $0.01, last trade), rounded up to the tick."""
+    """Return a target's limit: max(entry + $0.01, last trade), rounded up to the tick size."""
     return round_up(max(entry + CENT, last_trade))

@@ -1,4 +1,4 @@
-"""New York regular trading hours: the one place that knows a time zone.
+"""Regular trading hours in New York. No other module of the core knows a time zone.
 
 Everywhere else a time is an aware UTC `datetime`. A session's hours come from the broker's
 calendar (Alpaca `GET /v2/calendar`: date, open, close as "HH:MM" New York time), so half-days
@@ -27,7 +27,8 @@ class Session:
     def of(cls, day: date, opens: str | time, closes: str | time) -> "Session":
         """Return the session of `day` with New York wall-clock hours such as "09:30".
 
-        Raises ValueError where a time cannot be read or the close is not after the open.
+        Raises ValueError if a time cannot be read, or if the session is not longer than
+        `LIQUIDATION_LEAD`.
         """
         start = to_utc(day, opens)
         end = to_utc(day, closes)
@@ -37,7 +38,7 @@ class Session:
 
     @property
     def liquidate_at(self) -> datetime:
-        """L: from here on nothing is entered and everything is sold."""
+        """When the liquidation begins: from then on nothing is entered and everything is sold."""
         return self.close - LIQUIDATION_LEAD
 
     def holds(self, start: datetime) -> bool:
@@ -45,7 +46,7 @@ class Session:
         return self.open <= start < self.close
 
     def ticks(self) -> list[datetime]:
-        """Return each decision minute T, from open + 1 minute to the close."""
+        """Return the end of each minute, from open + 1 minute to the close: when ticks decide."""
         minutes = (self.close - self.open) // MINUTE
         return [self.open + n * MINUTE for n in range(1, minutes + 1)]
 
@@ -74,7 +75,7 @@ def floor_minute(at: datetime) -> datetime:
 def parse_time(text: str) -> datetime:
     """Return an RFC 3339 time with up to nine fractional digits as aware UTC, to the microsecond.
 
-    Raises ValueError where the text is no such time or has no offset.
+    Raises ValueError if the text is no such time, or has no offset.
     """
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:

@@ -1,4 +1,4 @@
-"""The buy signal: a 20-bar moving-average crossover in exact integers, or the user's own.
+"""The buy signal: a 20-bar moving-average crossover in exact integers, or a user's function.
 
 A signal sees the bars of this session so far, oldest first, and says whether to buy. Bars are
 counted, not minutes: a minute without trades has no bar.
