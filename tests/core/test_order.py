@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from scalper.core.order import (
     ABSENCE_GAP,
     ABSENT,
+    KNOWN_STATUSES,
     MAX_GENERATION,
+    OPEN_STATUSES,
     REFUSED,
     TERMINAL_STATUSES,
     ClientOrderId,
@@ -188,3 +190,10 @@ def test_a_text_that_is_taken_for_a_client_id_is_one(text: str) -> None:
 )
 def test_a_text_that_is_no_client_id_is_not_taken_for_one(text: str) -> None:
     assert ClientOrderId.parse(text) is None
+
+
+def test_an_open_status_is_known_and_not_terminal() -> None:
+    assert OPEN_STATUSES < KNOWN_STATUSES
+    assert TERMINAL_STATUSES < KNOWN_STATUSES
+    assert not OPEN_STATUSES & TERMINAL_STATUSES
+    assert {progress_of(status) for status in OPEN_STATUSES} == {Progress.LIVE}

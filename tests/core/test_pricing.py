@@ -13,6 +13,7 @@ from scalper.core.pricing import (
     MAX_MONEY,
     money,
     notional,
+    pnl_text,
     price_text,
     round_down,
     round_up,
@@ -145,3 +146,11 @@ def test_notional_is_rounded_once_at_the_end(qty: int, price: Decimal) -> None:
 
 def test_notional_of_an_average_with_many_decimals_is_not_off_by_the_quantity() -> None:
     assert notional(3, "33.333333333") == money("100.0000")
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [(12_345_000, "+$1,234.50"), (-400, "-$0.04"), (0, "+$0.00"), (-198_000, "-$19.80")],
+)
+def test_a_profit_for_people_has_its_sign_thousands_and_cents(amount: int, expected: str) -> None:
+    assert pnl_text(amount) == expected

@@ -5,7 +5,17 @@ from itertools import pairwise
 
 import pytest
 
-from scalper.core.session import MINUTE, Session, floor_minute, new_york_day, new_york_text, to_utc
+from scalper.core.session import (
+    MINUTE,
+    NEW_YORK,
+    Session,
+    floor_minute,
+    new_york_day,
+    new_york_text,
+    parse_time,
+    to_utc,
+    utc_text,
+)
 
 
 def utc(year: int, month: int, day: int, hour: int, minute: int = 0) -> datetime:
@@ -78,3 +88,10 @@ def test_new_york_day_is_not_the_utc_day_in_the_evening() -> None:
 def test_minute_of_a_time_is_floored() -> None:
     at = datetime(2026, 7, 1, 14, 5, 59, 999_999, tzinfo=UTC)
     assert floor_minute(at) == utc(2026, 7, 1, 14, 5)
+
+
+def test_a_time_of_a_file_is_utc_to_the_second_and_reads_back() -> None:
+    summer = Session.of(date(2026, 7, 1), "09:30", "16:00").open
+    assert utc_text(summer) == "2026-07-01T13:30:00Z"
+    assert utc_text(summer.astimezone(NEW_YORK)) == utc_text(summer)
+    assert parse_time(utc_text(summer)) == summer

@@ -21,13 +21,14 @@ import pytest
 
 from scalper.core.order import ClientOrderId
 from scalper.core.pricing import text
+from scalper.core.session import utc_text
 from tests.workbench.plain_loop import CancelRow, TradeRow, plain_day, read_rows
 from workbench.local.day import LEAD
 from workbench.market.bars.reader import read_bars
 from workbench.market.bars.writer import write_bars
 from workbench.market.model import Market
 from workbench.market.synthetic import synthetic_market
-from workbench.results.trades import books_of, stamp
+from workbench.results.trades import books_of
 from workbench.servers.keys import KEY_ID, SECRET_KEY
 from workbench.servers.processes import started
 
@@ -211,9 +212,9 @@ def trade_rows(orders: Sequence[Mapping[str, Any]]) -> list[TradeRow]:
             trade.symbol,
             trade.session.isoformat(),
             str(trade.qty),
-            stamp(trade.entry_time),
+            utc_text(trade.entry_time),
             text(trade.entry_price),
-            stamp(trade.exit_time),
+            utc_text(trade.exit_time),
             text(trade.exit_price),
             str(trade.exit_reason),
             text(trade.pnl),
@@ -294,7 +295,7 @@ def _canceled_exits(trades: Sequence[TradeRow], market: Market) -> int:
 
     What is bought in the minute of the liquidation never gets a target.
     """
-    ends = {str(day.session.day): stamp(day.session.liquidate_at) for day in market.days}
+    ends = {str(day.session.day): utc_text(day.session.liquidate_at) for day in market.days}
     return sum(row[7] == "liquidation" and row[3] < ends[row[1]] for row in trades)
 
 

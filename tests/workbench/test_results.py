@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from scalper.core.order import Purpose
 from scalper.core.pricing import money
+from scalper.core.session import parse_time
 from tests.workbench.example import example
 from tests.workbench.plain_loop import plain_day, read_rows
 from workbench.market.bars.writer import write_bars
@@ -24,7 +25,6 @@ from workbench.results.trades import (
     Trade,
     books_of,
     own_orders,
-    parse_time,
     summary_of,
     trades_of,
     usd,
@@ -155,7 +155,7 @@ def test_alpacas_times_have_up_to_nine_decimals_and_need_an_offset() -> None:
         time = parse_time(f"2013-10-04T{text}")
         assert time.replace(microsecond=0) == at("14:01")
         assert time.utcoffset() == timedelta(0)
-    with pytest.raises(ValueError, match="without offset"):
+    with pytest.raises(ValueError, match="without an offset"):
         parse_time("2013-10-04T14:01:00")
 
 

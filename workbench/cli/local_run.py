@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from scalper.core.pricing import DOLLAR
+from scalper.core.pricing import money, pnl_text
 from scalper.core.session import new_york_text
 from workbench.cli.exit_codes import ExitCode, fail
 from workbench.cli.inputs import dollars, paths_of, read_market
@@ -120,7 +120,7 @@ def _play(
 
     def progress(minute: datetime, done: int, pnl_usd: float) -> None:
         clock = f"{minute:%Y-%m-%d} {new_york_text(minute)} ET"
-        bar.update(task, completed=done, clock=clock, pnl=f"P&L {_signed(pnl_usd)}")
+        bar.update(task, completed=done, clock=clock, pnl=f"P&L {pnl_text(money(pnl_usd))}")
 
     day = LocalDay(
         market,
@@ -167,12 +167,12 @@ def _print_summary(
     table.add_column("Symbol", "Total")
     table.add_column("Trades", str(len(trades)), justify="right")
     table.add_column("Won", str(summary["wins"]), justify="right")
-    table.add_column("P&L", _signed(summary["pnl_usd"]), justify="right")
+    table.add_column("P&L", pnl_text(money(summary["pnl_usd"])), justify="right")
     for symbol in market.symbols:
         own = [trade for trade in trades if trade.symbol == symbol]
-        pnl_usd = sum(trade.pnl for trade in own) / DOLLAR
+        pnl = sum(trade.pnl for trade in own)
         won = sum(trade.pnl > 0 for trade in own)
-        table.add_row(symbol, str(len(own)), str(won), _signed(pnl_usd))
+        table.add_row(symbol, str(len(own)), str(won), pnl_text(pnl))
     console.print(table)
     console.print(
         f"{summary['ticks']} ticks, {summary['buys']} buys, {summary['cancels']} canceled, "
@@ -182,7 +182,3 @@ def _print_summary(
     if market.refused:
         console.print(f"{len(market.refused)} rows refused")
     console.print(f"Report: {out / 'report.html'}")
-
-
-def _signed(usd: float) -> str:
-    return f"{'-' if usd < 0 else '+'}${abs(usd):,.2f}"

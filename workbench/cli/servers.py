@@ -47,7 +47,7 @@ def exchange(
     """
     from workbench.cli.inputs import dollars, read_market
     from workbench.exchange.server import serve
-    from workbench.exchange.wire import parse_time
+    from workbench.exchange.wire import parse_wire_time
 
     _end_with_stdin(until_eof)
     market = read_market(bars, seed)
@@ -59,7 +59,7 @@ def exchange(
             secret_key=secret_key,
             cash=dollars(cash, "--cash") if cash else None,
             pace=pace,
-            start=parse_time(start) if start else None,
+            start=parse_wire_time(start) if start else None,
         )
     except ValueError as error:
         fail(str(error))

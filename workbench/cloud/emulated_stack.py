@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from scalper.core.session import new_york_day
+from scalper.core.session import new_york_day, parse_time
 from workbench.cloud.emulator import Emulator, emulator
 from workbench.cloud.errors import CloudError
 from workbench.cloud.gateway import ZONE
@@ -115,7 +115,7 @@ class EmulatedStack:
         logs = {function: self.logs(function) for function in FUNCTIONS}
         orders = self.get("/v2/orders", status="all", limit="500", direction="asc")
         return Snapshot(
-            now=datetime.fromisoformat(state["now"]),
+            now=parse_time(state["now"]),
             phases=self._phases(),
             orders=orders,
             trades=trades_of(orders),

@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from decimal import Decimal
 from types import FrameType
 from typing import Any
 
@@ -13,11 +12,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from scalper.core.order import ClientOrderId
-from scalper.core.pricing import DOLLAR
+from scalper.core.order import OPEN_STATUSES, ClientOrderId
+from scalper.core.pricing import Money, money, pnl_text
 from scalper.core.session import NEW_YORK
 from workbench.cloud.emulated_stack import EmulatedStack, Snapshot, TradingOptions, trading_stack
-from workbench.exchange.ledger import OPEN
 
 DRAW_EVERY_S = 1.0
 LINE_EVERY_S = 15.0
@@ -61,9 +59,9 @@ def table(seen: Snapshot) -> Table:
     drawn.add_column("Order", f"{len(seen.orders)} orders", no_wrap=True)
     drawn.add_column("Held", f"{len(seen.positions)}", justify="right")
     drawn.add_column("Trades", str(len(seen.trades)), justify="right")
-    drawn.add_column("P&L", dollars(sum(realized.values(), Decimal(0))), justify="right")
-    drawn.add_column("Open P&L", dollars(sum(unrealized.values(), Decimal(0))), justify="right")
-    working = {one["symbol"]: one for one in seen.orders if one["status"] in OPEN}
+    drawn.add_column("P&L", pnl_text(sum(realized.values())), justify="right")
+    drawn.add_column("Open P&L", pnl_text(sum(unrealized.values())), justify="right")
+    working = {one["symbol"]: one for one in seen.orders if one["status"] in OPEN_STATUSES}
     for symbol in sorted(set(seen.phases) | set(seen.positions) | set(working)):
         held = seen.positions.get(symbol)
         drawn.add_row(
@@ -72,8 +70,8 @@ def table(seen: Snapshot) -> Table:
             _order(working.get(symbol)),
             str(held["qty"]) if held else "",
             str(trades[symbol] or ""),
-            dollars(realized[symbol]) if symbol in realized else "",
-            dollars(unrealized[symbol]) if symbol in unrealized else "",
+            pnl_text(realized[symbol]) if symbol in realized else "",
+            pnl_text(unrealized[symbol]) if symbol in unrealized else "",
         )
     return drawn
 
@@ -82,17 +80,12 @@ def line(seen: Snapshot) -> str:
     """Return the sums of the table in one line."""
     phases = Counter(seen.phases.values())
     counts = ", ".join(f"{count} {phase}" for phase, count in sorted(phases.items()))
-    pnl = dollars(sum(_realized(seen).values(), Decimal(0)))
+    pnl = pnl_text(sum(_realized(seen).values()))
     return (
         f"{seen.now.astimezone(NEW_YORK):%H:%M:%S} {_invocations(seen)}; "
         f"{len(seen.orders)} orders, {len(seen.trades)} trades, {len(seen.positions)} held, "
         f"P&L {pnl}; {counts}"
     )
-
-
-def dollars(amount: Decimal) -> str:
-    """Return an amount with its sign, to the cent."""
-    return f"{'-' if amount < 0 else '+'}${abs(amount):,.2f}"
 
 
 def _invocations(seen: Snapshot) -> str:
@@ -111,15 +104,15 @@ def _order(order: Mapping[str, Any] | None) -> str:
     return f"{order['side']} {order['qty']} @ {price} ({purpose})"
 
 
-def _realized(seen: Snapshot) -> dict[str, Decimal]:
-    found: dict[str, Decimal] = {}
+def _realized(seen: Snapshot) -> dict[str, Money]:
+    found: dict[str, Money] = {}
     for trade in seen.trades:
-        found[trade.symbol] = found.get(trade.symbol, Decimal(0)) + Decimal(trade.pnl) / DOLLAR
+        found[trade.symbol] = found.get(trade.symbol, 0) + trade.pnl
     return found
 
 
-def _unrealized(seen: Snapshot) -> dict[str, Decimal]:
-    return {s: Decimal(one["unrealized_pl"]) for s, one in seen.positions.items()}
+def _unrealized(seen: Snapshot) -> dict[str, Money]:
+    return {s: money(one["unrealized_pl"]) for s, one in seen.positions.items()}
 
 
 def _snapshots(stack: EmulatedStack, deadline: float, every_s: float) -> Iterator[Snapshot]:

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from scalper.core.order import OPEN_STATUSES
 from scalper.core.pricing import Money, tick_size
 from workbench.exchange import refusals
 from workbench.exchange.wire import dollars, nanoseconds
@@ -21,9 +22,6 @@ UNLIMITED_CASH: Money = 10**9 * 10_000
 
 MARKET_BUY_MARGIN_PERCENT = 4
 """What a market buy reserves above the last trade; Alpaca documents 2.5 % to 4 %."""
-
-OPEN = frozenset({"new", "accepted", "pending_new", "partially_filled", "pending_cancel"})
-"""The statuses of an order that may still fill."""
 
 _NAMES = uuid5(NAMESPACE_URL, "https://scalper.invalid/exchange")
 
@@ -71,7 +69,7 @@ class VenueOrder:
     @property
     def is_open(self) -> bool:
         """Return whether the order may still fill."""
-        return self.status in OPEN
+        return self.status in OPEN_STATUSES
 
     @property
     def remaining(self) -> int:

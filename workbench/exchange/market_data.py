@@ -17,7 +17,7 @@ from workbench.exchange import refusals, render
 from workbench.exchange.calls import Answer, Call, Endpoint
 from workbench.exchange.refusals import Refusal
 from workbench.exchange.venue import Venue
-from workbench.exchange.wire import parse_stamp, parse_time, stamp
+from workbench.exchange.wire import parse_stamp, parse_wire_time, stamp
 
 BARS_DEFAULT, BARS_MOST = 1000, 10_000
 MAX_SYMBOLS = 10_000
@@ -130,7 +130,7 @@ def _resume(call: Call) -> tuple[str | None, datetime | None]:
         return None, None
     try:
         symbol, _, start = base64.urlsafe_b64decode(token).decode().split("|")
-        return symbol, parse_time(start)
+        return symbol, parse_wire_time(start)
     except (ValueError, binascii.Error):
         raise refusals.bad_data_request("invalid page_token") from None
 

@@ -25,7 +25,7 @@ from workbench.exchange.gate import Credentials, Gate, respond
 from workbench.exchange.refusals import Refusal
 from workbench.exchange.stream import Stream
 from workbench.exchange.venue import END_OF_TIME, Venue
-from workbench.exchange.wire import parse_time, stamp
+from workbench.exchange.wire import parse_wire_time, stamp
 from workbench.market.model import Market
 from workbench.servers.loopback import Server, address, listen, serving
 
@@ -126,7 +126,7 @@ class Exchange:
         if not isinstance(to, str):
             raise Refusal(422, {"message": "to is required: an RFC 3339 time"})
         try:
-            venue.advance(parse_time(to))
+            venue.advance(parse_wire_time(to))
         except (ValueError, OverflowError) as error:
             raise Refusal(422, {"message": f"cannot advance to {to}: {error}"}) from None
         return Answer({"now": stamp(venue.now), "events": venue.ledger.updates})

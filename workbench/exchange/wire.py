@@ -88,7 +88,7 @@ def parse_stamp(text: str, *, end_of_day: bool = False) -> int:
     return nanoseconds(at.astimezone(UTC)) + int((fraction or "").ljust(9, "0"))
 
 
-def parse_time(text: str) -> datetime:
+def parse_wire_time(text: str) -> datetime:
     """Return an RFC 3339 time as aware UTC, cut to the microsecond."""
     return _EPOCH + timedelta(microseconds=parse_stamp(text) // 1000)
 

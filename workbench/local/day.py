@@ -28,7 +28,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from scalper.core.session import MINUTE, floor_minute
+from scalper.core.order import OPEN_STATUSES
+from scalper.core.session import MINUTE, floor_minute, parse_time
 from scalper.shell.errors import ScalperError, SettingsError, UnauthorizedError
 from scalper.shell.relay.stream import POST_ATTEMPTS
 from workbench.local.invocations import (
@@ -139,13 +140,13 @@ class LocalDay:
                     self._progress(minute, done, self._servers.equity_usd() - self._equity_usd)
             orders = self._servers.orders()
             positions = self._servers.get("/v2/positions")
-        open_orders = [order for order in orders if order["status"] in _OPEN]
+        open_orders = [order for order in orders if order["status"] in OPEN_STATUSES]
         seconds = time.monotonic() - began
         return Outcome(orders, len(open_orders), len(positions), self._counts, seconds)
 
     def _resume(self, schedules: Sequence[Schedule]) -> None:
         """Start the relay at once where a killed day goes on: on AWS it would still run."""
-        self._now = _time(self._servers.state()["now"])
+        self._now = parse_time(self._servers.state()["now"])
         lately = [floor_minute(self._now) - n * MINUTE for n in range(LEAD // MINUTE)]
         for schedule in schedules:
             if schedule.handler == "relay.handler":
@@ -360,7 +361,6 @@ class LocalDay:
                 handler.setStream(self._log)
 
 
-_OPEN = frozenset({"new", "accepted", "pending_new", "partially_filled", "pending_cancel", "held"})
 _REFUSED_KEYS = (
     "the exchange refuses the keys in the secret BrokerSecret: put "
     '{"key_id": "...", "secret_key": "..."} of its account there'
@@ -404,7 +404,3 @@ def _minutes(day: MarketDay) -> list[datetime]:
     session = day.session
     count = (session.close - session.open + 2 * LEAD) // MINUTE
     return [session.open - LEAD + n * MINUTE for n in range(count + 1)]
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)

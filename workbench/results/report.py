@@ -16,10 +16,10 @@ from typing import Any
 
 from scalper.core.order import Purpose
 from scalper.core.pricing import CENT, Money, money, price_text
-from scalper.core.session import NEW_YORK, Session, new_york_text
+from scalper.core.session import NEW_YORK, Session, new_york_text, parse_time
 from scalper.core.signal import WINDOW, Bar
 from workbench.market.model import Market, MarketDay
-from workbench.results.trades import AlpacaOrder, Trade, is_cancel, own_orders, parse_time
+from workbench.results.trades import AlpacaOrder, Trade, is_cancel, own_orders
 
 FILL_RULES = (
     "A limit buy fills at the lower of its limit and the bar’s open once a bar’s low reaches it; "

@@ -10,13 +10,14 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from scalper.core.order import ClientOrderId, Purpose
 from scalper.core.pricing import DOLLAR, Money, money, text
+from scalper.core.session import parse_time, utc_text
 from workbench.market.model import Market
 
 AlpacaOrder = Mapping[str, Any]
@@ -222,19 +223,6 @@ def write_results(
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def parse_time(value: str) -> datetime:
-    """Return Alpaca's time (up to nine decimals of a second) as aware UTC."""
-    at = datetime.fromisoformat(value)
-    if at.tzinfo is None:
-        raise ValueError(f"a time without offset: {value!r}")
-    return at.astimezone(UTC)
-
-
-def stamp(at: datetime) -> str:
-    """Return a time as the files have it: YYYY-MM-DDTHH:MM:SSZ."""
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
 def _fill_time(order: AlpacaOrder) -> datetime:
     """Return when the order filled; one that ended partly filled has no `filled_at` of its own."""
     for name in ("filled_at", "canceled_at", "expired_at", "updated_at", "submitted_at"):
@@ -248,9 +236,9 @@ def _trade_row(trade: Trade) -> list[str | int]:
         trade.symbol,
         trade.session.isoformat(),
         trade.qty,
-        stamp(trade.entry_time),
+        utc_text(trade.entry_time),
         text(trade.entry_price),
-        stamp(trade.exit_time),
+        utc_text(trade.exit_time),
         text(trade.exit_price),
         str(trade.exit_reason),
         text(trade.pnl),
@@ -259,7 +247,7 @@ def _trade_row(trade: Trade) -> list[str | int]:
 
 def _order_row(own: ClientOrderId, order: AlpacaOrder) -> list[str | int]:
     def at(name: str) -> str:
-        return stamp(parse_time(str(order[name]))) if order.get(name) else ""
+        return utc_text(parse_time(str(order[name]))) if order.get(name) else ""
 
     def price(name: str) -> str:
         """Four decimals at least; an average keeps what more it has."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from scalper.core.session import parse_time
 from workbench.servers.aws import CLOCK_PATH
 from workbench.servers.keys import KEY_ID, SECRET_KEY
 
@@ -101,7 +102,7 @@ class Servers:
             found.update((order["id"], order) for order in page)
             if len(page) < ORDERS_PAGE or not fresh:
                 return list(found.values())
-            last = datetime.fromisoformat(page[-1]["submitted_at"]) - timedelta(microseconds=1)
+            last = parse_time(page[-1]["submitted_at"]) - timedelta(microseconds=1)
             query["after"] = last.isoformat()
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:

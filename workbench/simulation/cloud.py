@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from greenlet import GreenletExit
 
 from scalper.core.model import InvariantError
+from scalper.core.session import parse_time
 from scalper.shell import runtime, telemetry
 from scalper.shell.errors import ScalperError
 from scalper.shell.relay.stream import POST_ATTEMPTS
@@ -252,7 +253,7 @@ class Cloud:
     def _deliver_tick(self, event: Mapping[str, Any]) -> None:
         """Hand an armed tick over, a moment later than its delay; it is not delivered again."""
         message = {"Records": [{"body": json.dumps(event)}]}
-        minute = (datetime.fromisoformat(event["scheduled_time"]) - self.scheduler.opens).seconds
+        minute = (parse_time(event["scheduled_time"]) - self.scheduler.opens).seconds
         self.invoke("tick", f"{minute // 60} armed", message)
 
     def _label(self, name: str) -> str:

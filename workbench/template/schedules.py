@@ -13,6 +13,8 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from scalper.core.session import utc_text
+
 PLACEHOLDER = "<aws.scheduler.scheduled-time>"
 
 _DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
@@ -48,7 +50,7 @@ class Schedule:
 
     def event(self, at: datetime) -> dict[str, Any]:
         """Return the event that Scheduler sends for the minute `at`."""
-        scheduled = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        scheduled = utc_text(at)
         event: dict[str, Any] = json.loads(self.input.replace(PLACEHOLDER, scheduled))
         return event
 

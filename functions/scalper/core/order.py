@@ -31,6 +31,22 @@ SYMBOL = re.compile(r"[A-Z][A-Z0-9.]{0,9}", re.ASCII)
 
 TERMINAL_STATUSES = frozenset({"filled", "canceled", "expired", "rejected", "replaced"})
 
+OPEN_STATUSES = frozenset(
+    {"new", "accepted", "pending_new", "partially_filled", "pending_cancel", "held"}
+)
+"""The statuses of an order that Alpaca lists as open and that may still fill."""
+
+KNOWN_STATUSES = (
+    TERMINAL_STATUSES
+    | OPEN_STATUSES
+    | {*("done_for_day", "pending_replace", "accepted_for_bidding"), *("stopped", "suspended")}
+    | {"calculated"}
+)
+"""Alpaca's words for an order; any other counts as live all the same.
+
+(https://docs.alpaca.markets/docs/orders-at-alpaca#order-lifecycle)
+"""
+
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _CLIENT_ID = re.compile(
     rf"{PREFIX}-(?P<mode>paper|live)-(?P<symbol>{SYMBOL.pattern})"

@@ -60,6 +60,11 @@ def price_text(price: Money) -> str:
     return f"{whole}.{part // CENT:02d}" if part % CENT == 0 else f"{whole}.{part:04d}"
 
 
+def pnl_text(amount: Money) -> str:
+    """Return a profit or a loss for people, to the cent: "+$1,234.50", "-$0.04"."""
+    return f"{'-' if amount < 0 else '+'}${abs(amount) / DOLLAR:,.2f}"
+
+
 def tick_size(price: Money) -> Money:
     """Return the smallest price step at `price`: one cent from $1.00 on, else $0.0001."""
     return CENT if price >= DOLLAR else 1

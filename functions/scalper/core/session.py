@@ -67,6 +67,11 @@ def new_york_text(at: datetime) -> str:
     return at.astimezone(NEW_YORK).strftime("%H:%M")
 
 
+def utc_text(at: datetime) -> str:
+    """Return an aware time as files and schedules have it, to the second: 2026-07-01T13:30:00Z."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 def floor_minute(at: datetime) -> datetime:
     """Return the whole minute that `at` lies in."""
     return at.replace(second=0, microsecond=0)

@@ -12,6 +12,7 @@ from typing import Any
 
 from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.order import Order, Progress, Purpose
+from scalper.core.session import parse_time
 
 SCHEMA = 1
 """Raised when an older version could no longer read the text safely.
@@ -106,12 +107,7 @@ def _check_types(state: SymbolState | Order) -> None:
 
 
 def _time(text: str | None) -> datetime | None:
-    if not text:
-        return None
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError(f"a time without an offset: {text!r}")
-    return at
+    return parse_time(text) if text else None
 
 
 def _text(value: object) -> str:

@@ -14,7 +14,7 @@ from threading import Lock
 from aws_lambda_powertools import Logger, Metrics
 
 from scalper.core.model import Event, OrderSeen, Reason, Step, SymbolState
-from scalper.core.order import REFUSED, TERMINAL_STATUSES, Order, OrderReport
+from scalper.core.order import KNOWN_STATUSES, REFUSED, Order, OrderReport
 from scalper.core.pricing import price_text
 from scalper.shell.metrics import Metric
 
@@ -38,15 +38,8 @@ ALARMING = frozenset(
 )
 """Halts that people have to look at."""
 
-KNOWN_STATUSES = TERMINAL_STATUSES | {
-    *("new", "partially_filled", "done_for_day", "accepted", "pending_new", "pending_cancel"),
-    *("pending_replace", "accepted_for_bidding", "stopped", "suspended", "calculated", "held"),
-    *("", REFUSED),
-}
-"""Alpaca's words for an order, none yet, and our own; any other counts as live all the same.
-
-(https://docs.alpaca.markets/docs/orders-at-alpaca#order-lifecycle)
-"""
+_STATUSES = KNOWN_STATUSES | {"", REFUSED}
+"""The broker's words, none yet, and our own."""
 
 
 MAX_SYMBOL, MAX_STATUS, MAX_ID = 12, 40, 128
@@ -120,7 +113,7 @@ def _write_decision(
 def _log_unknown_status(before: SymbolState, order: Order) -> None:
     """Say once where the working order has a status that this version does not know."""
     known = before.order.status if before.order else ""
-    if order.status == known or order.status in KNOWN_STATUSES:
+    if order.status == known or order.status in _STATUSES:
         return
     count(Metric.UNKNOWN_STATUSES)
     logger.error(

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 from scalper.core.pricing import text
+from scalper.core.session import utc_text
 from workbench.market.bars.fields import COLUMNS
 from workbench.market.model import Market
 
@@ -26,7 +27,7 @@ def write_bars(market: Market, path: Path) -> None:
             write(COLUMNS)
             for start, symbol, bar in rows:
                 prices = (text(price) for price in (bar.open, bar.high, bar.low, bar.close))
-                write([symbol, f"{start:%Y-%m-%dT%H:%M:%SZ}", *prices, bar.volume])
+                write([symbol, utc_text(start), *prices, bar.volume])
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

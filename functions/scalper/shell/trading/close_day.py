@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scalper.core.order import Progress, progress_of
-from scalper.core.pricing import DOLLAR
+from scalper.core.pricing import DOLLAR, pnl_text
 from scalper.core.session import new_york_day
 from scalper.shell.errors import BrokerError, StoreError
 from scalper.shell.metrics import Metric
@@ -17,7 +17,6 @@ from scalper.shell.trading.day_summary import (
     CloseCheck,
     DayResult,
     day_result,
-    dollars,
     summary_text,
 )
 from scalper.shell.trading.engine import Engine
@@ -172,7 +171,8 @@ def _say_mismatches(found: CloseCheck) -> None:
             "the P&L does not agree with the broker's fills",
             extra={
                 "symbols": {
-                    symbol: f"{dollars(by_orders)} by its orders, {dollars(by_fills)} by its fills"
+                    symbol: f"{pnl_text(by_orders)} by its orders, "
+                    f"{pnl_text(by_fills)} by its fills"
                     for symbol, (by_orders, by_fills) in found.mismatches.items()
                 }
             },

@@ -11,7 +11,7 @@ from datetime import date, datetime
 
 from scalper.core.model import SymbolState
 from scalper.core.order import ClientOrderId, OrderReport, Purpose
-from scalper.core.pricing import CENT, DOLLAR, Money
+from scalper.core.pricing import CENT, DOLLAR, Money, pnl_text
 from scalper.core.recovery import Exit, exits_of, rebuild
 from scalper.shell.ports import Fill
 from scalper.shell.trading.own_orders import own_reports
@@ -129,11 +129,6 @@ def _sold_of_older(reports: Iterable[OrderReport], day: date) -> Money:
     return brought
 
 
-def dollars(amount: Money) -> str:
-    """Return an amount for people: "+$1,234.50"."""
-    return f"{'-' if amount < 0 else '+'}${abs(amount) / DOLLAR:,.2f}"
-
-
 @dataclass(frozen=True, slots=True)
 class CloseCheck:
     """What is left at the broker, and what else the owner has to know."""
@@ -156,17 +151,17 @@ class CloseCheck:
 def summary_text(day: DayResult, found: CloseCheck, mode: str) -> tuple[str, str]:
     """Return the subject and the text of the day's mail."""
     flat = "flat" if found.flat else "NOT FLAT"
-    subject = f"Scalper {day.day}: {dollars(day.pnl)}, {day.trades} trades, {flat}"
+    subject = f"Scalper {day.day}: {pnl_text(day.pnl)}, {day.trades} trades, {flat}"
     ranking = day.ranking
     rate = f", {day.wins} won ({day.wins / day.trades:.0%})" if day.trades else ""
     reasons = ", ".join(f"{number} {reason}" for reason, number in day.by_reason.items())
     rows = [
         ("Session", f"{day.day}, {mode}"),
-        ("P&L", dollars(day.pnl)),
+        ("P&L", pnl_text(day.pnl)),
         ("Trades", f"{day.trades}{rate}"),
         ("Exits", reasons or "none"),
         *[
-            (what, f"{one.symbol} {dollars(one.pnl)}, {one.trades} trades")
+            (what, f"{one.symbol} {pnl_text(one.pnl)}, {one.trades} trades")
             for what, one in zip(("Best", "Worst"), (*ranking[:1], *ranking[-1:]), strict=False)
         ],
         ("Account", flat),
@@ -177,7 +172,7 @@ def summary_text(day: DayResult, found: CloseCheck, mode: str) -> tuple[str, str
     lines += [f"STILL HELD: {qty} {symbol}" for symbol, qty in found.still_held.items()]
     lines += [f"STILL OPEN: {client_order_id}" for client_order_id in found.still_open]
     lines += [
-        f"MISMATCH: {symbol} {dollars(by_orders)} by its orders, {dollars(by_fills)} by its fills"
+        f"MISMATCH: {symbol} {pnl_text(by_orders)} by its orders, {pnl_text(by_fills)} by its fills"
         for symbol, (by_orders, by_fills) in (found.mismatches or {}).items()
     ]
     lines += ["", *(_line(state) for state in ranking[:MAX_LISTED])]
