@@ -300,7 +300,7 @@ def test_recovery_that_the_table_lacks_or_that_contradicts_itself_is_refused(
         assert_recovered(before, event if before else rebuilt, after)
 
 
-@pytest.mark.parametrize("row", RECOVERIES, ids=str)
+@pytest.mark.parametrize("row", sorted(RECOVERIES, key=str), ids=str)
 def test_recovery_asserts_its_row(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transitions, "RECOVERIES", RECOVERIES - {row})
     bought = report(1, Purpose.ENTRY, "filled", 20, qty=20)

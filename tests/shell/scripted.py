@@ -57,6 +57,9 @@ def scripted() -> Iterator[Scripted]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        # One packet an answer: a body sent after its head waits 40 ms for the client's delayed ACK.
+        wbufsize = -1
+
         def handle_any(self) -> None:
             parts = urlsplit(self.path)
             length = int(self.headers.get("content-length") or 0)
