@@ -14,7 +14,7 @@ from bench.cli_help import EMPTY, empty_application
 from tests.e2e.days import ROOT
 from workbench.cli.app import COMMANDS, app
 from workbench.cli.exit_codes import ExitCode, fail
-from workbench.cli.lazy import Entry
+from workbench.cli.shared.lazy import Entry
 
 LARGE = ("boto3", "botocore", "alpaca", "pyarrow", "plotly", "exchange_calendars", "moto", "rich")
 NAMES = [one.name for one in COMMANDS]
@@ -85,7 +85,10 @@ from {EMPTY} import app as main
 """,
     )
     beyond = loaded_by(_RUN_AND_LIST, "--help") - loaded_by(program, "--help")
-    assert beyond == {"workbench", "workbench.cli", "workbench.cli.app", "workbench.cli.lazy"}
+    assert beyond == {
+        *("workbench", "workbench.cli", "workbench.cli.app"),
+        *("workbench.cli.shared", "workbench.cli.shared.lazy"),
+    }
 
 
 # --- what it says --------------------------------------------------------------------------------
@@ -148,7 +151,7 @@ def test_a_command_that_fails_says_one_line_and_ends_with_the_code(
     code: ExitCode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        importlib.import_module("workbench.cli.inputs"),
+        importlib.import_module("workbench.cli.shared.inputs"),
         "read_market",
         lambda *_: fail("nothing to play", code),
     )

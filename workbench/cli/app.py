@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from workbench.cli.lazy import Entry, LazyGroup, plain_typer
+from workbench.cli.shared.lazy import Entry, LazyGroup, plain_typer
 
 COMMANDS = (
     Entry(

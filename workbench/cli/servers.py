@@ -45,7 +45,7 @@ def exchange(
 
     Exit code 0 after Ctrl-C, 2 if an option or a bars file cannot be used.
     """
-    from workbench.cli.inputs import dollars, read_market
+    from workbench.cli.shared.inputs import dollars, read_market
     from workbench.exchange.server import serve
     from workbench.exchange.wire import parse_wire_time
 

@@ -1,0 +1,1 @@
+"""What the commands share besides their options: loading, reading inputs, the reference."""
