@@ -14,7 +14,7 @@ WITHIN_S = 120.0
 def commands_page() -> str:
     """Return the page. The command line writes its text in a process: no room imports it."""
     written = subprocess.run(
-        [sys.executable, "-m", "workbench.cli.shared.reference"],
+        [sys.executable, "-m", "workbench.cli.reference"],
         capture_output=True,
         text=True,
         check=True,

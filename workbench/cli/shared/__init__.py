@@ -1,1 +1,1 @@
-"""What the commands share besides their options: loading, reading inputs, the reference."""
+"""What the commands share besides their options: loading a command, reading inputs."""

@@ -1,6 +1,6 @@
 """Writes the reference of the command line as Markdown: every command's help, and the exit codes.
 
-`python -m workbench.cli.shared.reference` prints it. The generator of docs/commands.md calls it so,
+`python -m workbench.cli.reference` prints it. The generator of docs/commands.md calls it so,
 because nothing imports the command line.
 """
 
