@@ -20,10 +20,10 @@ from scalper.core.model import (
     StateRebuilt,
 )
 from scalper.core.transitions import RECOVERIES, TRANSITIONS
-from workbench.docs import build as docs
+from workbench.docs import build
 from workbench.docs.markdown import fill
-from workbench.docs.readme import readme
-from workbench.docs.reliability import RESULTS, reliability
+from workbench.docs.pages import readme, reliability, settings, state_machine
+from workbench.docs.pages.reliability import RESULTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,18 +37,18 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     copy(ROOT / "template.yaml", tmp_path)
     copy(ROOT / "README.md", tmp_path)
     copytree(ROOT / "bench/results", tmp_path / "bench/results")
-    monkeypatch.setattr(docs, "ROOT", tmp_path)
-    assert docs.main([]) == 0
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    assert build.main([]) == 0
     return tmp_path
 
 
-@pytest.mark.parametrize("name", docs.PAGES)
+@pytest.mark.parametrize("name", build.PAGES)
 def test_page_in_the_repository_is_up_to_date(name: str) -> None:
-    assert (ROOT / name).read_text(encoding="utf-8") == docs.PAGES[name]()
+    assert (ROOT / name).read_text(encoding="utf-8") == build.PAGES[name](ROOT)
 
 
 def test_fresh_pages_pass_the_check_in_silence(pages: Path, capsys) -> None:
-    assert docs.main(["--check"]) == 0
+    assert build.main(["--check"]) == 0
     assert capsys.readouterr() == ("", "")
 
 
@@ -65,28 +65,28 @@ NEW_ROW = (Phase.DONE, CheckupDue, Phase.TO_BUY)
     ],
 )
 def test_changed_transition_makes_the_page_stale(table, changed, pages, monkeypatch, capsys):
-    monkeypatch.setattr(docs, table, changed)
+    monkeypatch.setattr(state_machine, table, changed)
     before = (pages / "docs/state-machine.md").read_text()
-    assert docs.main(["--check"]) == 1
+    assert build.main(["--check"]) == 1
     assert capsys.readouterr().err == ("docs/state-machine.md is stale: python -m workbench.docs\n")
     assert (pages / "docs/state-machine.md").read_text() == before, "a check writes nothing"
-    assert docs.main([]) == 0
-    assert docs.main(["--check"]) == 0
+    assert build.main([]) == 0
+    assert build.main(["--check"]) == 0
 
 
 def test_changed_parameter_makes_the_settings_stale(pages: Path, capsys) -> None:
     template = pages / "template.yaml"
     template.write_text(template.read_text().replace('Default: "2000"', 'Default: "500"'))
-    assert docs.main(["--check"]) == 1
+    assert build.main(["--check"]) == 1
     assert capsys.readouterr().err == "docs/settings.md is stale: python -m workbench.docs\n"
 
 
 def test_new_test_of_an_incident_makes_the_reliability_stale(pages: Path, capsys) -> None:
     source = 'import pytest\n@pytest.mark.fault("14")\ndef test_one_effect(): ...\n'
     (pages / "tests/test_it.py").write_text(source)
-    assert docs.main(["--check"]) == 1
+    assert build.main(["--check"]) == 1
     assert capsys.readouterr().err == "docs/reliability.md is stale: python -m workbench.docs\n"
-    docs.main([])
+    build.main([])
     page = (pages / "docs/reliability.md").read_text()
     assert re.search(r"^\| 14 \|.+\| \[one effect\]\(../tests/test_it.py\) \|$", page, re.MULTILINE)
 
@@ -104,7 +104,7 @@ def test_page_that_lost_a_mark_is_refused_and_not_written(pages: Path, lost: str
     broken = path.read_text().replace(lost, "")
     path.write_text(broken)
     with pytest.raises(SystemExit, match="the page is to have"):
-        docs.main([])
+        build.main([])
     assert path.read_text() == broken
 
 
@@ -121,7 +121,7 @@ def test_reliability_shows_what_was_measured(pages: Path) -> None:
     results = pages / "bench/results"
     for name in RESULTS:
         (results / f"{name}.json").unlink(missing_ok=True)
-    assert reliability(pages).count("Not recorded yet.") == len(RESULTS) == 4
+    assert reliability.text(pages).count("Not recorded yet.") == len(RESULTS) == 4
     simulation = {**MEASURED, "figures": {"seeds": 20_000, "faults": {"429": 1_200}, "s": 1.5}}
     killed = {
         "name": "resends-blindly",
@@ -135,7 +135,7 @@ def test_reliability_shows_what_was_measured(pages: Path) -> None:
     mutants = {**MEASURED, "mutants": [killed, survivor]}
     (results / "simulation.json").write_text(json.dumps(simulation))
     (results / "mutants.json").write_text(json.dumps(mutants))
-    page = reliability(pages)
+    page = reliability.text(pages)
     for line in (
         "`make bench` on 2026-12-01, commit `abc1234`:",
         "2 cores, Python 3.13.1.",
@@ -159,35 +159,35 @@ def test_the_readme_tells_its_proof_from_the_results(pages: Path) -> None:
     day = json.loads((results / "local_day.json").read_text())
     day |= {"machine": "CPU, 2 cores, Linux", "median_s": 39.6}
     (results / "local_day.json").write_text(json.dumps(day))
-    page = readme(pages)
+    page = readme.text(pages)
     assert "1,200,000 simulated requests in 900 days with 70 crashes, **0 violations**." in page
     assert "**11 of 12**" in page
     assert re.search(r"\*\*\$\d+ a month\*\* for 10 symbols and \$\d+ for 1,000\.", page)
     assert "about [40 seconds](docs/performance.md) on an idle machine (CPU, 2 cores)." in page
     figures["violations"] = 1
     (results / "simulation.json").write_text(json.dumps({**MEASURED, "figures": figures}))
-    assert "**1 violation**" in readme(pages)
-    assert docs.main(["--check"]) == 1
+    assert "**1 violation**" in readme.text(pages)
+    assert build.main(["--check"]) == 1
 
 
 @pytest.mark.parametrize("name", ["simulation", "mutants", "costs", "local_day"])
 def test_the_readme_says_what_is_not_recorded(name: str, pages: Path) -> None:
     (pages / f"bench/results/{name}.json").unlink()
-    assert "not recorded yet" in readme(pages)
+    assert "not recorded yet" in readme.text(pages)
 
 
 def test_missing_page_is_stale(pages: Path, capsys) -> None:
     (pages / "docs/settings.md").unlink()
-    assert docs.main(["--check"]) == 1
+    assert build.main(["--check"]) == 1
     assert "docs/settings.md is stale" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("texts", ["VARIABLES", "ATTRIBUTES"])
 def test_setting_without_a_text_fails_by_name(texts: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    *_, name = getattr(docs, texts)
-    monkeypatch.delitem(getattr(docs, texts), name)
+    *_, name = getattr(settings, texts)
+    monkeypatch.delitem(getattr(settings, texts), name)
     with pytest.raises(SystemExit, match=name):
-        docs.settings()
+        settings.text(ROOT)
 
 
 def test_picture_shows_each_transition_between_two_phases() -> None:
@@ -198,13 +198,13 @@ def test_picture_shows_each_transition_between_two_phases() -> None:
     }
     shown = {
         (None if one == "[*]" else Phase(one), kinds[event], Phase(other))
-        for one, other, events in arrow.findall(docs.state_machine())
+        for one, other, events in arrow.findall(state_machine.text(ROOT))
         for event in events.split(", ")
     }
     assert shown == {row for row in TRANSITIONS | RECOVERIES if row[0] is not row[2]}
 
 
 def test_every_reason_is_explained() -> None:
-    page = docs.state_machine()
+    page = state_machine.text(ROOT)
     for reason in Reason:
         assert re.search(rf"^\| `{reason}` \| \S.+ \|$", page, re.MULTILINE), reason

@@ -18,7 +18,7 @@ def table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
 
 
 def code(value: object) -> str:
-    """Return the value as code; nothing where it is empty."""
+    """Return the value as code, or nothing if it is empty."""
     return f"`{value}`" if str(value) else ""
 
 
@@ -32,9 +32,9 @@ def page(lines: list[str]) -> str:
 
 
 def fill(text: str, parts: Mapping[str, list[str]]) -> str:
-    """Return a page with what stands between its marks made anew, the rest as it is.
+    """Return a page whose parts between marks are written anew; the rest stays.
 
-    Raises ValueError where the marks are not exactly those of the parts, in their order.
+    Raises ValueError if the marks are not exactly those of the parts, in their order.
     """
     if [found[2] for found in _PART.finditer(text)] != list(parts):
         raise ValueError(f"the page is to have the generated parts {list(parts)}, in this order")
@@ -42,7 +42,7 @@ def fill(text: str, parts: Mapping[str, list[str]]) -> str:
 
 
 def recorded(path: Path) -> dict[str, Any] | None:
-    """Return what a measurement wrote, None where it has not been made yet."""
+    """Return what a measurement wrote, or None if nobody has recorded it yet."""
     if not path.exists():
         return None
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -50,7 +50,7 @@ def recorded(path: Path) -> dict[str, Any] | None:
 
 
 def origin(result: Mapping[str, Any]) -> list[str]:
-    """Return the lines that tell how, when and where something was measured."""
+    """Return the lines that say how, when and where something was measured."""
     python = f", {result['python']}" if result.get("python") else ""
     return [
         f"`{result['command']}` on {result['date']}, commit `{result['commit']}`:",

@@ -1,4 +1,4 @@
-"""Where a figure comes from: every file that docs are made of says so in the same words."""
+"""Where a figure comes from: every results file names command, commit, date and machine."""
 
 import json
 import os
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def commit() -> str:
-    """Return the commit that is checked out, marked where files differ from it; "" without Git."""
+    """Return the commit that is checked out, marked if files differ from it; "" without Git."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty"],
@@ -33,7 +33,7 @@ def today() -> str:
 
 
 def machine() -> str:
-    """Return processor, cores and system, as far as the system tells."""
+    """Return processor, cores and system, as far as the system names them."""
     cpuinfo = Path("/proc/cpuinfo")
     model = platform.processor() or platform.machine()
     if cpuinfo.exists():
@@ -48,9 +48,9 @@ def python() -> str:
 
 
 def write(out: Path, command: str, commit: str, **measured: Mapping[str, Any] | list[Any]) -> None:
-    """Write what a command measured, with where it comes from; raises OSError.
+    """Write what a command measured, with its provenance; raises OSError.
 
-    `commit` is taken by the caller before it begins: what was measured is that one.
+    The caller reads `commit` before it begins, because it measures that commit.
     """
     origin = {
         "command": command,

@@ -13,7 +13,7 @@ SMALLEST, LARGEST = 0, -1
 """The days of bench/results/costs.json go from the fewest symbols to the most."""
 
 
-def readme(root: Path) -> str:
+def text(root: Path) -> str:
     """Return README.md with its generated parts made anew.
 
     Raises SystemExit if the page is missing or has lost a mark.

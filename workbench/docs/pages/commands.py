@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 
 from workbench.docs.markdown import NOTE, page
 
@@ -11,7 +12,7 @@ WITHIN_S = 120.0
 
 
 @cache
-def commands_page() -> str:
+def text(_root: Path) -> str:
     """Return the page. The command line writes its text in a process: no room imports it."""
     written = subprocess.run(
         [sys.executable, "-m", "workbench.cli.reference"],

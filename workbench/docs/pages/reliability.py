@@ -6,7 +6,7 @@ from typing import Any
 
 from workbench.docs.incidents import SECTIONS, Incident
 from workbench.docs.markdown import code, fill, origin, recorded, table
-from workbench.docs.shown_by import Shown, shown_by
+from workbench.docs.source import Shown, shown_by
 
 PAGE = "docs/reliability.md"
 
@@ -19,7 +19,7 @@ RESULTS = {
 }
 
 
-def reliability(root: Path) -> str:
+def text(root: Path) -> str:
     """Return the page with its generated parts made anew; people write the rest.
 
     Raises SystemExit if the page is missing or has lost a mark.

@@ -25,7 +25,7 @@ UNITS = {
 }
 
 
-def metrics_page(root: Path) -> str:
+def text(root: Path) -> str:
     """Return the page of all metrics, in the sections of the enum."""
     texts = remarks(metrics, "Metric")
     alarms = alarms_by_metric(root)

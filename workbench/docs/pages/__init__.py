@@ -1,0 +1,1 @@
+"""One module for each generated page: it returns the text, and `build` writes it."""
