@@ -28,18 +28,28 @@ from workbench.docs.pages.reliability import RESULTS
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the pages into a folder of their own, once, and return it."""
+    root = tmp_path_factory.mktemp("written")
+    (root / "docs").mkdir()
+    copy(ROOT / "docs/reliability.md", root / "docs")
+    (root / "tests").mkdir()
+    copy(ROOT / "template.yaml", root)
+    copy(ROOT / "README.md", root)
+    copytree(ROOT / "bench/results", root / "bench/results")
+    for name, text in build.PAGES.items():
+        (root / name).write_text(text(root), encoding="utf-8")
+    return root
+
+
 @pytest.fixture
-def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Write the pages into a folder of their own and return it."""
-    (tmp_path / "docs").mkdir()
-    copy(ROOT / "docs/reliability.md", tmp_path / "docs")
-    (tmp_path / "tests").mkdir()
-    copy(ROOT / "template.yaml", tmp_path)
-    copy(ROOT / "README.md", tmp_path)
-    copytree(ROOT / "bench/results", tmp_path / "bench/results")
-    monkeypatch.setattr(build, "ROOT", tmp_path)
-    assert build.main([]) == 0
-    return tmp_path
+def pages(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the written pages, of which the command makes its own."""
+    root = tmp_path / "pages"
+    copytree(written, root)
+    monkeypatch.setattr(build, "ROOT", root)
+    return root
 
 
 @pytest.mark.parametrize("name", build.PAGES)

@@ -7,6 +7,7 @@ docs/costs.md is made of that and of this. No free tier is taken off.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,9 @@ class DeclaredStack:
     metrics: int
 
 
+@cache
 def declared_stack(root: Path = ROOT) -> DeclaredStack:
-    """Return what the project's templates and sources declare."""
+    """Return what the templates and sources below `root` declare, read once a process."""
     main = load_template(root)
     functions = functions_of(main)
     templates = (main, *load_nested(root).values())
