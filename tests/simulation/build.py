@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from tests.shell.fakes import OPEN
 from workbench.simulation.checks import Checks
+from workbench.simulation.crash_points import CrashPoints
 from workbench.simulation.day import LOT, OPERATIONS
-from workbench.simulation.faults import Fault, Plan
-from workbench.simulation.points import CrashPoints
+from workbench.simulation.fault_plan import Fault, SimulatedFaultPlan
 from workbench.simulation.scheduler import SECOND, Invocation, Scheduler
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ def scheduler_of(
 ) -> Scheduler:
     """Return a scheduler that injects a script's faults, none without one."""
     points = AnyPoints(OPERATIONS)
-    return Scheduler(seed, Plan(seed, script), points, opens, [] if traced else None)
+    return Scheduler(seed, SimulatedFaultPlan(seed, script), points, opens, [] if traced else None)
 
 
 def unwatched(scheduler: Scheduler) -> Checks:

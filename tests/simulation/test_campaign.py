@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 from workbench.cli.app import app
 from workbench.faults.kinds import FaultKind
 from workbench.simulation import campaign
+from workbench.simulation.aws import quiet
 from workbench.simulation.checks import Checks
-from workbench.simulation.cloud import quiet
-from workbench.simulation.day import OPERATIONS, Day, Outcome, run_day
-from workbench.simulation.faults import Fault, Script
-from workbench.simulation.points import CrashPoints
+from workbench.simulation.crash_points import CrashPoints
+from workbench.simulation.day import OPERATIONS, SimulatedDay, SimulatedOutcome, run_day
+from workbench.simulation.fault_plan import Fault, Script
 from workbench.simulation.scheduler import Scheduler, Violation
 from workbench.simulation.shrink import parse_script, script_text, shrink
 
@@ -29,9 +29,9 @@ PLANTED = "planted: a defect that these faults uncover"
 
 TRACE = """
 import hashlib
-from workbench.simulation.cloud import quiet
+from workbench.simulation.aws import quiet
 from workbench.simulation.day import OPERATIONS, run_day
-from workbench.simulation.points import CrashPoints
+from workbench.simulation.crash_points import CrashPoints
 with quiet():
     for seed in (3, 8, 12):
         day = run_day(seed, CrashPoints(OPERATIONS), traced=True)
@@ -46,7 +46,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def day(seed: int, script: Script | None = None) -> Outcome:
+def day(seed: int, script: Script | None = None) -> SimulatedOutcome:
     return run_day(seed, CrashPoints(OPERATIONS), script, traced=True)
 
 
@@ -194,7 +194,7 @@ class TestShrink:
                 raise Violation(PLANTED)
             return 0, 0
 
-        monkeypatch.setattr(Day, "run", fails)
+        monkeypatch.setattr(SimulatedDay, "run", fails)
         assert shrink(1, [a, b, c], OPERATIONS) == [b]
 
     def test_it_ends_after_so_many_days(self, plant, monkeypatch: pytest.MonkeyPatch):

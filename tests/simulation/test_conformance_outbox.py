@@ -16,8 +16,8 @@ from tests.shell.conftest import Records
 from tests.shell.fakes import settings
 from tests.simulation.build import ended, let_pass, scheduler_of
 from workbench.faults.kinds import FaultKind
-from workbench.simulation.cloud import SimulatedOutbox
-from workbench.simulation.faults import Fault
+from workbench.simulation.aws import SimulatedOutbox
+from workbench.simulation.fault_plan import Fault
 from workbench.simulation.scheduler import SECOND
 
 NOW = datetime(2025, 3, 5, 14, 30, tzinfo=UTC)

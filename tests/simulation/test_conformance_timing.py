@@ -10,7 +10,7 @@ from scalper.shell.ports import Timing
 from scalper.shell.timing import SystemTiming
 from tests.shell.fakes import OPEN
 from tests.simulation.build import ended, scheduler_of
-from workbench.simulation.cloud import SimulatedTiming
+from workbench.simulation.aws import SimulatedTiming
 from workbench.simulation.scheduler import SECOND
 
 SHORT_S = 0.02

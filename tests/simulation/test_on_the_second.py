@@ -20,8 +20,8 @@ from scalper.shell.ports import SymbolRules
 from scalper.shell.trading.tick_schedule import MAX_LINKS
 from tests.shell.fakes import DAY, OPEN, never, settings
 from tests.simulation.build import scheduler_of, unwatched
+from workbench.simulation.aws import SimulatedAws, SimulatedTiming, quiet
 from workbench.simulation.broker import SimulatedBroker
-from workbench.simulation.cloud import Cloud, SimulatedTiming, quiet
 from workbench.simulation.market import market_of
 from workbench.simulation.scheduler import SECOND, Scheduler
 from workbench.simulation.table import Items, SimulatedStore, SimulatedSymbols
@@ -77,20 +77,20 @@ class Played:
         minutes: int = FULL,
         *,
         copies: Callable[[int], int] = lambda number: 1,
-        slow_s: Callable[[Random], float] = lambda nature: nature.random(),
+        slow_s: Callable[[Random], float] = lambda numbers: numbers.random(),
         clock: str = "system",
         queue: str = "ticks",
     ) -> None:
         """`copies`: how often the nth message is delivered; `slow_s`: how late one comes."""
         scheduler = scheduler_of()
         session = Session(DAY, OPEN, OPEN + minutes * MINUTE)
-        nature = Random("messages")
+        numbers = Random("messages")
         prices = market_of(scheduler, ("AAA",), minutes)
         checks = unwatched(scheduler)
         self.messages: list[Mapping[str, Any]] = []
         self.answers = Answers()
         self.opens = OPEN
-        cloud = Cloud(
+        cloud = SimulatedAws(
             scheduler,
             settings(clock=clock, tick_queue_url=queue),
             SimulatedBroker(
@@ -109,7 +109,7 @@ class Played:
         def send(event: Mapping[str, Any]) -> None:
             self.messages.append(event)
             for _ in range(copies(len(self.messages))):
-                scheduler.after(slow_s(nature), lambda: deliver(event))
+                scheduler.after(slow_s(numbers), lambda: deliver(event))
 
         cloud.outbox.deliver_tick = send
         for number in range(1, minutes + 1):
@@ -146,8 +146,8 @@ class Played:
         assert set(self.statuses) <= {"ok", "repeated"}
 
 
-def _at(scheduler: Scheduler, when: int, cloud: Cloud, number: int, event: Any) -> None:
-    scheduler.at(when, lambda: cloud.invoke("tick", str(number), event))
+def _at(scheduler: Scheduler, when: int, aws: SimulatedAws, number: int, event: Any) -> None:
+    scheduler.at(when, lambda: aws.invoke("tick", str(number), event))
 
 
 @pytest.fixture(autouse=True)
@@ -169,8 +169,8 @@ class TestAWholeSession:
         Played(lambda number: [(30 + per_minute * number) % 60]).assert_on_the_second()
 
     def test_a_scheduler_that_fires_in_any_second(self):
-        nature = Random("any second")
-        Played(lambda number: [nature.uniform(0, 59.99)]).assert_on_the_second()
+        numbers = Random("any second")
+        Played(lambda number: [numbers.uniform(0, 59.99)]).assert_on_the_second()
 
     def test_doubled_schedules_and_doubled_messages_do_not_multiply(self):
         played = Played(lambda number: [20.0, 20.4], copies=lambda number: 2)
@@ -185,8 +185,8 @@ class TestAWholeSession:
         assert len(played.messages) <= 2 * (SHORT - 1)
 
     def test_missing_schedules_cost_nothing(self):
-        nature = Random("missing")
-        played = Played(lambda number: [37.0] if number == 1 or nature.random() < 0.6 else [])
+        numbers = Random("missing")
+        played = Played(lambda number: [37.0] if number == 1 or numbers.random() < 0.6 else [])
         played.assert_on_the_second()
 
     def test_as_many_missing_in_a_row_as_a_row_of_messages_is_long(self):
@@ -224,17 +224,17 @@ class TestAWholeSession:
         assert {int(lag) for lag in played.lags} == {37}
 
     def test_everything_at_once(self):
-        nature = Random("everything")
+        numbers = Random("everything")
         unscheduled: set[int] = set()
 
         def offsets(number: int) -> list[float]:
             base = (10 + 3.1 * number) % 60
-            if number > 1 and nature.random() < 0.1:
+            if number > 1 and numbers.random() < 0.1:
                 unscheduled.add(number)
                 return []
-            return [base, min(base + 0.3, 59.9)] if nature.random() < 0.2 else [base]
+            return [base, min(base + 0.3, 59.9)] if numbers.random() < 0.2 else [base]
 
-        played = Played(offsets, copies=lambda number: nature.choice((0, 1, 1, 1, 1, 2)))
+        played = Played(offsets, copies=lambda number: numbers.choice((0, 1, 1, 1, 1, 2)))
         missed = set(range(1, FULL + 1)) - set(played.ran)
         # Nothing is left of a minute whose schedule and messages are all lost.
         assert missed <= unscheduled
@@ -255,7 +255,7 @@ class TestAWholeSession:
 
     def test_messages_that_come_seconds_late_start_late_by_that(self):
         played = Played(
-            lambda number: [37.0], SHORT, slow_s=lambda nature: 5.0, copies=lambda number: 2
+            lambda number: [37.0], SHORT, slow_s=lambda numbers: 5.0, copies=lambda number: 2
         )
         assert sorted(played.ran) == list(range(1, SHORT + 1))
         assert max(played.lags[1:]) < 6
@@ -271,7 +271,7 @@ class TestBounds:
         assert max(minutes) == last
 
     def test_a_message_delivered_after_the_session_does_nothing(self):
-        played = Played(lambda number: [37.0], SHORT, slow_s=lambda nature: 7200.0)
+        played = Played(lambda number: [37.0], SHORT, slow_s=lambda numbers: 7200.0)
         assert sorted(played.ran) == list(range(1, SHORT + 1))
         assert played.statuses == {"ok": SHORT, "too late": len(played.messages)}
         # A late message arms nothing.

@@ -9,7 +9,7 @@ from greenlet import getcurrent
 from scalper.shell.errors import BrokerDownError
 from tests.simulation.build import ended, invoked, let_pass, scheduler_of
 from workbench.faults.kinds import FaultKind
-from workbench.simulation.faults import READ, Fault
+from workbench.simulation.fault_plan import READ, Fault
 from workbench.simulation.scheduler import SECOND, TIMEOUT_S, Scheduler, Violation
 
 

@@ -27,7 +27,7 @@ from workbench.exchange.ledger import OrderLedger, Update, VenueOrder
 from workbench.exchange.refusals import Refusal
 from workbench.exchange.wire import nanoseconds
 from workbench.faults.kinds import FaultKind
-from workbench.simulation.faults import CANCEL, POSITIONS, READ, SUBMIT
+from workbench.simulation.fault_plan import CANCEL, POSITIONS, READ, SUBMIT
 from workbench.simulation.scheduler import SECOND, Scheduler
 from workbench.simulation.venue import SeededVenue
 
@@ -207,7 +207,7 @@ class SimulatedBroker:
     def _submit(self, fault: FaultKind | None, symbol: str, order: Order) -> OrderReport:
         scheduler, name = self.scheduler, order.client_order_id
         self.venue.checks.sent(symbol, order)
-        if name in self._delayed and not fault and not scheduler.plan.calm:
+        if name in self._delayed and not fault and not scheduler.plan.is_over:
             # What hit one send often hits the next.
             again = Random(f"again {scheduler.seed} {name} {order.sends}")
             fault = again.choice(

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from workbench.simulation.cloud import quiet
-from workbench.simulation.day import OPERATIONS, Outcome, run_day
-from workbench.simulation.faults import Fault, Script
-from workbench.simulation.points import CrashPoints
+from workbench.simulation.aws import quiet
+from workbench.simulation.crash_points import CrashPoints
+from workbench.simulation.day import OPERATIONS, SimulatedOutcome, run_day
+from workbench.simulation.fault_plan import Fault, Script
 from workbench.simulation.shrink import TRACE_LINES, script_text, shrink
 
 MAX_SHOWN = 3
@@ -71,7 +71,7 @@ class Tally:
     invocations: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: SimulatedOutcome) -> None:
         """Add a day."""
         self.seeds += 1
         self.steps += outcome.steps
@@ -137,11 +137,11 @@ def simulate(
     return tally
 
 
-def _named(outcome: Outcome) -> Failure:
+def _named(outcome: SimulatedOutcome) -> Failure:
     return Failure(outcome.seed, outcome.violation)
 
 
-def _shrunk(outcome: Outcome) -> Failure:
+def _shrunk(outcome: SimulatedOutcome) -> Failure:
     faults = shrink(outcome.seed, outcome.faults, OPERATIONS)
     small = run_day(outcome.seed, CrashPoints(OPERATIONS), faults, traced=True)
     return Failure(

@@ -26,7 +26,7 @@ STALE_AFTER = timedelta(seconds=200)
 SOLD_WITHIN = timedelta(seconds=2)
 
 
-class Entries(Protocol):
+class EntryAudit(Protocol):
     """Knows what may be entered, and when."""
 
     def began(self, invocation: Invocation) -> None:
@@ -53,7 +53,7 @@ class Checks:
     """Shares that are not this system's, by symbol."""
     sold_by_hand: dict[str, datetime] = field(default_factory=dict)
     """When the owner last sold shares of a symbol over our head: its profit is the owner's too."""
-    entries: Entries | None = None
+    entries: EntryAudit | None = None
     """None outside of a day."""
     _written: dict[str, tuple[int, Money | None]] = field(default_factory=dict)
     """Quantity and limit of each order that was ever an intent in the table."""

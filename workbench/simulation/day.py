@@ -18,24 +18,24 @@ from scalper.core.signal import Signal, crossover
 from scalper.shell.ports import SymbolRules
 from scalper.shell.settings import Settings
 from workbench.faults.kinds import FaultKind
-from workbench.simulation import broker, cloud, market, table
+from workbench.simulation import aws, broker, market, table
+from workbench.simulation.aws import SimulatedAws, SimulatedTiming
 from workbench.simulation.broker import SimulatedBroker
 from workbench.simulation.checks import Checks
-from workbench.simulation.cloud import Cloud, SimulatedTiming
-from workbench.simulation.entries import Entries
-from workbench.simulation.faults import Fault, Plan, Script
-from workbench.simulation.market import Often, market_of
-from workbench.simulation.points import CrashPoints
+from workbench.simulation.crash_points import CrashPoints
+from workbench.simulation.entry_audit import EntryAudit
+from workbench.simulation.fault_plan import Fault, Script, SimulatedFaultPlan
+from workbench.simulation.market import FrequentSignal, market_of
 from workbench.simulation.scheduler import MINUTE, SECOND, Scheduler, Violation
 from workbench.simulation.table import Items, SimulatedStore, SimulatedSymbols
 from workbench.simulation.venue import SeededVenue
 
-OPERATIONS = broker.OPERATIONS | table.OPERATIONS | market.OPERATIONS | cloud.OPERATIONS
+OPERATIONS = broker.OPERATIONS | table.OPERATIONS | market.OPERATIONS | aws.OPERATIONS
 
 DAY = date(2025, 3, 5)
 LOT: Money = 2000 * DOLLAR
 NAMES = ("AAA", "BRK.B", "CCC", "DDD")
-CALM_AFTER_S = 120
+FAULTS_END_AFTER_S = 120
 """The faults end so long after the liquidation began."""
 
 FULL_DAY_ONE_IN = 100
@@ -47,7 +47,7 @@ ARMED_DAYS = 0.4
 
 
 @dataclass(slots=True)
-class Outcome:
+class SimulatedOutcome:
     """What came of a day."""
 
     seed: int
@@ -62,7 +62,7 @@ class Outcome:
 
 
 @dataclass(slots=True, eq=False)
-class Day:
+class SimulatedDay:
     """The parts of a day, put together."""
 
     scheduler: Scheduler
@@ -70,9 +70,9 @@ class Day:
     broker: SimulatedBroker
     items: Items
     symbols: SimulatedSymbols
-    cloud: Cloud
+    aws: SimulatedAws
     checks: Checks
-    nature: Random
+    numbers: Random
     offset: int = 0
     """How long after the minute's begin Scheduler fires on this day; then ticks arm each other."""
 
@@ -80,7 +80,7 @@ class Day:
         """Let the day happen; return its trades and profit. Raises Violation."""
         self._schedule()
         self.scheduler.run()
-        return self.checks.end(dict(self.items.states), self.cloud.answers.get("close_day", {}))
+        return self.checks.end(dict(self.items.states), self.aws.answers.get("close_day", {}))
 
     def _schedule(self) -> None:
         """Put everything that happens by the clock into the calendar."""
@@ -91,21 +91,21 @@ class Day:
             self._schedule_tick(minute)
         for minute in range(6):
             due = liquidation + minute * MINUTE
-            starts = due + int(self.nature.random() * 3 * SECOND)
+            starts = due + int(self.numbers.random() * 3 * SECOND)
             scheduler.at(starts, partial(self._scheduled, "liquidate", due))
         for minute in range(2, liquidation // MINUTE):
             scheduler.at(minute * MINUTE + 17 * SECOND, partial(self._let_people_act, minute))
-        scheduler.at(liquidation + CALM_AFTER_S * SECOND, self._calm_down)
+        scheduler.at(liquidation + FAULTS_END_AFTER_S * SECOND, self._end_faults)
         scheduler.at(close, self.broker.venue.expire)
         # The end of the day's own requests fail once more, and are repeated.
-        scheduler.at(close + 4 * MINUTE, lambda: self._set_calm(calm=False))
-        scheduler.at(close + 6 * MINUTE, lambda: self._set_calm(calm=True))
+        scheduler.at(close + 4 * MINUTE, lambda: self._set_faults_over(over=False))
+        scheduler.at(close + 6 * MINUTE, lambda: self._set_faults_over(over=True))
         scheduler.at(close + 5 * MINUTE, lambda: self._scheduled("close_day", close + 5 * MINUTE))
 
     def _schedule_tick(self, minute: int) -> None:
         plan, scheduler = self.scheduler.plan, self.scheduler
         due = minute * MINUTE
-        starts = due + self.offset + int(self.nature.random() * 2.5 * SECOND)
+        starts = due + self.offset + int(self.numbers.random() * 2.5 * SECOND)
 
         def tick() -> None:
             self._scheduled("tick", due)
@@ -129,17 +129,17 @@ class Day:
         def again() -> None:
             if attempts > 1 and function != "tick":
                 self.scheduler.after(
-                    cloud.RETRY_AFTER_S, lambda: self._scheduled(function, due, attempts - 1)
+                    aws.RETRY_AFTER_S, lambda: self._scheduled(function, due, attempts - 1)
                 )
 
         event = {"scheduled_time": self.scheduler.time(due).isoformat()}
-        self.cloud.invoke(function, str(due // MINUTE), event, again)
+        self.aws.invoke(function, str(due // MINUTE), event, again)
 
     def _let_people_act(self, minute: int) -> None:
         """Edit the table, halt the account, deploy, lose an item, cancel by hand: now and then."""
         plan = self.scheduler.plan
-        symbol = self.nature.choice(sorted(self.symbols.rows) or [NAMES[0]])
-        later = self.nature.randint(1, 8) * 60
+        symbol = self.numbers.choice(sorted(self.symbols.rows) or [NAMES[0]])
+        later = self.numbers.randint(1, 8) * 60
         # Just before the liquidation: it has to do without the table, or the ticks, then.
         last = self.session.open + (minute + 1) * timedelta(minutes=1) == self.session.liquidate_at
         if plan.happens(FaultKind.ROW_PAUSED, 0.02, minute):
@@ -154,16 +154,16 @@ class Day:
             self.items.halt_account("by hand")
             self.scheduler.after(later, lambda: self.items.halt_account(""))
         if plan.happens(FaultKind.DEPLOYED, 0.02, minute):
-            self.cloud.deploy(newer=True)
-            self.scheduler.after(later, lambda: self.cloud.deploy(newer=False))
+            self.aws.deploy(newer=True)
+            self.scheduler.after(later, lambda: self.aws.deploy(newer=False))
         if plan.happens(FaultKind.TICKS_END, 0.1 if last else 0.002, minute):
             self.scheduler.note("the ticks end")
-            self.cloud.ticks_are_over = True
+            self.aws.ticks_are_over = True
         if plan.happens(FaultKind.RELAY_DEAD, 0.01, minute):
-            self.cloud.relay_is_dead = True
+            self.aws.relay_is_dead = True
             self.scheduler.after(later * 3, self._revive_relay)
         if plan.happens(FaultKind.CLOCK_SKEWED, 0.01, minute):
-            self.cloud.timing.skew = int(plan.amount(-5, 5) * SECOND)
+            self.aws.timing.skew = int(plan.amount(-5, 5) * SECOND)
             self.scheduler.after(later, self._right_clock)
         if plan.happens(FaultKind.CANCELED_BY_HAND, 0.05, minute):
             for order_id in self.broker.venue.live_own()[:1]:
@@ -171,9 +171,9 @@ class Day:
         if plan.happens(FaultKind.REPLACED, 0.02, minute):
             self.broker.venue.replace_one()
         if plan.happens(FaultKind.SOLD_BY_HAND, 0.02, minute):
-            self.broker.venue.owner.sell(symbol)
+            self.broker.venue.manual_trader.sell(symbol)
         if plan.happens(FaultKind.EXTERNAL_ORDERS, 0.01, minute):
-            self.broker.venue.owner.trade(symbol, self.nature.randint(1, 9))
+            self.broker.venue.manual_trader.trade(symbol, self.numbers.randint(1, 9))
         if plan.happens(FaultKind.ACCOUNT_BLOCKED, 0.01, minute):
             self.broker.blocked = "trading is blocked"
             self.scheduler.after(later, self._unblock)
@@ -195,14 +195,14 @@ class Day:
     def _edit(self, symbol: str, later: float, *, enabled: bool) -> None:
         row = self.symbols.rows.get(symbol)
         if row is not None:
-            self.symbols.rows[symbol] = _row(symbol, self.nature, row.signal, enabled=enabled)
+            self.symbols.rows[symbol] = _row(symbol, self.numbers, row.signal, enabled=enabled)
             self.scheduler.after(later, lambda: self._restore(symbol, row))
 
     def _restore(self, symbol: str, row: SymbolRules) -> None:
         self.symbols.rows[symbol] = row
 
     def _revive_relay(self) -> None:
-        self.cloud.relay_is_dead = False
+        self.aws.relay_is_dead = False
 
     def _unblock(self) -> None:
         self.broker.blocked = ""
@@ -214,7 +214,7 @@ class Day:
         self.items.is_down = False
 
     def _right_clock(self) -> None:
-        self.cloud.timing.skew = 0
+        self.aws.timing.skew = 0
 
     def _lose_item(self, symbol: str) -> None:
         """Let an item vanish that the broker's orders tell in full: none is in doubt or hidden."""
@@ -227,16 +227,16 @@ class Day:
             self.items.lose(symbol)
             self.checks.forget(symbol)
 
-    def _calm_down(self) -> None:
+    def _end_faults(self) -> None:
         self.scheduler.note("the faults end")
-        self.scheduler.plan.calm = True
+        self.scheduler.plan.is_over = True
         self._right_clock()
         self.items.unreadable.clear()
         self.items.is_down = False
         self.broker.settle_down()
 
-    def _set_calm(self, *, calm: bool) -> None:
-        self.scheduler.plan.calm = calm
+    def _set_faults_over(self, *, over: bool) -> None:
+        self.scheduler.plan.is_over = over
 
 
 def run_day(
@@ -245,7 +245,7 @@ def run_day(
     script: Script | None = None,
     *,
     traced: bool = False,
-) -> Outcome:
+) -> SimulatedOutcome:
     """Run a seed's day, or the same day with the faults of a script alone."""
     day = day_of(seed, points, script, traced=traced)
     scheduler, violation, result = day.scheduler, "", (0, 0)
@@ -253,38 +253,40 @@ def run_day(
         result = day.run()
     except Violation as error:
         violation = str(error)
-    return Outcome(
+    return SimulatedOutcome(
         seed=seed,
         steps=scheduler.steps,
         crashes=scheduler.crashes,
         trades=result[0],
         pnl=result[1],
         faults=scheduler.plan.injected,
-        invocations=day.cloud.invocations,
+        invocations=day.aws.invocations,
         violation=violation,
         trace=scheduler.trace or [],
     )
 
 
-def day_of(seed: int, points: CrashPoints, script: Script | None, *, traced: bool) -> Day:
+def day_of(seed: int, points: CrashPoints, script: Script | None, *, traced: bool) -> SimulatedDay:
     """Put a seed's day together."""
-    nature = Random(f"day {seed}")
-    session = _session(390 if seed % FULL_DAY_ONE_IN == 0 else nature.randint(30, 70))
-    plan = Plan(seed, script, sites=points.sites)
+    numbers = Random(f"day {seed}")
+    session = _session(390 if seed % FULL_DAY_ONE_IN == 0 else numbers.randint(30, 70))
+    plan = SimulatedFaultPlan(seed, script, sites=points.sites)
     scheduler = Scheduler(seed, plan, points, session.open, [] if traced else None)
-    names = NAMES[: nature.randint(1, 4)]
+    names = NAMES[: numbers.randint(1, 4)]
     minutes = (session.close - session.open) // timedelta(minutes=1)
     prices = market_of(scheduler, names, minutes)
     checks = Checks(scheduler, LOT)
     items = Items()
     rows = {
         name: _row(
-            name, nature, crossover if nature.random() < 0.2 else Often(nature.randint(1, 4))
+            name,
+            numbers,
+            crossover if numbers.random() < 0.2 else FrequentSignal(numbers.randint(1, 4)),
         )
         for name in names
     }
     symbols = SimulatedSymbols(scheduler, rows)
-    checks.entries = Entries(scheduler, session, symbols, items, prices, checks)
+    checks.entries = EntryAudit(scheduler, session, symbols, items, prices, checks)
     seconds = Random(f"seconds {seed}")
     armed = seconds.random() < ARMED_DAYS
     settings = Settings(
@@ -292,10 +294,10 @@ def day_of(seed: int, points: CrashPoints, script: Script | None, *, traced: boo
         state_table="state",
         tick_queue_url="ticks" if armed else "",
         default_lot=LOT,
-        clock="broker" if nature.random() < 0.3 else "system",
-        bar_wait_s=nature.choice((0.0, 4.0, 8.0)),
+        clock="broker" if numbers.random() < 0.3 else "system",
+        bar_wait_s=numbers.choice((0.0, 4.0, 8.0)),
     )
-    made: list[Cloud] = []
+    made: list[SimulatedAws] = []
     exchange = SimulatedBroker(
         SeededVenue(
             scheduler,
@@ -303,15 +305,19 @@ def day_of(seed: int, points: CrashPoints, script: Script | None, *, traced: boo
             prices.last_trade,
             checks,
             lambda update: made[0].tell(update),
-            liquid=nature.choice((0.4, 1.0, 1.0, 1.2)),
+            liquid=numbers.choice((0.4, 1.0, 1.0, 1.2)),
         )
     )
     store = SimulatedStore(scheduler, items, checks, packs=seed % 8 == 0)
     made.append(
-        Cloud(scheduler, settings, exchange, store, prices, symbols, SimulatedTiming(scheduler))
+        SimulatedAws(
+            scheduler, settings, exchange, store, prices, symbols, SimulatedTiming(scheduler)
+        )
     )
     offset = int(seconds.uniform(0, 57) * SECOND) if armed and settings.clock == "system" else 0
-    return Day(scheduler, session, exchange, items, symbols, made[0], checks, nature, offset)
+    return SimulatedDay(
+        scheduler, session, exchange, items, symbols, made[0], checks, numbers, offset
+    )
 
 
 @cache
@@ -320,13 +326,13 @@ def _session(minutes: int) -> Session:
     return Session(DAY, opens, opens + timedelta(minutes=minutes))
 
 
-def _row(symbol: str, nature: Random, signal: Signal, *, enabled: bool = True) -> SymbolRules:
+def _row(symbol: str, numbers: Random, signal: Signal, *, enabled: bool = True) -> SymbolRules:
     return SymbolRules(
         symbol,
         lot=LOT,
         enabled=enabled,
         signal=signal,
-        stop_loss_pct=nature.choice((None, None, Decimal("0.2"), Decimal("1"))),
-        max_hold=nature.choice((None, None, timedelta(minutes=3))),
-        max_entries=nature.choice((None, None, None, 4)),
+        stop_loss_pct=numbers.choice((None, None, Decimal("0.2"), Decimal("1"))),
+        max_hold=numbers.choice((None, None, timedelta(minutes=3))),
+        max_entries=numbers.choice((None, None, None, 4)),
     )

@@ -12,7 +12,7 @@ from scalper.core.signal import Bar
 from scalper.shell.errors import BrokerDownError
 from scalper.shell.ports import Bars
 from workbench.faults.kinds import FaultKind
-from workbench.simulation.faults import BAR, READ, Plan
+from workbench.simulation.fault_plan import BAR, READ, SimulatedFaultPlan
 from workbench.simulation.scheduler import MINUTE, SECOND, Scheduler
 
 OPERATIONS = frozenset({"market.bars"})
@@ -76,19 +76,21 @@ class SimulatedMarket:
 
 def market_of(scheduler: Scheduler, symbols: Sequence[str], minutes: int) -> SimulatedMarket:
     """Return the bars of a seed's day."""
-    nature = Random(f"bars {scheduler.seed}")
+    numbers = Random(f"bars {scheduler.seed}")
     market = SimulatedMarket(scheduler, {}, {})
     for symbol in symbols:
-        price = nature.randrange(20, 400) * DOLLAR
+        price = numbers.randrange(20, 400) * DOLLAR
         closes: list[Money] = []
         editions = []
         for minute in range(minutes):
-            price = max(price + nature.randint(-8, 8) * 5 * CENT, 5 * DOLLAR)
+            price = max(price + numbers.randint(-8, 8) * 5 * CENT, 5 * DOLLAR)
             closes.append(price)
             bar = _bar(scheduler.time(minute * MINUTE), price)
             ends = (minute + 1) * MINUTE
             editions.append(
-                _editions(scheduler.plan, bar, ends, nature.uniform(0.5, 3.0), f"{symbol} {minute}")
+                _editions(
+                    scheduler.plan, bar, ends, numbers.uniform(0.5, 3.0), f"{symbol} {minute}"
+                )
             )
         market.closes[symbol] = closes
         market.editions[symbol] = editions
@@ -99,7 +101,9 @@ def _bar(start: datetime, close: Money) -> Bar:
     return Bar(start, close - CENT, close + 2 * CENT, close - 2 * CENT, close, 1000)
 
 
-def _editions(plan: Plan, bar: Bar, ends: int, delay_s: float, where: str) -> tuple[Edition, ...]:
+def _editions(
+    plan: SimulatedFaultPlan, bar: Bar, ends: int, delay_s: float, where: str
+) -> tuple[Edition, ...]:
     known_at = ends + int(delay_s * SECOND)
     match plan.one_of(BAR, 0.18, where):
         case FaultKind.BAR_MISSING:
@@ -115,7 +119,7 @@ def _editions(plan: Plan, bar: Bar, ends: int, delay_s: float, where: str) -> tu
 
 
 @dataclass(slots=True)
-class Often:
+class FrequentSignal:
     """A signal that enters far more often than a trader would, from the newest close alone."""
 
     one_in: int = field(default=3)

@@ -26,8 +26,8 @@ from scalper.core.session import Session
 from scalper.shell.errors import ScalperError
 from scalper.shell.ports import Bars, Clock, Stored, SymbolRules
 from workbench.faults.kinds import REFUSALS, FaultKind
-from workbench.simulation.faults import FaultMenu, Plan
-from workbench.simulation.points import CrashPoints
+from workbench.simulation.crash_points import CrashPoints
+from workbench.simulation.fault_plan import FaultMenu, SimulatedFaultPlan
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ class Scheduler:
     """Runs what is due in the order of virtual time; microseconds since the session's open."""
 
     seed: int
-    plan: Plan
+    plan: SimulatedFaultPlan
     points: CrashPoints
     opens: datetime
     trace: list[str] | None = None

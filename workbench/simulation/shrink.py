@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
+from workbench.simulation.crash_points import CrashPoints
 from workbench.simulation.day import run_day
-from workbench.simulation.faults import KINDS, Fault
-from workbench.simulation.points import CrashPoints
+from workbench.simulation.fault_plan import KINDS, Fault
 
 MAX_RUNS = 400
 """Days that shrinking may take; what is left then is small enough, or hangs together."""

@@ -20,7 +20,7 @@ from scalper.shell.memory_store import MemoryStore
 from scalper.shell.ports import Stored, SymbolRules
 from workbench.faults.kinds import FaultKind
 from workbench.simulation.checks import Checks
-from workbench.simulation.faults import STORE_READ, STORE_WRITE
+from workbench.simulation.fault_plan import STORE_READ, STORE_WRITE
 from workbench.simulation.scheduler import Scheduler, Task
 
 OPERATIONS = frozenset(

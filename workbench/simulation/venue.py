@@ -18,8 +18,8 @@ from workbench.exchange.ledger import OrderLedger, Ticket, Update, VenueOrder
 from workbench.exchange.refusals import Refusal
 from workbench.faults.kinds import FaultKind
 from workbench.simulation.checks import Checks
-from workbench.simulation.faults import Plan
-from workbench.simulation.owner import Owner
+from workbench.simulation.fault_plan import SimulatedFaultPlan
+from workbench.simulation.manual_trader import ManualTrader
 from workbench.simulation.scheduler import SECOND, Scheduler
 
 POSITION_LAG_S = 10.0
@@ -29,7 +29,7 @@ POSITION_LAG_S = 10.0
 class SeededFills:
     """The fill policy: fills in one part or two, by the day's fault plan and its random numbers."""
 
-    def __init__(self, plan: Plan, numbers: Random) -> None:
+    def __init__(self, plan: SimulatedFaultPlan, numbers: Random) -> None:
         """Take the plan that says if an order is split, and the numbers that say where."""
         self._plan = plan
         self._numbers = numbers
@@ -63,7 +63,7 @@ class SeededVenue:
     ledger: OrderLedger = field(default_factory=lambda: OrderLedger(None))
     successors: dict[str, str] = field(default_factory=dict)
     """By the broker's id of a replaced order the id of the one in its place."""
-    owner: Owner = field(init=False)
+    manual_trader: ManualTrader = field(init=False)
     _positions: list[tuple[int, str, int]] = field(default_factory=list)
     """Time, symbol and shares after each change of a position."""
     _lags: bool = field(init=False)
@@ -76,7 +76,7 @@ class SeededVenue:
         self._fill_policy = SeededFills(self.scheduler.plan, self._random)
         self._lags = self.scheduler.plan.happens(FaultKind.POSITIONS_LAG, 0.8, "day")
         self.checks.book = self.ledger
-        self.owner = Owner(
+        self.manual_trader = ManualTrader(
             self.scheduler,
             self.ledger,
             self.checks,
@@ -114,7 +114,7 @@ class SeededVenue:
         self.scheduler.after(self._random.uniform(0, 0.05), lambda: self.accept(taken.id))
         self._let_fill(taken)
         if order.purpose is Purpose.TARGET:
-            self.owner.step_in(taken)
+            self.manual_trader.step_in(taken)
         return taken
 
     def _knows(self, order: Order) -> bool:
@@ -189,7 +189,7 @@ class SeededVenue:
     def replace(self, order: VenueOrder) -> None:
         """Put another order for what is left in the place of a limit order."""
         replaced = self.ledger.replace(order, self.scheduler.time())
-        successor = self.owner.order(
+        successor = self.manual_trader.order(
             order.symbol, order.side, order.remaining, order.limit, len(self.ledger.orders)
         )
         self.successors[order.id] = successor.id
@@ -246,7 +246,7 @@ class SeededVenue:
         They are those of some seconds ago if `stale` is set, and on a day whose positions lag.
         """
         plan = self.scheduler.plan
-        if stale or (self._lags and not plan.calm):
+        if stale or (self._lags and not plan.is_over):
             lag = plan.amount(0.5, POSITION_LAG_S) if stale else POSITION_LAG_S
             then = self.scheduler.now - int(lag * SECOND)
             return {symbol: qty for at, symbol, qty in self._positions if at <= then}

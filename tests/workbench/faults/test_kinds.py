@@ -4,7 +4,7 @@ import pytest
 
 from workbench.chaos.fault_plan import EXCHANGE, QUEUE, RATES, SECRETS, STORE, WEBHOOK
 from workbench.faults.kinds import REFUSALS, FaultKind, Strikes
-from workbench.simulation.faults import (
+from workbench.simulation.fault_plan import (
     BAR,
     CANCEL,
     KINDS,

@@ -28,7 +28,7 @@ from workbench.exchange import render
 from workbench.exchange.ledger import Update
 from workbench.faults.kinds import FaultKind
 from workbench.simulation.broker import SimulatedBroker
-from workbench.simulation.faults import SEND
+from workbench.simulation.fault_plan import SEND
 from workbench.simulation.market import SimulatedMarket
 from workbench.simulation.scheduler import MINUTE, SECOND, Invocation, Scheduler, Violation
 from workbench.simulation.table import SimulatedStore, SimulatedSymbols
@@ -135,7 +135,7 @@ class SimulatedTiming:
 
 
 @dataclass(slots=True, eq=False)
-class Cloud:
+class SimulatedAws:
     """Invokes the handlers, each in a warm or a new container."""
 
     scheduler: Scheduler
@@ -154,11 +154,11 @@ class Cloud:
     """Whether no tick runs any more: its function is broken."""
     _warm: dict[str, list[Engine]] = field(default_factory=dict)
     _labels: Counter[str] = field(default_factory=Counter)
-    _nature: Random = field(init=False)
+    _numbers: Random = field(init=False)
 
     def __post_init__(self) -> None:
         self.outbox = SimulatedOutbox(self.scheduler, self._deliver_checkup, self._deliver_tick)
-        self._nature = Random(f"cloud {self.scheduler.seed}")
+        self._numbers = Random(f"cloud {self.scheduler.seed}")
 
     def deploy(self, *, newer: bool) -> None:
         """Replace every container by one of another version; what runs, runs to its end."""
@@ -226,7 +226,7 @@ class Cloud:
         what = f"{update.order.client_order_id.removeprefix('scalp-paper-')} {update.event}"
         if self.relay_is_dead or plan.happens(FaultKind.EVENT_LOST, 0.15, what):
             return
-        delay = 0.05 + self._nature.random() * 0.4
+        delay = 0.05 + self._numbers.random() * 0.4
         if plan.happens(FaultKind.EVENT_DELAYED, 0.1, what):
             delay += plan.amount(0.5, 90.0)
         body = json.dumps(render.trade_update(update))

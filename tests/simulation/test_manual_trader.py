@@ -12,12 +12,12 @@ from scalper.shell.errors import RefusedError
 from tests.shell.fakes import OPEN, SESSION, client_id
 from tests.simulation.build import scheduler_of
 from workbench.faults.kinds import FaultKind
+from workbench.simulation.aws import quiet
 from workbench.simulation.broker import SimulatedBroker
 from workbench.simulation.checks import Checks
-from workbench.simulation.cloud import quiet
+from workbench.simulation.crash_points import CrashPoints
 from workbench.simulation.day import LOT, OPERATIONS, day_of, run_day
-from workbench.simulation.faults import Fault
-from workbench.simulation.points import CrashPoints
+from workbench.simulation.fault_plan import Fault
 from workbench.simulation.scheduler import Violation
 from workbench.simulation.venue import SeededVenue
 

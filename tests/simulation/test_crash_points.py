@@ -9,10 +9,17 @@ import pytest
 from tests.shell.fakes import OPEN
 from tests.simulation.build import invoked, unwatched
 from workbench.faults.kinds import FaultKind
-from workbench.simulation.cloud import quiet
+from workbench.simulation.aws import quiet
+from workbench.simulation.crash_points import (
+    FILES,
+    SHELL,
+    CrashPoints,
+    Site,
+    UnknownSiteError,
+    sites,
+)
 from workbench.simulation.day import OPERATIONS, run_day
-from workbench.simulation.faults import Fault, Plan
-from workbench.simulation.points import FILES, SHELL, CrashPoints, Site, UnknownSiteError, sites
+from workbench.simulation.fault_plan import Fault, SimulatedFaultPlan
 from workbench.simulation.scheduler import Scheduler
 from workbench.simulation.table import Items, SimulatedStore
 
@@ -117,7 +124,7 @@ def test_a_day_reaches_requests_by_call_and_by_reference():
 
 
 def test_a_request_from_elsewhere_is_an_error():
-    scheduler = Scheduler(0, Plan(0, []), CrashPoints(OPERATIONS), OPEN)
+    scheduler = Scheduler(0, SimulatedFaultPlan(0, []), CrashPoints(OPERATIONS), OPEN)
     store = SimulatedStore(scheduler, Items(), unwatched(scheduler))
     with pytest.raises(UnknownSiteError, match=r"store.load from .*test_points.py"):
         invoked(scheduler, lambda: store.load("AAA"))
@@ -128,7 +135,7 @@ def test_a_point_before_and_one_after_are_counted_apart():
     site = next(one for one in sites(OPERATIONS) if one.operation == "store.load")
     for place, fault in enumerate(crashes):
         points = AtLoad(OPERATIONS)
-        scheduler = Scheduler(0, Plan(0, [fault]), points, OPEN)
+        scheduler = Scheduler(0, SimulatedFaultPlan(0, [fault]), points, OPEN)
         store = SimulatedStore(scheduler, Items(), unwatched(scheduler))
         invoked(scheduler, partial(store.load, "AAA"))
         scheduler.run()

@@ -3,7 +3,7 @@
 import pytest
 
 from workbench.faults.kinds import FaultKind
-from workbench.simulation.faults import (
+from workbench.simulation.fault_plan import (
     CANCEL,
     KINDS,
     POSITIONS,
@@ -12,39 +12,41 @@ from workbench.simulation.faults import (
     STORE_READ,
     STORE_WRITE,
     SUBMIT,
-    WEATHER,
+    WITHOUT_REQUEST,
     Fault,
-    Plan,
+    SimulatedFaultPlan,
 )
 
 MENUS = (READ, SUBMIT, CANCEL, POSITIONS, STORE_READ, STORE_WRITE, SEND)
 REQUESTS = 300
 
 
-def drawn(plan: Plan) -> list[Fault]:
+def drawn(plan: SimulatedFaultPlan) -> list[Fault]:
     """Ask a plan at many places and return what it injected."""
     for number in range(1, REQUESTS + 1):
         plan.pick(MENUS[number % len(MENUS)], "tick 1", number)
-        plan.happens(WEATHER[number % len(WEATHER)], 0.05, "AAA", number)
+        plan.happens(WITHOUT_REQUEST[number % len(WITHOUT_REQUEST)], 0.05, "AAA", number)
     return plan.injected
 
 
 def eventful() -> int:
     """Return a seed with many faults at requests and by themselves."""
     for seed in range(1, 200):
-        found = drawn(Plan(seed))
+        found = drawn(SimulatedFaultPlan(seed))
         if min(sum("/" in one.place for one in found), sum(" " in one.place for one in found)) > 9:
             return seed
     raise AssertionError("no seed has many faults")
 
 
 def test_a_seed_gives_the_same_faults_each_time_and_seeds_differ():
-    assert all(drawn(Plan(seed)) == drawn(Plan(seed)) for seed in range(40))
-    assert len({tuple(drawn(Plan(seed))) for seed in range(40)}) > 20
+    assert all(
+        drawn(SimulatedFaultPlan(seed)) == drawn(SimulatedFaultPlan(seed)) for seed in range(40)
+    )
+    assert len({tuple(drawn(SimulatedFaultPlan(seed))) for seed in range(40)}) > 20
 
 
 def test_what_is_told_is_what_is_written_down():
-    plan = Plan(eventful())
+    plan = SimulatedFaultPlan(eventful())
     told = []
     for number in range(1, REQUESTS + 1):
         kind = plan.pick(SUBMIT, "tick 1", number)
@@ -58,26 +60,28 @@ def test_what_is_told_is_what_is_written_down():
 def test_only_what_a_menu_holds_goes_wrong_with_its_request():
     for seed in range(60):
         for menu in MENUS:
-            plan = Plan(seed)
+            plan = SimulatedFaultPlan(seed)
             picked = {plan.pick(menu, "tick 1", number) for number in range(REQUESTS)}
             assert picked <= {None, *menu.kinds}
 
 
 def test_every_kind_is_some_days_fault():
-    seen = {fault.kind for seed in range(400) for fault in drawn(Plan(seed))}
+    seen = {fault.kind for seed in range(400) for fault in drawn(SimulatedFaultPlan(seed))}
     assert seen == set(KINDS)
 
 
 def test_a_script_injects_exactly_what_it_holds():
-    script = drawn(Plan(eventful()))
-    assert drawn(Plan(1, script)) == script
+    script = drawn(SimulatedFaultPlan(eventful()))
+    assert drawn(SimulatedFaultPlan(1, script)) == script
     half = script[::2]
-    assert drawn(Plan(1, half)) == half
-    assert drawn(Plan(1, [])) == []
+    assert drawn(SimulatedFaultPlan(1, half)) == half
+    assert drawn(SimulatedFaultPlan(1, [])) == []
 
 
 def test_a_script_hits_its_own_place_alone():
-    plan = Plan(1, [Fault("tick 7/3", FaultKind.SLOW), Fault("AAA 4", FaultKind.EVENT_LOST)])
+    plan = SimulatedFaultPlan(
+        1, [Fault("tick 7/3", FaultKind.SLOW), Fault("AAA 4", FaultKind.EVENT_LOST)]
+    )
     assert plan.pick(READ, "tick 7", 2) is None
     assert plan.pick(READ, "tick 8", 3) is None
     assert plan.pick(READ, "tick 7", 3) == FaultKind.SLOW
@@ -88,27 +92,27 @@ def test_a_script_hits_its_own_place_alone():
 
 
 def test_a_fault_that_the_request_cannot_meet_is_not_injected():
-    plan = Plan(1, [Fault("tick 7/3", FaultKind.SUBMIT_LOST)])
+    plan = SimulatedFaultPlan(1, [Fault("tick 7/3", FaultKind.SUBMIT_LOST)])
     assert plan.pick(READ, "tick 7", 3) is None
     assert plan.injected == []
 
 
 def test_calm_injects_nothing():
-    plan = Plan(eventful())
-    plan.calm = True
+    plan = SimulatedFaultPlan(eventful())
+    plan.is_over = True
     assert drawn(plan) == []
-    plan.calm = False
+    plan.is_over = False
     assert drawn(plan) != []
 
 
 def test_weather_draws_alike_in_a_calm():
     seed = eventful()
-    one, other = Plan(seed), Plan(seed)
-    other.calm = True
+    one, other = SimulatedFaultPlan(seed), SimulatedFaultPlan(seed)
+    other.is_over = True
     for plan in (one, other):
         for number in range(100):
             plan.happens(FaultKind.EVENT_LOST, 0.2, number)
-    other.calm = False
+    other.is_over = False
     for plan in (one, other):
         plan.injected.clear()
         for number in range(100):
@@ -118,7 +122,7 @@ def test_weather_draws_alike_in_a_calm():
 
 def test_the_amount_of_a_fault_hangs_on_seed_and_fault_alone():
     def amount(seed: int, *script: Fault) -> float:
-        plan = Plan(seed, script)
+        plan = SimulatedFaultPlan(seed, script)
         for fault in script:
             assert plan.happens(fault.kind, 0.0, fault.place)
         return plan.amount(5, 10)

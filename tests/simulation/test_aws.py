@@ -1,6 +1,6 @@
 """What the simulator takes from template.yaml is what stands there."""
 
-from workbench.simulation.cloud import DELIVERIES, TIMEOUT_S, VISIBILITY_S
+from workbench.simulation.aws import DELIVERIES, TIMEOUT_S, VISIBILITY_S
 from workbench.template.declared import load_template
 
 RESOURCES = load_template()["Resources"]

@@ -19,7 +19,7 @@ SOON_S = 20.0
 
 
 @dataclass(slots=True, eq=False)
-class Owner:
+class ManualTrader:
     """Whoever has the keys to the account as well."""
 
     scheduler: Scheduler
@@ -28,7 +28,7 @@ class Owner:
     prices: Callable[[str], Money]
     """The last trade of a symbol."""
     closes: datetime
-    nature: Random
+    numbers: Random
     cancel: Callable[[str], None]
     """Takes an order off the book, by the broker's id."""
     moved: Callable[[str], None]
@@ -63,7 +63,7 @@ class Owner:
                 self.cancel(order.id)
         if held > 0 and self.book.held(symbol) == 0 and not self.book.open_orders(symbol):
             price = self.prices(symbol)
-            qty = held if self.nature.random() < 0.5 else self.nature.randint(1, held)
+            qty = held if self.numbers.random() < 0.5 else self.numbers.randint(1, held)
             sold = self.order(symbol, "sell", qty, None, len(self.book.orders))
             self.checks.sold_by_hand[symbol] = self.scheduler.time()
             self._fill(sold, price)

@@ -1,6 +1,6 @@
 """What goes wrong, and when: decided by the seed, or by a script that an earlier run wrote.
 
-A seeded plan draws at each request and each turn of nature, and writes down what it injected and
+A seeded plan draws at each request and each turn of numbers, and writes down what it injected and
 where. A script injects exactly what it holds: the list of a failing day replays it, and a shorter
 list shrinks it, for a place is named by what happens there (the third request of the tick of
 minute 31), not by how many draws came before.
@@ -80,7 +80,7 @@ SEND = FaultMenu(
 BAR = (FaultKind.BAR_MISSING, FaultKind.BAR_LATE, FaultKind.BAR_REVISED, FaultKind.BAR_BROKEN)
 """What may be wrong with a minute's bar."""
 
-WEATHER = (
+WITHOUT_REQUEST = (
     *BAR,
     FaultKind.EVENT_LOST,
     FaultKind.EVENT_TWICE,
@@ -118,7 +118,7 @@ KINDS = tuple(
     dict.fromkeys(
         [
             *(k for menu in (POSITIONS, SUBMIT, CANCEL, STORE_WRITE, SEND) for k in menu.kinds),
-            *WEATHER,
+            *WITHOUT_REQUEST,
         ]
     )
 )
@@ -146,7 +146,7 @@ RATES = (0.0, 0.004, 0.01, 0.03, 0.08)
 """Faults per request of a day; which one holds, and which kinds, is the seed's choice."""
 
 
-class Plan:
+class SimulatedFaultPlan:
     """The faults of one day."""
 
     def __init__(self, seed: int, script: Script | None = None, *, sites: int = 0) -> None:
@@ -165,7 +165,7 @@ class Plan:
         focused = self._rate > 0.0 and self._random.random() < FOCUSED_DAYS and sites > 0
         self._focus = self._random.randrange(sites) if focused else None
         self._menus: dict[FaultMenu, tuple[FaultKind, ...]] = {}
-        self.calm = False
+        self.is_over = False
         """Whether the faults are over: the end of the day is to be reached without any."""
         self.injected: list[Fault] = []
         self._exposure = 0
@@ -181,7 +181,7 @@ class Plan:
             place = f"{label}/{number}"
             kind = next((k for k in menu.kinds if Fault(place, k) in self._script), None)
             return None if kind is None else self._inject(place, kind)
-        if site == self._focus and not self.calm and self._random.random() < FOCUS_RATE:
+        if site == self._focus and not self.is_over and self._random.random() < FOCUS_RATE:
             return self._inject(f"{label}/{number}", self._random.choice(CRASHES))
         self._exposure += menu.weight
         if self._exposure < self._next:
@@ -190,7 +190,7 @@ class Plan:
         kinds = self._menus.get(menu)
         if kinds is None:
             kinds = self._menus[menu] = tuple(k for k in menu.kinds if k in self._kinds)
-        if not kinds or self.calm:
+        if not kinds or self.is_over:
             return None
         return self._inject(f"{label}/{number}", self._random.choice(kinds))
 
@@ -201,7 +201,7 @@ class Plan:
         else:
             # The draw comes first, so that a calm plan draws alike.
             hit = self._random.random() < probability * self._weather
-            hit = hit and kind in self._kinds and not self.calm
+            hit = hit and kind in self._kinds and not self.is_over
         if hit:
             self._inject(_place(where), kind)
         return hit
@@ -217,7 +217,7 @@ class Plan:
         if self._random.random() >= probability * self._weather:
             return None
         kind = self._random.choice(kinds)
-        if kind not in self._kinds or self.calm:
+        if kind not in self._kinds or self.is_over:
             return None
         return self._inject(_place(where), kind)
 

@@ -21,7 +21,7 @@ LATEST_SEND = timedelta(seconds=240)
 
 
 @dataclass(slots=True, eq=False)
-class Entries:
+class EntryAudit:
     """Watches one day's buys."""
 
     scheduler: Scheduler
