@@ -126,7 +126,7 @@ def test_a_day_reaches_requests_by_call_and_by_reference():
 def test_a_request_from_elsewhere_is_an_error():
     scheduler = Scheduler(0, SimulatedFaultPlan(0, []), CrashPoints(OPERATIONS), OPEN)
     store = SimulatedStore(scheduler, Items(), unwatched(scheduler))
-    with pytest.raises(UnknownSiteError, match=r"store.load from .*test_points.py"):
+    with pytest.raises(UnknownSiteError, match=r"store.load from .*test_crash_points.py"):
         invoked(scheduler, lambda: store.load("AAA"))
 
 
