@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from workbench.docs.incidents import INCIDENTS, PLATFORM, SECTIONS
-from workbench.docs.source import Shown, shown_by
+from workbench.source.remarks import Shown, shown_by
 
 ROOT = Path(__file__).parents[2]
 SHOWN = shown_by(ROOT)

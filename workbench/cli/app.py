@@ -47,6 +47,11 @@ COMMANDS = (
         "Check a deployed stack, or local keys, and say what to do.",
     ),
     Entry("status", "workbench.cli.stack", "Show what each symbol of a deployed stack is doing."),
+    Entry(
+        "why",
+        "workbench.cli.why",
+        "Say why a symbol was bought or sold, or why not, from the logs.",
+    ),
     Entry("halt", "workbench.cli.stack", "Stop all entries of the account until `scalper resume`."),
     Entry("resume", "workbench.cli.stack", "End a halt of the account: entries are allowed again."),
 )

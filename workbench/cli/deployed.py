@@ -12,6 +12,7 @@ from scalper.shell.errors import ScalperError
 from workbench.cli.exit_codes import fail
 from workbench.operate.deployed_stack import (
     CloudFormationLookup,
+    DeployedStack,
     OperateError,
     StackLookup,
     aws_line,
@@ -25,13 +26,18 @@ stack_lookup: StackLookup = CloudFormationLookup()
 """Where stacks are looked up; a test puts its own here."""
 
 
-def find_subject(stack: str, config_env: str, region: str) -> Subject:
-    """Return the deployed stack that the options name; raises OperateError or ScalperError."""
+def find_stack(stack: str, config_env: str, region: str) -> DeployedStack:
+    """Return the deployed stack that the options name; raises OperateError."""
     found_region = ""
     if not stack:
         stack, found_region = stack_name(config_env)
     use_region(region or found_region)
-    return Subject.of_stack(stack_lookup.find(stack))
+    return stack_lookup.find(stack)
+
+
+def find_subject(stack: str, config_env: str, region: str) -> Subject:
+    """Return what the doctor examines of that stack; raises OperateError or ScalperError."""
+    return Subject.of_stack(find_stack(stack, config_env, region))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from workbench.cli import exit_codes
 from workbench.cli.app import COMMANDS, app
 from workbench.cli.exit_codes import ExitCode
 from workbench.docs.markdown import code, table
-from workbench.docs.source import remarks
+from workbench.source.remarks import remarks
 
 COLUMNS = 80
 

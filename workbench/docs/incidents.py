@@ -1,6 +1,6 @@
 """The incidents of docs/reliability.md: what others reported in public, and how scalper answers.
 
-`workbench/docs/source.py` finds the tests of each.
+`workbench/source/remarks.py` finds the tests of each.
 """
 
 from collections.abc import Mapping

@@ -13,7 +13,7 @@ from scalper.shell import metrics
 from scalper.shell.metrics import Metric
 from scalper.shell.telemetry import NAMESPACE
 from workbench.docs.markdown import NOTE, page, table
-from workbench.docs.source import remarks, sections
+from workbench.source.remarks import remarks, sections
 from workbench.template.declared import load_nested, resources_of
 
 PAGE = "docs/metrics.md"

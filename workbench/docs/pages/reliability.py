@@ -6,7 +6,7 @@ from typing import Any
 
 from workbench.docs.incidents import SECTIONS, Incident
 from workbench.docs.markdown import code, fill, origin, recorded, table
-from workbench.docs.source import Shown, shown_by
+from workbench.source.remarks import Shown, shown_by
 
 PAGE = "docs/reliability.md"
 

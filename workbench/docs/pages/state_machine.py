@@ -16,7 +16,7 @@ from scalper.core.model import (
 )
 from scalper.core.transitions import RECOVERIES, TRANSITIONS
 from workbench.docs.markdown import NOTE, page, table
-from workbench.docs.source import first_paragraph, remarks, sections
+from workbench.source.remarks import first_paragraph, remarks, sections
 
 PAGE = "docs/state-machine.md"
 STEPS = (BarClosed, OrderSeen, CheckupDue, LiquidationDue)
