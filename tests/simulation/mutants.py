@@ -124,8 +124,8 @@ MUTANTS = (
         (
             Edit(
                 ENGINE,
-                "                # What the broker said is older than this state:"
-                " it confirms nothing about it.\n"
+                "                # The report is older than this state,"
+                " so it confirms nothing about it.\n"
                 "                event = _unconfirmed(event)\n",
                 "                event = _unconfirmed(event)\n"
                 "            except StoreError:\n"
@@ -590,7 +590,7 @@ MUTANTS = (
         (
             Edit(
                 OWN_ORDERS,
-                " for symbol in symbols if symbol not in moved}",
+                " for symbol in symbols if symbol not in traded}",
                 " for symbol in symbols}",
             ),
         ),
@@ -624,8 +624,8 @@ MUTANTS = (
         (
             Edit(
                 ENGINE,
-                "            if not looked and may_already_be_sold(event, stored.state, rules):",
-                "            if looked and may_already_be_sold(event, stored.state, rules):",
+                "            if not has_asked and may_already_be_sold(event, stored.state, rules):",
+                "            if has_asked and may_already_be_sold(event, stored.state, rules):",
             ),
         ),
     ),

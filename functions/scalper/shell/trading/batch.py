@@ -1,4 +1,7 @@
-"""What several passes do: over all symbols side by side, one symbol's failure stops only it."""
+"""A batch: all symbols of one invocation, side by side; a failure stops only its own symbol.
+
+The lists that a batch needs are read here, each by one request.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -14,12 +17,16 @@ from scalper.shell.telemetry import count, logger
 from scalper.shell.trading.engine import Engine
 
 CHECKUP_DELAY_S = 30
+"""Seconds from a tick or a trade update to its checkup."""
+
 MANY = 20
-"""Symbols in question from which on the day's orders are listed rather than asked for one by one:
-an account has 200 requests a minute, and hundreds of positions would not be sold by the close."""
+"""Above this many symbols, fetch the day's orders in one list.
+
+Alpaca allows 200 requests a minute. With a request for each order, hundreds of positions would not
+be sold by the close."""
 
 MAX_REFUSED_LINES = 20
-"""Lines of refused rows in one tick's log; all of them are counted."""
+"""Lines in one invocation's log about refused rows. The metric counts every refused row."""
 
 Answer = dict[str, Any]
 
@@ -29,16 +36,17 @@ T = TypeVar("T")
 def for_each(
     engine: Engine, states: Mapping[str, Stored], task: Callable[[Stored], Stored]
 ) -> dict[str, Stored]:
-    """Run a task for each symbol side by side; one that fails keeps the state it had."""
+    """Run a task for each symbol side by side; a symbol whose task fails keeps its state."""
     return {**states, **run_each(engine, states, task)}
 
 
 def run_each(
     engine: Engine, states: Mapping[str, Stored], task: Callable[[Stored], T]
 ) -> dict[str, T]:
-    """Run a task for each symbol side by side; return what the tasks that did not fail returned.
+    """Run a task for each symbol side by side; return the results of the tasks that succeeded.
 
-    What is held or works comes first: where requests are scarce, exits go before entries.
+    Symbols with shares or a working order come first: if requests are scarce, exits go before
+    entries.
     """
     items = sorted(states.items(), key=lambda item: item[1].state.is_flat)
     results = engine.fan_out(
@@ -51,9 +59,9 @@ def run_each(
 def read_open_orders(
     engine: Engine, states: Mapping[str, Stored], *, entering: bool = False
 ) -> Mapping[str, OrderReport] | None:
-    """Return the open orders, by one request and only where one is in question; None: no answer.
+    """Return the account's open orders by client id, by one request; None if unanswered.
 
-    Where something may be entered, anybody's order is in question.
+    If no state has an order and nothing may be entered, nobody needs them: {} without a request.
     """
     if not entering and not any(one.state.order or one.state.abandoned for one in states.values()):
         return {}
@@ -70,15 +78,15 @@ def read_day_orders_if_many(
     states: Mapping[str, Stored],
     opened: Mapping[str, OrderReport] | None = None,
 ) -> Sequence[OrderReport] | None:
-    """Return the day's orders where many of the states' would be asked for; else, or unread, None.
+    """Return the day's orders if many states need a request; None otherwise, or if unanswered.
 
-    Asked for are orders that `opened` lacks, and those that may have sold shares that rest.
+    A state needs one if `opened` lacks its order, or if an order of ours may have sold its shares.
     """
     return orders_of_day(engine, session) if are_many(states, opened) else None
 
 
 def orders_of_day(engine: Engine, session: Session) -> Sequence[OrderReport] | None:
-    """Return every order of the day; None: no answer."""
+    """Return every order of the day, None if unanswered."""
     try:
         return engine.orders_of_day(session)
     except BrokerError as error:
@@ -87,7 +95,7 @@ def orders_of_day(engine: Engine, session: Session) -> Sequence[OrderReport] | N
 
 
 def are_many(states: Mapping[str, Stored], opened: Mapping[str, OrderReport] | None = None) -> bool:
-    """Whether so many symbols' orders would be asked for that a list of them all is cheaper."""
+    """Return whether so many states need a request that one list of the day's orders is better."""
     asked_for = [
         one.state
         for one in states.values()
@@ -100,7 +108,7 @@ def are_many(states: Mapping[str, Stored], opened: Mapping[str, OrderReport] | N
 def read_positions(
     engine: Engine, states: Mapping[str, Stored], *, entering: bool = False
 ) -> Mapping[str, Position] | None:
-    """Return the broker's shares by symbol; None: unknown, or nothing hangs on them."""
+    """Return the broker's positions by symbol; None if unanswered, or if nobody needs them."""
     if not entering and all(one.state.is_flat for one in states.values()):
         return None
     try:
@@ -111,7 +119,7 @@ def read_positions(
 
 
 def read_rows(engine: Engine) -> Mapping[str, SymbolRules]:
-    """Return the rows of the symbols table that make sense; exits need none of them."""
+    """Return the valid rows of the symbols table; none if it cannot be read: exits need none."""
     try:
         rows, refused = engine.symbols.read()
     except StoreError as error:
@@ -124,12 +132,12 @@ def read_rows(engine: Engine) -> Mapping[str, SymbolRules]:
 
 
 def is_active(state: SymbolState) -> bool:
-    """Whether an order works or is in doubt, or a refused exit rests."""
+    """Return whether a symbol holds shares, or has an order that works or is watched."""
     return not state.is_flat or bool(state.abandoned)
 
 
 def failed(what: str, error: ScalperError) -> Answer:
-    """Log and count a request that failed as a whole; the next pass tries again."""
+    """Log and count a failed request; return the answer of the invocation, if it ends here."""
     count(Metric.STORE_ERRORS if isinstance(error, StoreError) else Metric.BROKER_ERRORS)
     logger.error("request failed", extra={"what": what, "error": str(error)})
     return {"status": "failed", "what": what, "error": str(error)}

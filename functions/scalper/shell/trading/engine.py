@@ -1,8 +1,8 @@
-"""One event of one symbol: load, step, store the intent, send, join the answer, store.
+"""The order path of one symbol: step, store the intent, send, join the answer, store.
 
-The order of these is the whole of the order path: an intent is in the table before its order is
-sent, an order is sent once in a pass, and what is unknown stays an intent until the broker is
-asked. Of two writers one meets a conflict, loads again and decides again.
+An intent is in the table before its order is sent. One invocation sends an order once. If the
+answer is lost, the order stays an intent until the broker says what became of it. If two
+invocations write one state, one of them meets a conflict: it loads the state and decides again.
 """
 
 from collections import deque
@@ -68,14 +68,15 @@ T = TypeVar("T")
 TOO_MANY_REQUESTS = 429
 
 MAX_CONFLICTS = 5
+"""Attempts to store one step while others write the same state."""
 
 MAX_EVENTS = 12
-"""Events that one may lead to in one pass; a chain that does not end is a defect."""
+"""Events that one event may lead to in one invocation. A longer chain is a defect."""
 
 
 @dataclass(slots=True)
 class Engine:
-    """The collaborators of a pass, and the order path over them."""
+    """The ports of one invocation, and the order path over them."""
 
     settings: Settings
     store: Store
@@ -87,18 +88,19 @@ class Engine:
     timing: Timing = field(default_factory=SystemTiming)
     sessions: dict[date, Session] = field(default_factory=dict)
     sent_at: float | None = None
-    """When the newest order was answered, by the monotonic clock."""
+    """When the newest order was answered, in seconds of the monotonic clock."""
 
     def now(self) -> datetime:
-        """Return the time that decisions go by, as CLOCK says."""
+        """Return the time by which the system decides: this machine's, or the broker's (CLOCK)."""
         if self.settings.clock == "broker":
             return self.broker.clock().now
         return self.timing.now()
 
     def session(self, day: date) -> Session | None:
-        """Return the trading hours of a New York date, asked for once while warm.
+        """Return the trading hours of a New York date, None on a day without a session.
 
-        None is asked for again: where it was wrong the next tick trades.
+        A warm process asks the broker once, but asks again after None: if that was wrong, the next
+        tick trades.
         """
         session = self.sessions.get(day) or self.broker.session(day)
         if session is not None:
@@ -106,7 +108,7 @@ class Engine:
         return session
 
     def states(self, session: Session, shard: int = 0, shard_count: int = 1) -> dict[str, Stored]:
-        """Return a shard's states as they stand in this session: an idle one begins it anew."""
+        """Return a shard's states in this session; an idle state of an older one starts anew."""
         stored = self.store.load_all(shard, shard_count)
         return {
             s: _with_state(one, begin_session(one.state, session.day)) for s, one in stored.items()
@@ -118,7 +120,7 @@ class Engine:
         row: SymbolRules | None,
         account: AccountFacts = AccountFacts(),  # noqa: B008 - frozen, and it forbids nothing
     ) -> Rules:
-        """Return what holds for a symbol; without a row it is managed to the end, not entered."""
+        """Return what holds for a symbol; without a row it exits, and does not enter."""
         if row is None:
             return Rules(
                 session=session,
@@ -145,33 +147,33 @@ class Engine:
         rules: Rules,
         orders: Sequence[OrderReport] | None = None,
     ) -> Stored:
-        """Carry an event and all that follows from it through to the end.
+        """Take an event, and every event that follows from it, to the end.
 
-        The result's `reason` is that of the event's own step. If it waits for the next pass, it is
-        that of the first step taken instead.
+        The result's `reason` is that of the event's own step. If the event has to wait for the
+        next invocation, it is that of the first step taken instead.
 
-        `orders` are the day's where the caller lists them, for requests are scarce: then neither
-        they nor what came of a cancel are asked for here.
+        `orders` are the day's orders, if the caller has listed them because requests are scarce.
+        Then this method asks neither for these orders nor for the effect of a cancel.
 
-        Raises StoreError where nothing more could be written, InvariantError where the machine
-        refuses its own step; nothing that was not stored before was sent.
+        Raises StoreError if a write failed, InvariantError if the machine refuses its own step.
+        Nothing is sent that was not stored before.
         """
         asked = event
         reason: Reason | None = None
         pending = deque([event])
         canceled: set[str] = set()
         confirmed: set[str] = set()
-        looked = False
+        has_asked = False
         for _ in range(MAX_EVENTS):
             if not pending:
                 return replace(stored, reason=reason)
             event = pending.popleft()
-            if not looked and may_already_be_sold(event, stored.state, rules):
-                looked = True
+            if not has_asked and may_already_be_sold(event, stored.state, rules):
+                has_asked = True
                 news = unrecorded_reports(self.broker, stored.state, event, rules, orders)
                 if not any(progress_of(one.report.status) is Progress.LIVE for one in news):
                     pending.appendleft(event)
-                # Else what still lives may sell the shares: they wait for the next pass.
+                # Else an open order may sell the shares: they wait for the next invocation.
                 pending.extendleft(reversed(news))
                 continue
             stored, step = self._advance(stored, event, rules)
@@ -180,7 +182,7 @@ class Engine:
             state = stored.state
             for command in step.commands:
                 if isinstance(command, CancelOrder):
-                    # The answer to a cancel may be that it has had no effect yet.
+                    # After a cancel the order may still be open; once is enough.
                     if command.client_order_id in canceled:
                         continue
                     canceled.add(command.client_order_id)
@@ -195,11 +197,11 @@ class Engine:
         return replace(stored, reason=reason)
 
     def orders_of_day(self, session: Session) -> list[OrderReport]:
-        """Return every order of the session's day, external ones and closed ones included."""
+        """Return every order of the session's day, external and closed orders included."""
         return self.broker.orders_since(day_start(session.open))
 
     def isolate(self, symbol: str, task: Callable[[], T]) -> T | None:
-        """Run one symbol's part of a pass; its failure is logged and stops only that symbol."""
+        """Run the task of one symbol; log its failure, which stops only that symbol: None."""
         try:
             return task()
         except (ScalperError, InvariantError) as error:
@@ -212,7 +214,7 @@ class Engine:
             return None
 
     def _advance(self, stored: Stored, event: Event, rules: Rules) -> tuple[Stored, Step]:
-        """Step and store; on a conflict load what somebody else wrote and step again."""
+        """Step and store; on a conflict, load what another invocation wrote, and step again."""
         for _ in range(MAX_CONFLICTS):
             rules = rules_for(stored, rules)
             before = begin_session(stored.state, rules.session.day)
@@ -229,16 +231,16 @@ class Engine:
                 if present is None:
                     raise
                 stored = present
-                # What the broker said is older than this state: it confirms nothing about it.
+                # The report is older than this state, so it confirms nothing about it.
                 event = _unconfirmed(event)
             else:
-                # A decision that lost to another was none, and must not alarm.
+                # Only a stored decision is logged: one that met a conflict must not alarm.
                 log_step(before, event, step, version or 0, self._lag_ms(event.at))
                 return stored, step
         raise ConflictError(f"{event.symbol}: {MAX_CONFLICTS} conflicts in a row")
 
     def _lag_ms(self, at: datetime) -> int | None:
-        """Return how long ago an event's time is; a simulated clock has no such age."""
+        """Return the event's age in milliseconds, None with a simulated clock."""
         if self.settings.clock == "broker":
             return None
         return round((self.timing.now() - at).total_seconds() * 1000)
@@ -246,9 +248,9 @@ class Engine:
     def _carry_out(
         self, state: SymbolState, command: Command, at: datetime, *, asks: bool
     ) -> list[Event]:
-        """Send a command once and return what the broker answered, nothing where unknown.
+        """Send a command once; return the broker's answer as events, none if it is unknown.
 
-        `asks`: whether to find out at once what came of a cancel.
+        `asks`: ask for a canceled order at once, to learn whether the cancel had an effect.
         """
         match command:
             case SubmitOrder(order):
@@ -301,14 +303,14 @@ class Engine:
             _log_unknown(state.symbol, client_order_id, error)
             return []
         if report.status == ABSENT:
-            # Asked for right after a request with an effect: too early to count as absent.
+            # This request follows one with an effect, so it is too early to call the order absent.
             return []
         return [OrderSeen(symbol=state.symbol, at=at, report=report)]
 
     def _bail_out(self, state: SymbolState, at: datetime, rules: Rules) -> list[Event]:
-        """Ask what is held before a sell that ended by another's hand is tried again.
+        """Ask for the position before the shares of a sell that others ended are sold again.
 
-        Where that is not known the shares rest until a checkup.
+        If the position is not known, the shares wait for a checkup.
         """
         if at >= rules.session.close:
             return []
@@ -325,7 +327,7 @@ class Engine:
 
 
 def rules_for(stored: Stored, rules: Rules) -> Rules:
-    """Return the rules with what the stored item itself tells of them: whose schema it has."""
+    """Return the rules with the fact that only the stored item shows: whose schema it has."""
     if stored.schema > SCHEMA:
         return replace(rules, symbol=replace(rules.symbol, newer_schema=True))
     return rules
@@ -336,7 +338,7 @@ def _with_state(stored: Stored, state: SymbolState) -> Stored:
 
 
 def _doubted(state: SymbolState, event: Event, step: Step) -> str:
-    """Return the client id of the order that has to be asked for before the step is the last."""
+    """Return the client id of an order that needs a request before the chain may end, or ""."""
     order = state.order
     if order is not None and order.needs_confirmation:
         return order.client_order_id

@@ -31,19 +31,18 @@ from scalper.core.session import Session, new_york_day
 from scalper.shell.ports import NOTHING, Broker, Position
 
 MAX_SUCCESSORS = 5
-"""Replacements of one order that are followed at once."""
+"""Successors of one order that are followed at once."""
 
 
 def day_start(at: datetime) -> datetime:
-    """Return when the New York day of `at` began: orders of the day were submitted after it."""
+    """Return the start of the New York day of `at`: the day's orders were submitted after it."""
     return Session.of(new_york_day(at), "00:00", "23:59").open
 
 
 def own_reports(reports: Iterable[OrderReport], mode: str) -> dict[str, list[OrderReport]]:
     """Return the reports of orders that this system made, by symbol.
 
-    One that the broker replaced is told as the order that stands in its place, both taken together,
-    where that is among the reports.
+    A replaced order is reported together with its successor, if that is among the reports.
     """
     reports = list(reports)
     by_id = {report.broker_id: report for report in reports}
@@ -56,12 +55,11 @@ def own_reports(reports: Iterable[OrderReport], mode: str) -> dict[str, list[Ord
 
 
 def recently_traded(reports: Iterable[OrderReport], since: datetime) -> set[str]:
-    """Return the symbols of which a sell, or somebody else's buy, filled after `since`.
+    """Return the symbols in which a sell, or an external buy, filled after `since`.
 
-    An order that the broker put in the place of another counts as made by who made that; `reports`
-    are told oldest first.
+    A successor counts as ours if the order that it replaced is ours. `reports`: oldest first.
     """
-    moved: set[str] = set()
+    traded: set[str] = set()
     in_place_of_buys: set[str] = set()
     for report in reports:
         name = ClientOrderId.parse(report.client_order_id)
@@ -69,12 +67,12 @@ def recently_traded(reports: Iterable[OrderReport], since: datetime) -> set[str]
         if buys or report.broker_id in in_place_of_buys:
             in_place_of_buys.add(report.replaced_by)
         elif report.filled_qty and (report.updated_at is None or report.updated_at > since):
-            moved.add(report.symbol)
-    return moved
+            traded.add(report.symbol)
+    return traded
 
 
 def with_successors(report: OrderReport, by_id: Mapping[str, OrderReport]) -> OrderReport:
-    """Return a replaced order and those that stand in its place, as far as told, as one report."""
+    """Return a replaced order and its successors, as far as `by_id` has them, as one report."""
     newest, qty, value = report, 0, 0
     for _ in range(len(by_id)):
         successor = by_id.get(newest.replaced_by) if newest.status == "replaced" else None
@@ -96,7 +94,10 @@ def with_successors(report: OrderReport, by_id: Mapping[str, OrderReport]) -> Or
 
 
 def find(broker: Broker, state: SymbolState, client_order_id: str) -> OrderReport:
-    """Ask for an order, by its successor's id where the broker replaced it."""
+    """Ask for an order; if the broker replaced it, ask for its successor instead.
+
+    Raises BrokerError.
+    """
     order = state.order
     if order is not None and order.successor and _is_working(state, client_order_id):
         report = next(_successors(broker, order.successor), None)
@@ -105,14 +106,14 @@ def find(broker: Broker, state: SymbolState, client_order_id: str) -> OrderRepor
     if report is None:
         return OrderReport(client_order_id=client_order_id, status=ABSENT, confirmed=True)
     if report.status == "replaced" and not _is_working(state, client_order_id):
-        # An order put aside: what became of it is told by those in its place.
+        # A closed order: its successors say what became of it.
         chain = {one.broker_id: one for one in _successors(broker, report.replaced_by)}
         report = with_successors(report, {report.broker_id: report} | chain)
     return replace(report, client_order_id=client_order_id)
 
 
 def _successors(broker: Broker, broker_id: str) -> Iterator[OrderReport]:
-    """Ask for an order by the broker's id, and for those that the broker put in its place."""
+    """Ask for an order by the broker's id, and then for its successors."""
     for _ in range(MAX_SUCCESSORS):
         report = broker.find_by_id(broker_id) if broker_id else None
         if report is None:
@@ -124,7 +125,7 @@ def _successors(broker: Broker, broker_id: str) -> Iterator[OrderReport]:
 def listed_or_found(
     broker: Broker, state: SymbolState, client_order_id: str, listed: Iterable[OrderReport]
 ) -> OrderReport:
-    """Return what is said of an order: by its successor in the list, else as asked for."""
+    """Return the report of an order: its successor's in the list, or else the broker's answer."""
     for report in listed:
         if _succeeds(state, report) and _is_working(state, client_order_id):
             return replace(report, client_order_id=client_order_id)
@@ -138,13 +139,12 @@ def unrecorded_reports(
     rules: Rules,
     orders: Sequence[OrderReport] | None = None,
 ) -> list[OrderSeen]:
-    """Return what the broker says of own orders that may have sold what is about to be sold.
+    """Return reports of own orders that may have sold the shares that are about to be sold.
 
-    These are the watched ones and all that the state does not tell, where the broker holds
-    less than the state says or a liquidation may have run without the table: before somebody
-    else is said to have sold shares, or others' are taken for ours, it must not have been
-    this system. `orders` are the day's, where they were listed after the state was read. Raises
-    BrokerError.
+    These are the watched orders. They are the unrecorded orders, too, if the broker holds less
+    than the state says, or if a liquidation may have run without the table: this system may have
+    sold the shares itself. `orders` are the day's, if they were listed after the state was read.
+    Raises BrokerError.
     """
     ids = list(state.abandoned)
     if _may_be_behind(state, event, rules):
@@ -167,20 +167,20 @@ def confirmed_positions(
     orders: Iterable[OrderReport] | None,
     at: datetime,
 ) -> dict[str, Position]:
-    """Return the broker's shares of the symbols, without those of which some moved just now.
+    """Return the broker's positions of the symbols, without those that may be out of date.
 
-    Positions lie behind orders for some seconds: they may still show what was sold, and a sell of
-    it would be a short one. `orders` are the day's, listed after the positions; where either is
-    not known, nothing is.
+    Positions lag behind orders by some seconds. They may still show sold shares, and to sell these
+    again would be a short sale. So a symbol that traded just now is left out. `orders` are the
+    day's, listed after the positions. If either is None, nothing is confirmed.
     """
     if positions is None or orders is None:
         return {}
-    moved = recently_traded(orders, at - POSITION_LAG)
-    return {symbol: positions.get(symbol, NOTHING) for symbol in symbols if symbol not in moved}
+    traded = recently_traded(orders, at - POSITION_LAG)
+    return {symbol: positions.get(symbol, NOTHING) for symbol in symbols if symbol not in traded}
 
 
 def checkup_due(symbol: str, at: datetime, position: Position | None) -> CheckupDue:
-    """Return the checkup of a symbol whose position is as asked for; None: not known."""
+    """Return the checkup of a symbol with its position; None if the position is not known."""
     if position is None:
         return CheckupDue(symbol=symbol, at=at)
     return CheckupDue(symbol=symbol, at=at, position=position.qty, free=position.free)
@@ -189,29 +189,29 @@ def checkup_due(symbol: str, at: datetime, position: Position | None) -> Checkup
 def may_already_be_sold(
     event: Event, state: SymbolState, rules: Rules
 ) -> TypeGuard[CheckupDue | LiquidationDue]:
-    """Whether the event is about to sell shares that an order put aside may have sold."""
+    """Return whether the event may sell shares that a closed order of ours may have sold."""
     if not isinstance(event, CheckupDue | LiquidationDue) or state.phase is not Phase.TO_SELL:
         return False
     return bool(state.abandoned) or _may_be_behind(state, event, rules)
 
 
 def _may_be_behind(state: SymbolState, event: CheckupDue | LiquidationDue, rules: Rules) -> bool:
-    """Whether own orders may have sold of which the state does not tell.
+    """Return whether unrecorded orders of ours may have sold shares.
 
-    From the liquidation's time on the position is no proof that none did: the account's owner may
-    hold as many shares as were sold without the table.
+    From the liquidation's time on, a position is no proof against it: a liquidation without the
+    table may have sold our shares, and the owner may hold as many.
     """
     lacks = event.position is not None and event.position < state.qty
     return lacks or event.at >= rules.session.liquidate_at
 
 
 def is_asked_for(state: SymbolState, client_order_id: str) -> bool:
-    """Whether the order works or is watched, so that each pass asks for it."""
+    """Return whether the order works or is watched, so that each invocation asks for it."""
     return _is_working(state, client_order_id) or client_order_id in state.abandoned
 
 
 def is_unrecorded(state: SymbolState, report: OrderReport) -> bool:
-    """Whether a report says more of an order put aside than the state of its symbol does."""
+    """Return whether a report says something of a closed order that the state does not."""
     name = ClientOrderId.parse(report.client_order_id)
     if name is None or (name.symbol, name.day) != (state.symbol, state.session):
         return False
@@ -226,6 +226,6 @@ def _is_working(state: SymbolState, client_order_id: str) -> bool:
 
 
 def _succeeds(state: SymbolState, report: OrderReport) -> bool:
-    """Whether the report is of the order that works in the replaced one's place."""
+    """Return whether the report is of the working order's successor."""
     order = state.order
     return order is not None and order.successor != "" and order.successor == report.broker_id
