@@ -1,4 +1,7 @@
-"""The checkup: 30 seconds after a tick, every working order is looked after."""
+"""The checkup: 30 seconds after a tick, it reconciles every order that works or is in doubt.
+
+So trading stays correct if no trade update arrives at all.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -24,7 +27,7 @@ from scalper.shell.trading.reconciliation import by_client_order_id, reconcile
 
 
 def checkup(engine: Engine, at: datetime) -> Answer:
-    """Look after every working order, order in doubt and refused exit."""
+    """Reconcile the orders that work or are in doubt, and retry the refused exits."""
     session = engine.session(new_york_day(at))
     if session is None or at >= session.close:
         return {"status": "closed"}
@@ -45,23 +48,23 @@ def checkup(engine: Engine, at: datetime) -> Answer:
         return {"status": "failed", "busy": len(busy)}
     account = AccountFacts(halted=bool(halt))
     orders = read_day_orders_if_many(engine, session, busy, opened)
-    told = by_client_order_id(opened, orders)
+    listed = by_client_order_id(opened, orders)
     newest = orders_of_day(engine, session) if resting and orders is None else orders
     held = confirmed_positions(resting, positions, newest, at)
 
-    def look_after(stored: Stored) -> Stored:
+    def check(stored: Stored) -> Stored:
         symbol = stored.state.symbol
         rules = engine.rules(session, rows.get(symbol), account)
-        stored = reconcile(engine, stored, told, at, rules)
+        stored = reconcile(engine, stored, listed, at, rules)
         event = checkup_due(symbol, at, held.get(symbol))
         return engine.drive(stored, event, rules, orders)
 
-    for_each(engine, busy, look_after)
+    for_each(engine, busy, check)
     return {"status": "ok", "busy": len(busy)}
 
 
 def _rows_for(engine: Engine, states: Mapping[str, Stored]) -> Mapping[str, SymbolRules]:
-    """Return the symbols' rows where a buy may have to be sent again."""
+    """Return the symbols' rows if a buy may have to be sent again; else none."""
     orders = [one.state.order for one in states.values()]
     if any(order and order.is_buy and order.progress is Progress.INTENT for order in orders):
         return read_rows(engine)

@@ -1,7 +1,7 @@
-"""What a day came to: its trades by the broker's orders, and whether the broker's fills agree.
+"""The day's result: its trades by the broker's orders, compared with the broker's fills.
 
-Orders and the account's activities are two books that the broker keeps apart: an order that was
-missed, counted twice or corrected shows as cash that only one of them knows.
+The broker keeps orders and account activities apart. If an order was missed, counted twice or
+corrected, the cash of one record differs from that of the other.
 """
 
 from collections import Counter, defaultdict
@@ -26,16 +26,16 @@ class DayResult:
 
     day: date
     states: Sequence[SymbolState]
-    """Each symbol that was traded, as its orders tell."""
+    """The state of each traded symbol, rebuilt from its orders."""
     exits: Sequence[Exit]
     older: Mapping[str, Money]
-    """What shares of an older session brought, by symbol; their cost is in no order of the day."""
+    """Proceeds of shares of an older session, by symbol. No order of the day shows their cost."""
     own_ids: Mapping[str, str]
-    """The symbol of each order of ours, by the broker's id, those in replaced ones' place too."""
+    """The symbol of each order of ours, by the broker's id, successors included."""
 
     @property
     def pnl(self) -> Money:
-        """What the day's trades brought in all."""
+        """The day's profit or loss, before fees."""
         return sum(state.pnl for state in self.states)
 
     @property
@@ -45,12 +45,12 @@ class DayResult:
 
     @property
     def wins(self) -> int:
-        """How many trades brought more than they cost."""
+        """How many trades earned more than they cost."""
         return sum(one.pnl > 0 for one in self.exits)
 
     @property
     def by_reason(self) -> Mapping[str, int]:
-        """How many trades ended by which sort of exit, the most frequent first."""
+        """The number of trades by kind of exit, the most frequent first."""
         return dict(Counter(one.purpose.value for one in self.exits).most_common())
 
     @property
@@ -60,9 +60,9 @@ class DayResult:
         return sorted(traded, key=lambda state: (-state.pnl, state.symbol))
 
     def mismatches(self, fills: Iterable[Fill]) -> Mapping[str, tuple[Money, Money]]:
-        """Return where orders and fills disagree by a cent or more: cash by orders, by fills.
+        """Return the symbols whose orders and fills disagree: cash by orders, cash by fills.
 
-        An average price is rounded by the broker: parts of a cent say nothing.
+        The broker rounds average prices, so a difference below a cent does not count.
         """
         by_fills: dict[str, Money] = defaultdict(int)
         for fill in fills:
@@ -78,7 +78,7 @@ class DayResult:
 
 
 def day_result(reports: Sequence[OrderReport], day: date, mode: str, at: datetime) -> DayResult:
-    """Return what the orders of a day came to; others among the reports do not count."""
+    """Return what the orders of a day earned; orders of other days do not count."""
     own = own_reports(reports, mode)
     states = [rebuild(symbol, day, mode, own[symbol], at) for symbol in sorted(own)]
     exits = [one for symbol in sorted(own) for one in exits_of(symbol, day, mode, own[symbol], at)]
@@ -106,7 +106,7 @@ def _own_ids(reports: Sequence[OrderReport], day: date, mode: str) -> dict[str, 
 
 
 def _cash(state: SymbolState) -> Money:
-    """Return what a symbol's orders paid in and out: what is still held is paid and not earned."""
+    """Return the cash that a symbol's orders moved: proceeds less payments."""
     order, cash = state.order, state.pnl - state.cost
     if order is None:
         return cash
@@ -114,7 +114,7 @@ def _cash(state: SymbolState) -> Money:
 
 
 def _sold_of_older(reports: Iterable[OrderReport], day: date) -> Money:
-    """Return what a symbol's sells brought for shares that no order of the day had bought."""
+    """Return the proceeds of the shares that no order of the day had bought."""
     named = [(ClientOrderId.parse(report.client_order_id), report) for report in reports]
     orders = [(name, report) for name, report in named if name is not None and name.day == day]
     held, brought = 0, 0
@@ -131,16 +131,16 @@ def _sold_of_older(reports: Iterable[OrderReport], day: date) -> Money:
 
 @dataclass(frozen=True, slots=True)
 class CloseCheck:
-    """What is left at the broker, and what else the owner has to know."""
+    """What is left at the broker after the close, and what else the owner has to know."""
 
     still_held: Mapping[str, int]
     """Shares of ours by symbol."""
     still_open: Sequence[str]
     """Client ids of orders of ours."""
     mismatches: Mapping[str, tuple[Money, Money]] | None
-    """None where the fills could not be read."""
+    """None if the fills could not be read."""
     halts: Mapping[str, str] | None
-    """Why by symbol, "account" among them; None where the table could not be read."""
+    """The reason by symbol, or by "account"; None if the table could not be read."""
 
     @property
     def flat(self) -> bool:
@@ -175,13 +175,13 @@ def summary_text(day: DayResult, found: CloseCheck, mode: str) -> tuple[str, str
         f"MISMATCH: {symbol} {pnl_text(by_orders)} by its orders, {pnl_text(by_fills)} by its fills"
         for symbol, (by_orders, by_fills) in (found.mismatches or {}).items()
     ]
-    lines += ["", *(_line(state) for state in ranking[:MAX_LISTED])]
+    lines += ["", *(_symbol_text(state) for state in ranking[:MAX_LISTED])]
     if len(ranking) > MAX_LISTED:
         lines.append(f"and {len(ranking) - MAX_LISTED} more")
     return subject, "\n".join([subject, "", *lines]).rstrip()
 
 
-def _line(state: SymbolState) -> str:
+def _symbol_text(state: SymbolState) -> str:
     return f"{state.symbol:<10} {state.trades:>4} trades {state.pnl / DOLLAR:>12,.2f}"
 
 

@@ -1,11 +1,14 @@
-"""The liquidation: flat five minutes before the close."""
+"""The liquidation: from five minutes before the close, cancel and sell until all is flat.
+
+The broker's orders are enough for it, so it works without the state table, too.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from scalper.core.model import LiquidationDue, Phase
+from scalper.core.model import LiquidationDue, Phase, Rules
 from scalper.core.order import OrderReport
 from scalper.core.session import MINUTE, Session, new_york_day
 from scalper.shell.errors import BrokerError, UnauthorizedError
@@ -35,20 +38,23 @@ from scalper.shell.trading.reconciliation import (
 )
 
 CANCEL_POLLS = 5
+"""How often one invocation looks whether its cancels have taken effect."""
+
 CANCEL_POLL_S = 0.2
+"""Seconds before the first look. Each further wait is twice as long."""
 
 
 def liquidate(engine: Engine, at: datetime) -> Answer:
-    """Cancel what works, sell what this system bought; five minutes before the close and after.
+    """Cancel the working orders, and sell at market what this system bought.
 
-    Works from the broker's orders alone where the state table is down. At or after the close
-    it sends nothing and says what is left. What the broker says of orders that are over is compared
-    with what was settled, so that a fill taken back is found without any event. Raises BrokerError
-    where the day's orders cannot be read, once the symbols of the table are done.
+    If the state table is down, the broker's orders of the day are enough. At or after the close
+    the function sends nothing, and says what is left. It compares the closed orders with what
+    was settled, so it finds a correction without an event. Raises BrokerError if the day's orders
+    cannot be read, after it has liquidated the symbols of the table.
     """
     session = engine.session(new_york_day(at))
     if session is not None and (now := engine.now()) >= session.close:
-        # Delivered again after the close, or on another day: the time that counts is now.
+        # The event was delivered again, after the close or on another day: go by the present time.
         at = max(at, now)
         session = engine.session(new_york_day(at))
     if session is None or at < session.liquidate_at:
@@ -72,7 +78,7 @@ def liquidate(engine: Engine, at: datetime) -> Answer:
         count(Metric.NOT_FLAT)
         logger.error("not flat", extra={"symbols": unsold})
     if unread is not None:
-        # What the table tells was done; what it does not needs the list, by the next try.
+        # The symbols of the table are done. Lambda's next try reads the list for the others.
         raise unread
     return {"status": "ok", "flat": not unsold, "left": unsold}
 
@@ -80,7 +86,7 @@ def liquidate(engine: Engine, at: datetime) -> Answer:
 def _read_orders(
     engine: Engine, session: Session
 ) -> tuple[Sequence[OrderReport] | None, BrokerError | None]:
-    """Return the day's orders, or why they cannot be read. Raises UnauthorizedError."""
+    """Return the day's orders, or the error of the request. Raises UnauthorizedError."""
     try:
         return engine.orders_of_day(session), None
     except UnauthorizedError:
@@ -97,7 +103,7 @@ def _finish(
     at: datetime,
     orders: Sequence[OrderReport] | None,
 ) -> dict[str, Stored]:
-    """Liquidate before the close; from then on only see what became of it."""
+    """Liquidate before the close; at the close and after it, only reconcile."""
     if at < session.close:
         return liquidate_states(engine, session, states, at, orders)
     return reconcile_all(engine, session, states, at)
@@ -110,10 +116,9 @@ def liquidate_states(
     at: datetime,
     orders: Sequence[OrderReport] | None = None,
 ) -> dict[str, Stored]:
-    """Take each symbol one step closer to flat, and wait a little for cancels to take effect.
+    """Take each symbol one step closer to flat, and wait for the cancels to take effect.
 
-    The wait is one for all symbols, so that it is as long for hundreds as for one. `orders` are the
-    day's where the caller has them, listed after the states were read.
+    `orders` are the day's, if the caller has listed them after the states were read.
     """
     pending = {
         symbol: one
@@ -128,13 +133,13 @@ def liquidate_states(
         orders = None
     elif orders is None:
         orders = read_day_orders_if_many(engine, session, pending)
-    told = None if opened is None else by_client_order_id(opened, orders)
+    listed = None if opened is None else by_client_order_id(opened, orders)
     rules = engine.rules(session, None)
 
     def step(stored: Stored) -> Stored:
         symbol = stored.state.symbol
-        if told is not None:
-            stored = reconcile(engine, stored, told, at, rules)
+        if listed is not None:
+            stored = reconcile(engine, stored, listed, at, rules)
         due = LiquidationDue(symbol=symbol, at=at)
         if positions is not None:
             held = positions.get(symbol, NOTHING)
@@ -142,10 +147,20 @@ def liquidate_states(
         return engine.drive(stored, due, rules, orders)
 
     stepped = for_each(engine, pending, step)
+    return _wait_for_cancels(engine, session, stepped, at, rules)
+
+
+def _wait_for_cancels(
+    engine: Engine, session: Session, states: dict[str, Stored], at: datetime, rules: Rules
+) -> dict[str, Stored]:
+    """Reconcile the canceled orders until all are closed, or until the polls are used up.
+
+    All symbols share each wait, so it takes as long for hundreds as for one.
+    """
     for attempt in range(CANCEL_POLLS):
         canceled = {
             symbol: one
-            for symbol, one in stepped.items()
+            for symbol, one in states.items()
             if one.state.order is not None and one.state.order.cancel_at is not None
         }
         if not canceled:
@@ -153,8 +168,8 @@ def liquidate_states(
         engine.timing.sleep(CANCEL_POLL_S * 2**attempt)
         orders = read_day_orders_if_many(engine, session, canceled)
         if orders is None and are_many(canceled):
-            # Without the list each would be a request, which nothing may be left for.
+            # Without the list, each order needs a request of its own: too many.
             continue
         listed = by_client_order_id({}, orders)
-        stepped |= reconcile_each(engine, canceled, listed, at, rules)
-    return stepped
+        states |= reconcile_each(engine, canceled, listed, at, rules)
+    return states

@@ -1,8 +1,8 @@
-"""Reconciliation: what the broker says of orders is joined into the states.
+"""Reconciliation: the broker's reports of orders are joined into the states.
 
-An order that works or is watched is asked for, unless a list says of it already. What a list says
-of other orders of ours is asked for before it counts, because a list may be old. A state that the
-table lacks is rebuilt from the day's orders.
+A list's report of a working or watched order counts; without one, the broker is asked for the
+order. A list's report of another order of ours does not count, because the list may be old: the
+broker is asked for that order first. A state that the table lacks is rebuilt from the day's orders.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,10 +35,10 @@ def reconcile(
     rules: Rules,
     last_trade: Money | None = None,
 ) -> Stored:
-    """Join what the broker says of the symbol's orders: by the list, else by asking for each.
+    """Join the broker's reports of the symbol's orders into its state.
 
-    `opened` are the account's open orders by client id, read after `stored` was; others of the
-    day may be among them.
+    `opened` are the account's open orders by client id, read after `stored` was. Closed orders of
+    the day may be among them. Raises BrokerError, StoreError, InvariantError.
     """
     state = stored.state
     ids = [*state.abandoned, *([state.order.client_order_id] if state.order else [])]
@@ -49,7 +49,7 @@ def reconcile(
     )
     for client_order_id in ids:
         if not is_asked_for(stored.state, client_order_id):
-            # Over by what was just taken up: the list is older than that.
+            # The report before this one closed the order: the list is older than that.
             continue
         report = opened.get(client_order_id) or listed_or_found(
             engine.broker, stored.state, client_order_id, listed
@@ -70,10 +70,10 @@ def reconcile(
 def reconcile_listed(
     engine: Engine, stored: Stored, reports: Iterable[OrderReport], at: datetime, rules: Rules
 ) -> Stored:
-    """Take up what the broker lists of the symbol's own orders and the state does not say.
+    """Join listed reports of own orders that the state does not record.
 
-    A fill taken back or added when the order was over, an order of a number never given. A
-    list may lag behind what was heard since, so each such order is asked for before it counts.
+    Such a report is a correction of a closed order, or of an order that the state never made. The
+    list may be older than the state, so the broker is asked for each of these orders.
     """
     for report in reports:
         asked_for = is_asked_for(stored.state, report.client_order_id)
@@ -87,31 +87,31 @@ def reconcile_listed(
 def reconcile_all(
     engine: Engine, session: Session, states: Mapping[str, Stored], at: datetime
 ) -> dict[str, Stored]:
-    """Join what the broker says of every working order, and decide nothing else."""
+    """Reconcile every state, and decide nothing else."""
     opened = read_open_orders(engine, states)
     if opened is None:
         return {}
-    told = by_client_order_id(opened, read_day_orders_if_many(engine, session, states, opened))
-    return reconcile_each(engine, states, told, at, engine.rules(session, None))
+    listed = by_client_order_id(opened, read_day_orders_if_many(engine, session, states, opened))
+    return reconcile_each(engine, states, listed, at, engine.rules(session, None))
 
 
 def reconcile_each(
     engine: Engine,
     states: Mapping[str, Stored],
-    told: Mapping[str, OrderReport],
+    listed: Mapping[str, OrderReport],
     at: datetime,
     rules: Rules,
 ) -> dict[str, Stored]:
-    """Join what the lists, and the broker asked anew, say of each of the states."""
-    return for_each(engine, states, lambda one: reconcile(engine, one, told, at, rules))
+    """Reconcile the states side by side, with what the lists say."""
+    return for_each(engine, states, lambda one: reconcile(engine, one, listed, at, rules))
 
 
 def by_client_order_id(
     opened: Mapping[str, OrderReport], orders: Sequence[OrderReport] | None
 ) -> Mapping[str, OrderReport]:
-    """Return what the open orders and, where they were listed, the day's tell, by client id.
+    """Return the reports of open orders, and of the day's if they were listed, by client id.
 
-    A replaced one is left out: it, or what works in its place, is asked for.
+    A replaced order is left out, so that the broker is asked for it or for its successor.
     """
     return {**opened, **{o.client_order_id: o for o in orders or () if o.status != "replaced"}}
 
@@ -123,11 +123,11 @@ def recover(
     at: datetime,
     own: Mapping[str, Sequence[OrderReport]] | None = None,
 ) -> dict[str, Stored]:
-    """Build the states that the table lacks from the broker's orders of the day.
+    """Rebuild the states that the table lacks from the broker's orders of the day.
 
-    `own` are these orders by symbol where the caller has them. A state that somebody else
-    wrote meanwhile is loaded instead; an item that can be neither read nor written is left
-    out.
+    `own` are these orders by symbol, if the caller has them. If another invocation has written a
+    state meanwhile, that state is loaded. An item that can be neither read nor written is left
+    out. Raises BrokerError if the orders cannot be read.
     """
     if own is None:
         own = own_reports(engine.orders_of_day(session), engine.settings.mode)

@@ -1,4 +1,4 @@
-"""The warm window of closes: the session's bars, kept between ticks."""
+"""The warm window: the session's bars, kept between the ticks of one process."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -10,14 +10,15 @@ from scalper.core.signal import Bar
 from scalper.shell.ports import MarketData
 
 OVERLAP = timedelta(minutes=3)
-"""How far back each request looks again, for revised and late bars."""
+"""Each request asks for so much of the past again, because bars come late or are revised."""
 
 
 @dataclass(slots=True)
 class _Series:
-    """One symbol's bars of the session, sorted by start, and up to which minute any were told."""
+    """One symbol's bars of the session, sorted by start."""
 
-    told_to: datetime
+    fetched_to: datetime
+    """The start of the newest bar, of any symbol, that a request for this one has brought."""
     starts: list[datetime] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
 
@@ -32,9 +33,9 @@ class _Series:
 
 
 class Window:
-    """The session's bars, kept while the process is warm; a cold one starts from the open.
+    """The session's bars. A cold process fetches them from the open on.
 
-    Not for several threads: the tick alone fills it.
+    One thread may fill it at a time: only the tick does.
     """
 
     def __init__(self, market: MarketData) -> None:
@@ -45,10 +46,10 @@ class Window:
     def refresh(
         self, symbols: Sequence[str], session: Session, minute: datetime
     ) -> tuple[str, ...]:
-        """Fetch what is lacking of the bars that end at or before `minute`.
+        """Fetch the missing bars among those that end at or before `minute`.
 
-        One request serves every warm symbol, one more those seen for the first time. Returns a
-        line for each bar refused.
+        One request serves the known symbols, and one more the new ones. Returns a line for each
+        refused bar. Raises BrokerError.
         """
         if self._day != session.day:
             self._day = session.day
@@ -57,18 +58,18 @@ class Window:
         groups: dict[datetime, list[str]] = {}
         for symbol in symbols:
             series = self._series.get(symbol)
-            start = session.open if series is None else series.told_to - OVERLAP
+            start = session.open if series is None else series.fetched_to - OVERLAP
             groups.setdefault(max(start, session.open), []).append(symbol)
         answers = [
             self._market.bars(group, start, newest) for start, group in sorted(groups.items())
         ]
         bars = {symbol: found for one in answers for symbol, found in one.by_symbol.items()}
-        told = [bar.start for found in bars.values() for bar in found if bar.start <= newest]
-        if told:
-            # No further than anything was told: what an outage left out is made good later.
+        starts = [bar.start for found in bars.values() for bar in found if bar.start <= newest]
+        if starts:
+            # Advance only as far as bars came, so that a later request fills an outage's gap.
             for symbol in symbols:
                 series = self._series.setdefault(symbol, _Series(session.open))
-                series.told_to = max(series.told_to, *told)
+                series.fetched_to = max(series.fetched_to, *starts)
                 for bar in bars.get(symbol, ()):
                     if session.holds(bar.start) and bar.start <= newest:
                         series.put(bar)
@@ -82,6 +83,6 @@ class Window:
         return series.bars[: bisect_left(series.starts, minute)]
 
     def last_close(self, symbol: str) -> int | None:
-        """Return the newest close at hand."""
+        """Return the newest close in the window, None without a bar."""
         series = self._series.get(symbol)
         return series.bars[-1].close if series and series.bars else None
