@@ -17,9 +17,11 @@ from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
 from typer.testing import CliRunner
 
+from scalper.core.model import Reason
 from scalper.shell.errors import WebhookRefusedError
 from scalper.shell.webhook import sign, verify
 from workbench.cli.app import app
+from workbench.source.remarks import sections
 
 ROOT = Path(__file__).parents[1]
 RUNBOOK = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
@@ -179,6 +181,44 @@ def test_the_log_groups_are_the_templates() -> None:
     }
     named = set(re.findall(r"(/scalper/[\w-]+)", RUNBOOK))
     assert named == declared
+
+
+# --- the chapter on why ---------------------------------------------------------------------------
+
+WHY = RUNBOOK.partition("\n## Why was nothing bought, sold or acted on?\n")[2].partition("\n## ")[0]
+
+
+def test_the_chapter_on_why_names_every_reason_that_blocks_or_ignores_and_no_other() -> None:
+    named = set(re.findall(r"^\| `(\w+)` \|", WHY, re.MULTILINE))
+    asked_for = {
+        reason
+        for title, reasons in sections(Reason)
+        if title.startswith("Entries")
+        for reason in reasons
+    } - {Reason.BUY_SIGNAL}
+    assert asked_for | {Reason.NOTHING_NEW, Reason.OTHER_ACCOUNT, Reason.OTHER_MODE} <= named
+    assert named <= set(Reason)
+
+
+def test_the_commands_of_the_chapter_on_why_read_a_local_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = {
+        "message": "nothing changed",
+        "level": "INFO",
+        "timestamp": "2026-11-23 09:00:00,000+0000",
+        "event_at": "2026-07-01T14:31:00+00:00",
+        "reasons": {"no_signal": ["TSLA"]},
+    }
+    (tmp_path / "out/run").mkdir(parents=True)
+    for name in ("console.log", "unfinished.log"):
+        (tmp_path / "out/run" / name).write_text(json.dumps(line))
+    monkeypatch.chdir(tmp_path)
+    local = [one for one in commands(WHY) if {"--local", "--log"} & set(one)]
+    assert len(local) == 2
+    for command in local:
+        shown = CliRunner().invoke(app, command[1:])
+        assert (shown.exit_code, "no_signal" in shown.stdout) == (0, True), command
 
 
 # --- procedures ----------------------------------------------------------------------------------
