@@ -31,6 +31,7 @@ POSITIONS = "core/positions.py"
 RECOVERY = "core/recovery.py"
 WORKING_ORDER = "core/working_order.py"
 ENGINE = "shell/trading/engine.py"
+PORTS = "shell/ports.py"
 OWN_ORDERS = "shell/trading/own_orders.py"
 RECONCILIATION = "shell/trading/reconciliation.py"
 STORE = "shell/aws/state_table.py"
@@ -456,9 +457,9 @@ MUTANTS = (
         "A paused symbol enters.",
         (
             Edit(
-                ENGINE,
-                "            symbol=SymbolFacts(enabled=row.enabled),\n",
-                "            symbol=SymbolFacts(enabled=row.lot > 0),\n",
+                PORTS,
+                "            symbol=SymbolFacts(enabled=self.enabled),\n",
+                "            symbol=SymbolFacts(enabled=self.lot > 0),\n",
             ),
         ),
     ),

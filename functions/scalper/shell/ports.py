@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
-from scalper.core.model import Reason, SymbolState
+from scalper.core.model import AccountFacts, Reason, Rules, SymbolFacts, SymbolState
 from scalper.core.order import Order, OrderReport
 from scalper.core.pricing import Money
 from scalper.core.session import Session
@@ -186,6 +186,19 @@ class SymbolRules:
     stop_loss_pct: Decimal | None = None
     max_hold: timedelta | None = None
     max_entries: int | None = None
+
+    def rules(self, session: Session, mode: str, account: AccountFacts) -> Rules:
+        """Return what holds for the symbol in a session; `mode` is paper or live."""
+        return Rules(
+            session=session,
+            mode=mode,
+            lot=self.lot,
+            account=account,
+            symbol=SymbolFacts(enabled=self.enabled),
+            stop_loss_pct=self.stop_loss_pct,
+            max_hold=self.max_hold,
+            max_entries=self.max_entries,
+        )
 
 
 class Symbols(Protocol):

@@ -129,16 +129,7 @@ class Engine:
                 account=account,
                 symbol=SymbolFacts(enabled=False),
             )
-        return Rules(
-            session=session,
-            mode=self.settings.mode,
-            lot=row.lot,
-            account=account,
-            symbol=SymbolFacts(enabled=row.enabled),
-            stop_loss_pct=row.stop_loss_pct,
-            max_hold=row.max_hold,
-            max_entries=row.max_entries,
-        )
+        return row.rules(session, self.settings.mode, account)
 
     def drive(
         self,
