@@ -13,8 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from io import TextIOBase
@@ -27,12 +27,13 @@ from botocore.client import BaseClient
 from scalper.core.session import MINUTE, Session
 from scalper.core.signal import Bar
 from workbench.docs import costs, provenance
-from workbench.local import day as local
-from workbench.local.invocations import WithoutMetrics
+from workbench.local.day import LEAD, Collaborators, LocalDay
+from workbench.local.invocations import RELAY, Context, InProcessInvoker, Invoker, WithoutMetrics
+from workbench.local.trade_updates import RelayedTradeUpdates
 from workbench.market.bars.writer import write_bars
 from workbench.market.model import Market, MarketDay
 from workbench.market.synthetic import MAX_SYMBOLS, synthetic_market
-from workbench.servers import processes as servers
+from workbench.servers.processes import Servers, started
 
 RESULTS = Path(__file__).parent / "results" / "costs.json"
 SEED = 7
@@ -113,29 +114,25 @@ class EnoughError(Exception):
     """The stretch is over."""
 
 
-class CountedDay(local.LocalDay):
-    """A local day that counts, and that ends after a stretch."""
+class Stretch:
+    """Says before each minute in which phase it counts, and ends the day after the last one."""
 
-    def __init__(
-        self, market: Market, tally: Tally, last: datetime, *, warm: int, **options: Any
-    ) -> None:
-        super().__init__(market, **options)
-        self._warm = warm
-        self._session = market.days[0].session
+    def __init__(self, session: Session, tally: Tally, last: datetime, *, warm: int) -> None:
+        self._session = session
         self._tally = tally
         self._last = last
+        self._warm = warm
 
-    def _play(self, minute: datetime, *arguments: Any) -> None:
+    def before_minute(self, minute: datetime) -> None:
+        """Set the phase of a minute. Raises EnoughError after the last minute."""
         if minute > self._last:
             raise EnoughError
-        if self._now <= minute:
-            tally = self._tally
-            if minute >= self._session.liquidate_at:
-                tally.phase = END
-            elif minute > self._session.open:
-                tally.phase = self._phase()
-                tally.ticks += tally.phase == SESSION
-        super()._play(minute, *arguments)
+        tally = self._tally
+        if minute >= self._session.liquidate_at:
+            tally.phase = END
+        elif minute > self._session.open:
+            tally.phase = self._phase()
+            tally.ticks += tally.phase == SESSION
 
     def _phase(self) -> str:
         """Return the phase of the tick that follows."""
@@ -144,21 +141,27 @@ class CountedDay(local.LocalDay):
         self._warm -= 1
         return WARMING if self._warm >= 0 else SESSION
 
-    def _call(self, name: str, event: Mapping[str, Any]) -> dict[str, Any]:
-        with self._timed(name):
-            return super()._call(name, event)
 
-    def _take_up(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        with self._timed("trade_update.handler"):
-            return super()._take_up(event)
+class TimingInvoker:
+    """Runs the handlers in this process, and counts their runs and seconds."""
 
-    @contextmanager
-    def _timed(self, handler: str) -> Iterator[None]:
+    def __init__(self, invoker: Invoker, tally: Tally) -> None:
+        self._invoker = invoker
+        self._tally = tally
+
+    def start(self, handlers: Iterable[str], environment: Mapping[str, str]) -> None:
+        """Get ready."""
+        self._invoker.start(handlers, environment)
+
+    def invoke(self, handler: str, event: Mapping[str, Any], context: Context) -> Any:
+        """Return the handler's answer; a run that raised, or is the relay's, does not count."""
         began = time.monotonic()
-        yield
-        name = handler.split(".")[0]
-        self._tally.add(f"runs {name}")
-        self._tally.add(f"seconds {name}", time.monotonic() - began)
+        answer = self._invoker.invoke(handler, event, context)
+        if handler != RELAY:
+            name = handler.split(".")[0]
+            self._tally.add(f"runs {name}")
+            self._tally.add(f"seconds {name}", time.monotonic() - began)
+        return answer
 
 
 class Log(TextIOBase):
@@ -171,6 +174,20 @@ class Log(TextIOBase):
         """Count the text."""
         self._tally.told(text)
         return len(text)
+
+
+class MetricsCounted(WithoutMetrics):
+    """The handlers' standard output: their metric lines are counted and left out of the log."""
+
+    def __init__(self, log: TextIOBase, tally: Tally) -> None:
+        super().__init__(log)
+        self._tally = tally
+
+    def write(self, text: str) -> int:
+        """Count a metric line; pass anything else on."""
+        if text.startswith('{"_aws"'):
+            self._tally.told(text)
+        return super().write(text)
 
 
 def market_of(symbols: int) -> Market:
@@ -194,9 +211,9 @@ def counted(symbols: int, *, whole: bool) -> dict[str, Any]:
     """Play the whole day or stretches of it; return what a whole session asks of AWS."""
     market = market_of(symbols)
     session = market.days[0].session
-    end = session.close + local.LEAD
+    end = session.close + LEAD
     if whole:
-        tallies = [play(market, session.open - 2 * local.LEAD, end)]
+        tallies = [play(market, session.open - 2 * LEAD, end)]
         ending = tallies[0]
     else:
         length = (WARM + COUNTED) * MINUTE
@@ -240,12 +257,6 @@ def play(market: Market, start: datetime, last: datetime, warm: int = 0) -> Tall
     """
     tally = Tally()
 
-    class Told(WithoutMetrics):
-        def write(self, text: str) -> int:
-            if text.startswith('{"_aws"'):
-                tally.told(text)
-            return super().write(text)
-
     # PynamoDB and boto3 make sessions of their own: every request of either goes through here.
     real = BaseClient._make_api_call  # type: ignore[attr-defined] # the stubs leave it out
 
@@ -262,14 +273,20 @@ def play(market: Market, start: datetime, last: datetime, warm: int = 0) -> Tall
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         write_bars(market, folder / "bars.csv")
         options = ["--bars", str(folder / "bars.csv"), "--start", start.isoformat()]
-        exchange = stack.enter_context(servers.started(["exchange", "--port", "0", *options]))
-        cloud = stack.enter_context(servers.started(["aws", "--port", "0"]))
-        stack.enter_context(patch.object(local, "WithoutMetrics", Told))
-        # A minute of 1,000 symbols takes longer than the local day's own bound on a busy machine.
-        stack.enter_context(patch.object(local, "SETTLE_WITHIN_S", SETTLE_WITHIN_S))
+        exchange_url = stack.enter_context(started(["exchange", "--port", "0", *options]))
+        aws_url = stack.enter_context(started(["aws", "--port", "0"]))
         stack.enter_context(patch.object(BaseClient, "_make_api_call", call))
-        day = CountedDay(
-            market, tally, last, warm=warm, exchange_url=exchange, aws_url=cloud, log=Log(tally)
+        log = Log(tally)
+        servers = Servers(exchange_url, aws_url)
+        invoker = TimingInvoker(InProcessInvoker(log), tally)
+        # A minute of 1,000 symbols takes longer than the local day's own bound on a busy machine.
+        trade_updates = RelayedTradeUpdates(servers, invoker, SETTLE_WITHIN_S)
+        stretch = Stretch(market.days[0].session, tally, last, warm=warm)
+        day = LocalDay(
+            market,
+            Collaborators(servers, invoker, trade_updates),
+            output=MetricsCounted(log, tally),
+            before_minute=stretch.before_minute,
         )
         with suppress(EnoughError):
             day.run()

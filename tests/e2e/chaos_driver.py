@@ -1,7 +1,8 @@
 """Chaos days with more options: `python -m tests.e2e.chaos_driver '{"days": 2}'`.
 
-Options: days, first, jobs, logs; climate, factors of the odds by kind; mistake, the name of a
-function below that breaks the system, to be found out. Prints the figures as JSON.
+Options: days, first, jobs, logs, minutes; factors, of the rates by kind; planned, a list of [kind,
+nth]; kills, a list of [function, when, nth, request]; mistake, the name of a function below that
+breaks the system, to be found. Prints the figures as JSON, and what of the plan did not happen.
 """
 
 import json
@@ -20,6 +21,8 @@ from scalper.shell.errors import BrokerError, RefusedError, UnknownOutcomeError
 from scalper.shell.ports import Stored
 from scalper.shell.runtime import current_engine
 from workbench.chaos import campaign
+from workbench.chaos.day import ChaosOptions
+from workbench.chaos.fault_plan import Planned, PlannedKill
 
 
 def submit_before_the_intent_is_saved() -> None:
@@ -52,15 +55,23 @@ def main(options: Mapping[str, Any]) -> None:
     campaign.preload()
     if "mistake" in options:
         globals()[options["mistake"]]()
+    planned = [Planned(*one) for one in options.get("planned", ())]
+    kills = [PlannedKill(*one) for one in options.get("kills", ())]
     began = time.monotonic()
-    ended = campaign.play_days(
+    results = campaign.play_days(
         options.get("first", 1),
         options["days"],
         jobs=options.get("jobs", 2),
         logs=Path(options["logs"]),
-        climate=options.get("climate"),
+        options=ChaosOptions(
+            factors=options.get("factors", {}),
+            planned=(*planned, *kills),
+            minutes=options.get("minutes"),
+        ),
     )
-    sys.stdout.write(json.dumps(campaign.figures(ended, time.monotonic() - began)))
+    figures = campaign.figures(results, time.monotonic() - began)
+    figures["pending"] = [one for result in results for one in result.pending]
+    sys.stdout.write(json.dumps(figures))
 
 
 if __name__ == "__main__":

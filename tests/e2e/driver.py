@@ -1,7 +1,7 @@
 """A local day that does itself harm: `python -m tests.e2e.driver '{"bars": ..., ...}'`.
 
 Options, each optional but the first four:
-bars, exchange_url, aws_url, log    as LocalDay takes them
+bars, exchange_url, aws_url, log    the file of bars, the servers, the file of the log
 kill_after      time of the minute after which the process kills itself, by SIGKILL
 empty_after     times of minutes after which every item of the state table is deleted
 put_after       {time: [items]}: what is put into the symbols table after a minute
@@ -10,16 +10,16 @@ webhook         a status that the webhook answers everything with, the function 
 record          file that gets a JSON line for each invocation: handler, event, and its answer
 """
 
-import functools
 import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import boto3
 from starlette.applications import Starlette
@@ -30,62 +30,87 @@ from starlette.types import ASGIApp
 
 from scalper.shell.relay import lease
 from scalper.shell.relay import stream as relay
-from workbench.local.day import LocalDay
+from workbench.local.day import Collaborators, LocalDay
+from workbench.local.invocations import Context, InProcessInvoker, Invoker, WithoutMetrics
+from workbench.local.trade_updates import RelayedTradeUpdates
 from workbench.market.bars.reader import read_bars
-from workbench.servers import aws
-from workbench.template.schedules import Schedule
+from workbench.servers.processes import Servers
 
 
-class DrivenDay(LocalDay):
-    """A day whose handlers are watched, and whose relay and webhook may fail."""
+class RecordingInvoker:
+    """Runs the handlers in this process and writes a line for each invocation."""
 
-    def __init__(self, options: Mapping[str, Any], **arguments: Any) -> None:
-        super().__init__(read_bars([Path(options["bars"])]), after_minute=self._harm, **arguments)
-        self._options = options
-        self._recording = threading.Lock()
+    def __init__(self, invoker: Invoker, record: Path) -> None:
+        self._invoker = invoker
+        self._record = record
+        self._lock = threading.Lock()
 
-    def _load_handlers(self, schedules: Sequence[Schedule], resources: aws.Resources) -> None:
-        super()._load_handlers(schedules, resources)
-        if "record" in self._options:
-            for name, handler in self._handlers.items():
-                self._handlers[name] = functools.partial(self._recorded, name, handler)
+    def start(self, handlers: Iterable[str], environment: Mapping[str, str]) -> None:
+        self._invoker.start(handlers, environment)
 
-    def _recorded(
-        self, name: str, handler: Callable[[Any, Any], Any], event: Any, context: Any
-    ) -> Any:
+    def invoke(self, handler: str, event: Mapping[str, Any], context: Context) -> Any:
         answer = None
         try:
-            answer = handler(event, context)
+            answer = self._invoker.invoke(handler, event, context)
             return answer
         finally:
-            line = json.dumps({"handler": name, "event": event, "answer": answer})
-            with self._recording, Path(self._options["record"]).open("a") as file:
+            line = json.dumps({"handler": handler, "event": event, "answer": answer})
+            with self._lock, self._record.open("a") as file:
                 file.write(line + "\n")
 
-    def _start_relay(self, event: Mapping[str, Any]) -> None:
-        if self._options.get("relay", True):
-            super()._start_relay(event)
 
-    def _function_url(self) -> ASGIApp:
-        status = self._options.get("webhook")
-        if status is None:
-            return super()._function_url()
+class BrokenTradeUpdates(RelayedTradeUpdates):
+    """A relay that never starts, or a webhook that answers everything with one status."""
+
+    def __init__(
+        self, servers: Servers, invoker: Invoker, *, relay: bool, status: int | None
+    ) -> None:
+        super().__init__(servers, invoker)
+        self._has_relay = relay
+        self._status = status
+
+    def start_relay(self, event: Mapping[str, Any]) -> None:
+        if self._has_relay:
+            super().start_relay(event)
+
+    def webhook(self) -> ASGIApp:
+        if self._status is None:
+            return super().webhook()
+        status = self._status
 
         async def fail(request: Request) -> Response:
             body = (await request.body()).decode()
-            self._taken.add(body, status)
+            self.deliveries.add(body, status)
             return Response("{}", status)
 
         return Starlette(routes=[Route("/", fail, methods=["POST"])])
 
-    def _harm(self, minute: datetime) -> None:
-        now = minute.isoformat()
-        if now in self._options.get("empty_after", ()):
-            _empty_state()
-        for item in self._options.get("put_after", {}).get(now, ()):
-            boto3.client("dynamodb").put_item(TableName="SymbolsTable", Item=item)
-        if now == self._options.get("kill_after"):
-            os.kill(os.getpid(), signal.SIGKILL)
+
+def driven_day(options: Mapping[str, Any], log: TextIO) -> LocalDay:
+    """Return a day whose handlers are watched, and whose relay and webhook may fail."""
+    servers = Servers(options["exchange_url"], options["aws_url"])
+    invoker: Invoker = InProcessInvoker(log)
+    if "record" in options:
+        invoker = RecordingInvoker(invoker, Path(options["record"]))
+    trade_updates = BrokenTradeUpdates(
+        servers, invoker, relay=options.get("relay", True), status=options.get("webhook")
+    )
+    return LocalDay(
+        read_bars([Path(options["bars"])]),
+        Collaborators(servers, invoker, trade_updates),
+        output=WithoutMetrics(log),
+        after_minute=partial(_harm, options),
+    )
+
+
+def _harm(options: Mapping[str, Any], minute: datetime) -> None:
+    now = minute.isoformat()
+    if now in options.get("empty_after", ()):
+        _empty_state()
+    for item in options.get("put_after", {}).get(now, ()):
+        boto3.client("dynamodb").put_item(TableName="SymbolsTable", Item=item)
+    if now == options.get("kill_after"):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _empty_state() -> None:
@@ -103,9 +128,7 @@ def main(options: Mapping[str, Any]) -> None:
     # A day that goes on after a kill waits for the end of its own lease.
     lease.LEASE_S, lease.MARGIN_S, lease.RENEW_EVERY_S, lease.WATCH_S = 4.0, 1.0, 0.5, 4.0
     with Path(options["log"]).open("a", encoding="utf-8", buffering=1) as log:
-        DrivenDay(
-            options, exchange_url=options["exchange_url"], aws_url=options["aws_url"], log=log
-        ).run()
+        driven_day(options, log).run()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Whole days in bad weather: real processes, stores, connections; everything else goes wrong.
+"""Whole days in bad plan: real processes, stores, connections; everything else goes wrong.
 
-`weather` decides what strikes, by a seed; `doors` stand in front of the servers and let it happen
+`plan` decides what strikes, by a seed; `servers` stand in front of the servers and let it happen
 to what the functions ask; `exchange` is the simulated one with a will of its own; `workers` are
-the functions' processes, which a door kills; `day` plays AWS over all of it; `truth` looks at the
+the functions' processes, which a server kills; `day` plays AWS over all of it; `audit` looks at the
 exchange's and the table's records at the end; `season` runs many days.
 """

@@ -20,7 +20,7 @@ CAUSELESS = frozenset(
         Reason.REPLACED_ORDER,
     }
 )
-"""Halts over what the weather never does: nobody else trades here, no fill is taken back, and no
+"""Halts over what the plan never does: nobody else trades here, no fill is taken back, and no
 order lands after it may be given up. Where one is seen, the order path itself lost its way."""
 
 

@@ -1,4 +1,4 @@
-"""Many days of storms, some at once, each in a process of its own; and what they came to."""
+"""Many chaos days, some at once, each in a process of its own; and their figures."""
 
 import importlib
 import json
@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from multiprocessing.connection import Connection, wait
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from workbench.chaos import day
-from workbench.chaos.day import Ended
+from workbench.chaos.day import ChaosOptions, ChaosResult
 from workbench.servers import aws
 from workbench.template.declared import functions
 
 DAY_WITHIN_S = 600.0
-"""No day takes longer; one that does is ended, and counts as a violation."""
+"""A day that takes longer is ended, and counts as a violation."""
 
 SERVICES = ("dynamodb", "sqs", "secretsmanager", "sns")
 
@@ -52,9 +52,9 @@ def play_days(
     *,
     jobs: int,
     logs: Path | None = None,
-    climate: Mapping[str, float] | None = None,
-    tell: Callable[[Ended], None] = lambda _: None,
-) -> list[Ended]:
+    options: ChaosOptions | None = None,
+    tell: Callable[[ChaosResult], None] = lambda _: None,
+) -> list[ChaosResult]:
     """Play the days of the seeds from `first` on, `jobs` at once; return them by seed.
 
     `logs` keeps a log for each seed. This process may have no other thread: it is forked.
@@ -64,15 +64,15 @@ def play_days(
         folder = logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
         ended = []
-        for one in _played(deque(range(first, first + days)), jobs, folder, climate):
+        for one in _played(deque(range(first, first + days)), jobs, folder, options):
             tell(one)
             ended.append(one)
     return sorted(ended, key=lambda one: one.seed)
 
 
 def _played(
-    seeds: deque[int], jobs: int, folder: Path, climate: Mapping[str, float] | None
-) -> Iterator[Ended]:
+    seeds: deque[int], jobs: int, folder: Path, options: ChaosOptions | None
+) -> Iterator[ChaosResult]:
     """Yield the days as they end."""
     running: dict[Connection, tuple[int, Any, float]] = {}
     while seeds or running:
@@ -80,7 +80,7 @@ def _played(
             seed = seeds.popleft()
             ours, theirs = _FORK.Pipe(duplex=False)
             log = folder / f"{seed}.log"
-            process = _FORK.Process(target=_play, args=(seed, log, climate, theirs), daemon=True)
+            process = _FORK.Process(target=_play, args=(seed, log, options, theirs), daemon=True)
             process.start()
             theirs.close()
             running[ours] = (seed, process, time.monotonic() + DAY_WITHIN_S)
@@ -92,11 +92,11 @@ def _played(
             yield _result(seed, connection, process)
 
 
-def _result(seed: int, connection: Connection, process: Any) -> Ended:
-    """Return what a day's process said; its silence is a violation."""
+def _result(seed: int, connection: Connection, process: Any) -> ChaosResult:
+    """Return what a day's process answered; no answer is a violation."""
     try:
         if connection.poll():
-            return Ended(**json.loads(connection.recv_bytes()))
+            return ChaosResult(**json.loads(connection.recv_bytes()))
         why = f"it took longer than {DAY_WITHIN_S:g} s"
     except EOFError:
         why = "its process ended"
@@ -104,22 +104,20 @@ def _result(seed: int, connection: Connection, process: Any) -> Ended:
         process.kill()
         process.join()
         connection.close()
-    return Ended(seed, violations=[f"the day did not end: {why}"])
+    return ChaosResult(seed, violations=[f"the day did not end: {why}"])
 
 
-def _play(
-    seed: int, log: Path, climate: Mapping[str, float] | None, connection: Connection
-) -> None:
+def _play(seed: int, log: Path, options: ChaosOptions | None, connection: Connection) -> None:
     log.unlink(missing_ok=True)
-    ended = day.play(seed, log, climate)
+    ended = day.play(seed, log, options)
     connection.send_bytes(json.dumps(asdict(ended)).encode())
     connection.close()
-    # What a thread still does is of no interest any more.
+    # No thread that still runs matters any more.
     os._exit(0)
 
 
-def figures(ended: list[Ended], seconds: float) -> dict[str, Any]:
-    """Return what the days came to, as JSON has it."""
+def figures(ended: list[ChaosResult], seconds: float) -> dict[str, Any]:
+    """Return the figures of the days, as JSON has them."""
     faults, kills, halts = Counter[str](), Counter[str](), Counter[str]()
     for one in ended:
         faults.update(one.faults)

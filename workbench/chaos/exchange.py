@@ -1,7 +1,7 @@
 """The simulated exchange with a will of its own: late orders, parts, lost cancels, lost events.
 
 Lateness goes by the exchange's clock. At each landing of an order its books are looked at: what
-must never be the case (`Ledger`) is written down, whatever the weather was.
+must never be the case (`Ledger`) is written down, whatever the plan was.
 """
 
 import heapq
@@ -17,8 +17,8 @@ from urllib.parse import parse_qs
 from starlette.websockets import WebSocket
 
 from scalper.core.pricing import Money
-from workbench.chaos.fault_plan import Weather
-from workbench.chaos.fault_proxy import Answered, Asked, Inside
+from workbench.chaos.fault_plan import FaultPlan
+from workbench.chaos.fault_proxy import Interceptor, ProxiedRequest, ProxiedResponse
 from workbench.exchange import refusals, render, trading
 from workbench.exchange.calls import Answer, Call, Endpoint
 from workbench.exchange.gate import Credentials
@@ -47,7 +47,7 @@ JSON = [("content-type", "application/json")]
 class PartialFills:
     """The fill policy of a chaos day: orders fill in parts, and cancels lose to fills."""
 
-    def __init__(self, plan: Weather) -> None:
+    def __init__(self, plan: FaultPlan) -> None:
         self._plan = plan
 
     def qty_at_price(self, order: VenueOrder) -> int:
@@ -67,21 +67,21 @@ class PartialFills:
         return 0
 
 
-class StormyVenue(Venue):
+class UnreliableVenue(Venue):
     """A venue whose orders and cancels come late, get lost or get stuck."""
 
     def __init__(
         self,
         market: Market,
-        weather: Weather,
+        plan: FaultPlan,
         *,
         lot: Money,
         cash: Money | None = None,
         start: datetime | None = None,
     ) -> None:
         """Open; `lot` is what no entry may exceed."""
-        super().__init__(market, cash=cash, start=start, fill_policy=PartialFills(weather))
-        self.weather = weather
+        super().__init__(market, cash=cash, start=start, fill_policy=PartialFills(plan))
+        self.plan = plan
         self.violations: list[str] = []
         self.positions_before: list[render.Json] = []
         self._lot = lot
@@ -110,9 +110,9 @@ class StormyVenue(Venue):
         self.positions_before = [render.position(self, held[symbol]) for symbol in sorted(held)]
         super().advance(to)
 
-    def calm(self) -> None:
-        """End the bad weather: what is late comes now, what is stuck is canceled."""
-        self.weather.calm()
+    def end_faults(self) -> None:
+        """End the bad plan: what is late comes now, what is stuck is canceled."""
+        self.plan.end_faults()
         self._hidden.clear()
         while self._agenda:
             heapq.heappop(self._agenda)[2]()
@@ -132,15 +132,15 @@ class StormyVenue(Venue):
             if "reject_reason" in refusal.body:
                 self._violated(f"I1 both sides at work: {ticket}")
             raise
-        self._look(order)
-        kind = self.weather.strikes(
-            "fate of orders", FaultKind.SUBMIT_HIDDEN, FaultKind.REJECTED_LATER
+        self._check_landed(order)
+        kind = self.plan.strikes(
+            "injection of orders", FaultKind.SUBMIT_HIDDEN, FaultKind.REJECTED_LATER
         )
         if kind == FaultKind.SUBMIT_HIDDEN:
-            seconds = self.weather.draw("invisible for").randint(*HIDDEN_S)
+            seconds = self.plan.draw("invisible for").randint(*HIDDEN_S)
             self._hidden[order.client_order_id] = self.now + timedelta(seconds=seconds)
         elif kind:
-            seconds = self.weather.draw("rejected after").randint(*REJECTED_AFTER_S)
+            seconds = self.plan.draw("rejected after").randint(*REJECTED_AFTER_S)
             self.later(seconds, lambda: self._reject(order.id))
         return order
 
@@ -153,7 +153,7 @@ class StormyVenue(Venue):
             except Refusal:
                 return
 
-        self.later(self.weather.draw("late by").randint(*LANDS_LATE_S), land)
+        self.later(self.plan.draw("late by").randint(*LANDS_LATE_S), land)
 
     def is_hidden(self, client_order_id: object) -> bool:
         """Return whether no request shows the order yet."""
@@ -169,23 +169,23 @@ class StormyVenue(Venue):
         if order_id in self._stuck or order.status == "pending_cancel":
             return
         kinds = (FaultKind.CANCEL_STUCK, FaultKind.CANCEL_LATE)
-        kind = self.weather.strikes("fate of cancels", *kinds)
+        kind = self.plan.strikes("injection of cancels", *kinds)
         if kind:
             self.tell(self.ledger.pend_cancel(order, self.now))
         if kind == FaultKind.CANCEL_STUCK:
             self._stuck.add(order_id)
         elif kind == FaultKind.CANCEL_LATE:
-            seconds = self.weather.draw("cancel late by").randint(*CANCELED_AFTER_S)
+            seconds = self.plan.draw("cancel late by").randint(*CANCELED_AFTER_S)
             self.later(seconds, lambda: self._cancel_at_last(order_id))
         else:
             self._cancel_now(order_id)
 
     def _cancel_now(self, order_id: str) -> None:
-        """Cancel an order; half of the cancels that lose to a fill are answered as if they won."""
+        """Cancel an order; half of the cancels that lose to a fill are response as if they won."""
         try:
             super().cancel(order_id)
         except Refusal:
-            if self.weather.draw("answer of a lost cancel").random() < 0.5:
+            if self.plan.draw("answer of a lost cancel").random() < 0.5:
                 raise
 
     def _cancel_at_last(self, order_id: str) -> None:
@@ -199,7 +199,7 @@ class StormyVenue(Venue):
 
     # What must never be the case -----------------------------------------------------------
 
-    def _look(self, order: VenueOrder) -> None:
+    def _check_landed(self, order: VenueOrder) -> None:
         """Look at the books as an order has just landed."""
         broken = invariants.at_landing(
             order,
@@ -214,18 +214,18 @@ class StormyVenue(Venue):
         self.violations.append(f"{stamp(self.now)} {text}")
 
 
-class StormyStream(Stream):
+class UnreliableStream(Stream):
     """A stream that loses, repeats, delays and mixes up its messages, and hangs up."""
 
-    def __init__(self, credentials: Credentials, venue: StormyVenue) -> None:
+    def __init__(self, credentials: Credentials, venue: UnreliableVenue) -> None:
         super().__init__(credentials)
         self._venue = venue
         self._held: Update | None = None
         self._lock = Lock()
-        self._on_the_way = Counter[str]()
+        self._undelivered = Counter[str]()
 
     def tell(self, update: Update) -> None:
-        """Send an update, or do to it what the weather wants."""
+        """Send an update, or do to it what the plan wants."""
         if not self.listening:
             return
         kinds = (
@@ -235,12 +235,12 @@ class StormyStream(Stream):
             FaultKind.EVENT_OUT_OF_ORDER,
             FaultKind.EVENT_STREAM_CLOSED,
         )
-        kind = self._venue.weather.strikes("fate of events", *kinds)
+        kind = self._venue.plan.strikes("injection of events", *kinds)
         if kind == FaultKind.EVENT_LOST:
             return
         if kind == FaultKind.EVENT_DELAYED:
-            seconds = self._venue.weather.draw("event late by").randint(*EVENT_DELAY_S)
-            self._venue.later(seconds, lambda: super(StormyStream, self).tell(update))
+            seconds = self._venue.plan.draw("event late by").randint(*EVENT_DELAY_S)
+            self._venue.later(seconds, lambda: super(UnreliableStream, self).tell(update))
             return
         if kind == FaultKind.EVENT_OUT_OF_ORDER and self._held is None:
             self._held = update
@@ -261,111 +261,113 @@ class StormyStream(Stream):
     def _put(self, message: Any) -> None:
         if self.listening and message.get("stream") == "trade_updates":
             with self._lock:
-                self._on_the_way[_text(message)] += 1
+                self._undelivered[_text(message)] += 1
         super()._put(message)
 
     async def connect(self, socket: WebSocket) -> None:
         """Serve a connection; what was on the way to the one before is lost."""
         if not self._connected:
-            self.forget()
+            self.clear_undelivered()
         await super().connect(socket)
 
     @property
-    def on_the_way(self) -> int:
+    def undelivered(self) -> int:
         """Return how many messages were sent and not taken up yet."""
         with self._lock:
-            return self._on_the_way.total()
+            return self._undelivered.total()
 
-    def arrived(self, text: str) -> None:
+    def mark_delivered(self, text: str) -> None:
         """Take note that a message needs to be waited for no longer."""
         with self._lock:
-            if self._on_the_way[text] > 1:
-                self._on_the_way[text] -= 1
+            if self._undelivered[text] > 1:
+                self._undelivered[text] -= 1
             else:
-                del self._on_the_way[text]
+                del self._undelivered[text]
 
-    def forget(self) -> None:
+    def clear_undelivered(self) -> None:
         """Wait for nothing that was sent so far."""
         with self._lock:
-            self._on_the_way.clear()
+            self._undelivered.clear()
 
 
-class StormyExchange(Exchange):
-    """The exchange in bad weather; POST /exchange/calm ends it."""
+class UnreliableExchange(Exchange):
+    """The exchange in bad plan; POST /exchange/end-faults ends it."""
 
-    venue: StormyVenue
-    stream: StormyStream
+    venue: UnreliableVenue
+    stream: UnreliableStream
 
-    def __init__(self, market: Market, weather: Weather, *, lot: Money, **options: Any) -> None:
-        """Put it together; good weather until `weather.begin`."""
-        self._weather = weather
+    def __init__(self, market: Market, plan: FaultPlan, *, lot: Money, **options: Any) -> None:
+        """Put it together; good plan until `plan.begin`."""
+        self._plan = plan
         self._lot = lot
         super().__init__(market, **options)
-        weather.now = lambda: self.venue.now
+        plan.now = lambda: self.venue.now
         self.app.router.routes.insert(
-            0, self._route(Endpoint("POST", "/exchange/calm", self._calm))
+            0, self._route(Endpoint("POST", "/exchange/end-faults", self._calm))
         )
 
     def make_venue(self, market: Market, cash: Money | None, start: datetime | None) -> Venue:
         """Return a venue with a will of its own."""
-        return StormyVenue(market, self._weather, lot=self._lot, cash=cash, start=start)
+        return UnreliableVenue(market, self._plan, lot=self._lot, cash=cash, start=start)
 
     def make_stream(self, credentials: Credentials) -> Stream:
         """Return a stream with a will of its own."""
-        return StormyStream(credentials, self.venue)
+        return UnreliableStream(credentials, self.venue)
 
     def _calm(self, _: Venue, __: Call) -> Answer:
-        self.venue.calm()
+        self.venue.end_faults()
         return Answer({"now": stamp(self.venue.now)})
 
 
-class InsideExchange(Inside):
-    """What the exchange's door knows of orders and positions, whichever requests are made."""
+class ExchangeInterceptor(Interceptor):
+    """What the exchange's server knows of orders and positions, whichever requests are made."""
 
-    def __init__(self, venue: StormyVenue) -> None:
+    def __init__(self, venue: UnreliableVenue) -> None:
         self._venue = venue
 
-    def instead(self, asked: Asked) -> Answered | None:
+    def answer_instead(self, request: ProxiedRequest) -> ProxiedResponse | None:
         """Refuse an order, or let it land later; show old positions."""
-        weather = self._venue.weather
-        if asked.method == "POST" and asked.path == "/v2/orders":
+        plan = self._venue.plan
+        if request.method == "POST" and request.path == "/v2/orders":
             kinds = (
                 FaultKind.REFUSED_BUYING_POWER,
                 FaultKind.REFUSED_NOT_TRADABLE,
                 FaultKind.SUBMIT_LATE,
             )
-            match weather.strikes("fate of submits", *kinds):
+            match plan.strikes("injection of submits", *kinds):
                 case FaultKind.REFUSED_BUYING_POWER:
                     return _refused(refusals.buying_power("0", "1"))
                 case FaultKind.REFUSED_NOT_TRADABLE:
                     return _refused(refusals.out_of_range("asset is not tradable at present"))
                 case FaultKind.SUBMIT_LATE:
-                    self._venue.submit_later(asked.body)
-                    return Answered(504, [("content-type", "text/html")], b"<html></html>")
-        is_positions = asked.method == "GET" and asked.path == "/v2/positions"
-        if is_positions and weather.strikes("fate of positions", FaultKind.POSITIONS_STALE):
-            return Answered(200, JSON, json.dumps(self._venue.positions_before).encode())
+                    self._venue.submit_later(request.body)
+                    return ProxiedResponse(504, [("content-type", "text/html")], b"<html></html>")
+        is_positions = request.method == "GET" and request.path == "/v2/positions"
+        if is_positions and plan.strikes("injection of positions", FaultKind.POSITIONS_STALE):
+            return ProxiedResponse(200, JSON, json.dumps(self._venue.positions_before).encode())
         return None
 
-    def seen(self, asked: Asked, answered: Answered) -> Answered:
+    def altered(self, request: ProxiedRequest, response: ProxiedResponse) -> ProxiedResponse:
         """Leave out the orders that no request shows yet."""
-        if asked.method != "GET" or answered.status != 200:
-            return answered
-        found = json.loads(answered.body)
+        if request.method != "GET" or response.status != 200:
+            return response
+        found = json.loads(response.body)
         if isinstance(found, dict) and self._is_hidden(found):
-            query = parse_qs(asked.query).get("client_order_id", [asked.path.rpartition("/")[2]])
+            query = parse_qs(request.query).get(
+                "client_order_id", [request.path.rpartition("/")[2]]
+            )
             return _refused(refusals.no_order(query[0]))
         if isinstance(found, list) and any(self._is_hidden(one) for one in found):
             shown = [one for one in found if not self._is_hidden(one)]
-            return Answered(200, JSON, json.dumps(shown).encode())
-        return answered
+            return ProxiedResponse(200, JSON, json.dumps(shown).encode())
+        return response
 
     def _is_hidden(self, one: object) -> bool:
         return isinstance(one, dict) and self._venue.is_hidden(one.get("client_order_id"))
 
 
-def _refused(refusal: Refusal) -> Answered:
-    return Answered(refusal.status, JSON, json.dumps(refusal.body).encode())
+def _refused(refusal: Refusal) -> ProxiedResponse:
+    return ProxiedResponse(refusal.status, JSON, json.dumps(refusal.body).encode())
 
 
 def _text(message: Any) -> str:

@@ -1,8 +1,8 @@
-"""In front of each server: a door that lets the weather at what the functions ask, and kills.
+"""A fault proxy stands in front of each server: it makes requests fail, and kills who asks.
 
-A worker is known by the address it was given: "/as/NAME" leads its path. Requests without that
-are the day's own, and nothing happens to them. A door knows requests and answers as bytes alone;
-what they mean is the server's business, or that of an `Inside`.
+A proxy knows a worker by the address that the worker was given: its paths begin with "/as/NAME".
+Requests without such a path are the day's own, and nothing happens to them. A proxy sees requests
+and answers as bytes. An `Interceptor` knows what they mean.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from workbench.chaos.fault_plan import AFTER, BEFORE, QUEUE, SECRETS, STORE, Fate, Weather
+from workbench.chaos.fault_plan import AFTER, BEFORE, QUEUE, SECRETS, STORE, FaultPlan, Injection
 from workbench.servers.aws import Application
 
 PREFIX = "/as/"
 SLOW_S = 0.05
-"""How long a slow request waits before it takes effect; others overtake it meanwhile."""
+"""How long a slow request waits before it takes effect. Others overtake it in this time."""
 
 RESET = "reset"
 _RST = struct.pack("ii", 1, 0)
@@ -33,7 +33,7 @@ _HTML = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></h
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ProxiedRequest:
     """A request: `caller` is the worker's name."""
 
     caller: str
@@ -49,19 +49,19 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """An answer: the server's, or the weather's."""
+class ProxiedResponse:
+    """An answer: the server's, or one that the proxy made up."""
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes
 
 
-class Reaper(Protocol):
-    """Who kills workers."""
+class Killer(Protocol):
+    """Kills workers."""
 
-    def request(self, name: str, /) -> str:
-        """Count a request of a worker; return when it is to be killed, "" where it is not."""
+    def count_request(self, name: str, /) -> str:
+        """Count a request of a worker; return when to kill it, "" for not at all."""
         ...
 
     def kill(self, name: str, when: str = BEFORE, /) -> None:
@@ -69,19 +69,19 @@ class Reaper(Protocol):
         ...
 
 
-class Inside:
-    """What a door knows of the server behind it: nothing, unless a subclass does."""
+class Interceptor:
+    """Knows what the requests of one server mean; this one changes nothing."""
 
-    def instead(self, asked: Asked) -> Answered | None:
-        """Return an answer in the place of the server's, which is then not asked."""
+    def answer_instead(self, request: ProxiedRequest) -> ProxiedResponse | None:
+        """Return an answer in place of the server's, which then never sees the request."""
         return None
 
-    def seen(self, asked: Asked, answered: Answered) -> Answered:
-        """Return how the server's answer looks to who asked."""
-        return answered
+    def altered(self, request: ProxiedRequest, response: ProxiedResponse) -> ProxiedResponse:
+        """Return what the caller gets instead of the server's answer."""
+        return response
 
-    def over(self, asked: Asked, status: int) -> None:
-        """Take note of the status that who asked got, 0 for none."""
+    def finished(self, request: ProxiedRequest, status: int) -> None:
+        """Note the status that the caller got, 0 for none."""
 
 
 def address(url: str, caller: str) -> str:
@@ -97,41 +97,41 @@ def caller_of(path: str) -> tuple[str, str]:
     return caller, "/" + rest
 
 
-def mangled(fate: Fate, true: Answered | None) -> Answered:
-    """Return the answer that a fate gives; `true` is what was to be said, where it took effect."""
-    match fate.answer:
+def spoiled(injection: Injection, true: ProxiedResponse | None) -> ProxiedResponse:
+    """Return the wrong answer of an injection; `true` is the right one, if there was an effect."""
+    match injection.answer:
         case "5xx":
             status = 504 if true is not None else 502
-            return Answered(status, [("content-type", "text/html")], _HTML)
+            return ProxiedResponse(status, [("content-type", "text/html")], _HTML)
         case "429":
             told = {"code": 42910000, "message": "rate limit exceeded"}
-            return Answered(429, _JSON, json.dumps(told).encode())
+            return ProxiedResponse(429, _JSON, json.dumps(told).encode())
         case "empty":
-            return Answered(200, _JSON, b"")
+            return ProxiedResponse(200, _JSON, b"")
         case _:
             body = true.body if true is not None else b'{"id": "'
-            return Answered(200, _JSON, body[: len(body) // 2] or b"{")
+            return ProxiedResponse(200, _JSON, body[: len(body) // 2] or b"{")
 
 
-class HttpDoor:
-    """A door of an ASGI application: the exchange's, or the webhook's."""
+class HttpFaultProxy:
+    """The fault proxy of an ASGI application: the exchange or the webhook."""
 
     def __init__(
         self,
         app: ASGIApp,
-        door: str,
-        weather: Weather,
-        reaper: Reaper,
-        inside: Inside | None = None,
+        server: str,
+        plan: FaultPlan,
+        killer: Killer,
+        interceptor: Interceptor | None = None,
     ) -> None:
         self._app = app
-        self._door = door
-        self._weather = weather
-        self._reaper = reaper
-        self._inside = inside or Inside()
+        self._server = server
+        self._plan = plan
+        self._killer = killer
+        self._interceptor = interceptor or Interceptor()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or not, and its answer out, or not."""
+        """Pass a request and its answer on, unless the plan says otherwise."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -144,44 +144,48 @@ class HttpDoor:
             await self._app(scope, receive, send)
             return
         body = await _body(receive)
-        asked = Asked(caller, scope["method"], path, scope["query_string"].decode(), body)
-        answered = await self._answer(scope, asked)
-        self._inside.over(asked, answered.status if answered else 0)
-        if answered is None:
+        request = ProxiedRequest(
+            caller, scope["method"], path, scope["query_string"].decode(), body
+        )
+        response = await self._answer(scope, request)
+        self._interceptor.finished(request, response.status if response else 0)
+        if response is None:
             await _reset(receive, send)
             return
-        headers = [(name.encode(), value.encode()) for name, value in answered.headers]
+        headers = [(name.encode(), value.encode()) for name, value in response.headers]
         headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
-        if answered.status != 204:
-            headers.append((b"content-length", str(len(answered.body)).encode()))
-        await send({"type": "http.response.start", "status": answered.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answered.body})
+        if response.status != 204:
+            headers.append((b"content-length", str(len(response.body)).encode()))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
 
-    async def _answer(self, scope: Scope, asked: Asked) -> Answered | None:
-        """Return what is answered; None for a connection that is reset."""
-        killed = self._reaper.request(asked.caller)
+    async def _answer(self, scope: Scope, request: ProxiedRequest) -> ProxiedResponse | None:
+        """Return the answer; None for a connection that is reset."""
+        killed = self._killer.count_request(request.caller)
         if killed == BEFORE:
-            self._reaper.kill(asked.caller, BEFORE)
+            self._killer.kill(request.caller, BEFORE)
             return None
-        fate = self._weather.request(self._door, asked.function, has_effect=asked.method != "GET")
-        if fate.slow:
+        injection = self._plan.on_request(
+            self._server, request.function, has_effect=request.method != "GET"
+        )
+        if injection.slow:
             await asyncio.sleep(SLOW_S)
         true = None
-        if not fate.answer or fate.when == AFTER or killed:
-            true = self._inside.instead(asked) or await self._effect(scope, asked)
+        if not injection.answer or injection.when == AFTER or killed:
+            true = self._interceptor.answer_instead(request) or await self._effect(scope, request)
         if killed:
-            self._reaper.kill(asked.caller, AFTER)
+            self._killer.kill(request.caller, AFTER)
             return None
-        if fate.answer == RESET:
+        if injection.answer == RESET:
             return None
-        if fate.answer:
-            return mangled(fate, true)
-        return self._inside.seen(asked, true) if true is not None else None
+        if injection.answer:
+            return spoiled(injection, true)
+        return self._interceptor.altered(request, true) if true is not None else None
 
-    async def _effect(self, scope: Scope, asked: Asked) -> Answered:
+    async def _effect(self, scope: Scope, request: ProxiedRequest) -> ProxiedResponse:
         """Have the server answer."""
         messages: list[Message] = []
-        given: list[Message] = [{"type": "http.request", "body": asked.body, "more_body": False}]
+        given: list[Message] = [{"type": "http.request", "body": request.body, "more_body": False}]
 
         async def receive() -> Message:
             return given.pop() if given else {"type": "http.disconnect"}
@@ -193,7 +197,7 @@ class HttpDoor:
         start, *rest = messages
         headers = [(name.decode(), value.decode()) for name, value in start.get("headers", [])]
         body = b"".join(message.get("body", b"") for message in rest)
-        return Answered(start["status"], headers, body)
+        return ProxiedResponse(start["status"], headers, body)
 
 
 async def _body(receive: Receive) -> bytes:
@@ -216,16 +220,16 @@ async def _reset(receive: Receive, send: Send) -> None:
     await receive()
 
 
-class AwsDoor:
-    """A door of AWS, a WSGI application: which service is asked stands in a header."""
+class AwsFaultProxy:
+    """The fault proxy of AWS, a WSGI application: a header names the service."""
 
-    def __init__(self, app: Application, weather: Weather, reaper: Reaper) -> None:
+    def __init__(self, app: Application, plan: FaultPlan, killer: Killer) -> None:
         self._app = app
-        self._weather = weather
-        self._reaper = reaper
+        self._plan = plan
+        self._killer = killer
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        """Let a request in, or not, and its answer out, or not."""
+        """Pass a request and its answer on, unless the plan says otherwise."""
         caller, path = caller_of(environ["PATH_INFO"])
         if not caller:
             return self._app(environ, start)
@@ -233,53 +237,55 @@ class AwsDoor:
         length = int(environ.get("CONTENT_LENGTH") or 0)
         body = environ["wsgi.input"].read(length)
         target = environ.get("HTTP_X_AMZ_TARGET", "")
-        asked = Asked(caller, "POST", target, "", body)
-        answered = self._answer(environ, asked)
-        if answered is None:
+        request = ProxiedRequest(caller, "POST", target, "", body)
+        response = self._answer(environ, request)
+        if response is None:
             connection = environ["werkzeug.socket"]
             with suppress(OSError):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
                 connection.shutdown(socket.SHUT_RDWR)
             raise ConnectionResetError
-        start(f"{answered.status} -", answered.headers)
-        return [answered.body]
+        start(f"{response.status} -", response.headers)
+        return [response.body]
 
-    def _answer(self, environ: WSGIEnvironment, asked: Asked) -> Answered | None:
-        killed = self._reaper.request(asked.caller)
+    def _answer(self, environ: WSGIEnvironment, request: ProxiedRequest) -> ProxiedResponse | None:
+        killed = self._killer.count_request(request.caller)
         if killed == BEFORE:
-            self._reaper.kill(asked.caller, BEFORE)
+            self._killer.kill(request.caller, BEFORE)
             return None
-        door = door_of(asked.path)
-        fate = self._weather.request(door, asked.function, has_effect=has_effect(asked.path))
-        if fate.slow:
+        server = server_of(request.path)
+        injection = self._plan.on_request(
+            server, request.function, has_effect=has_effect(request.path)
+        )
+        if injection.slow:
             time.sleep(SLOW_S)
         true = None
-        if not fate.answer or fate.when == AFTER or killed:
-            true = self._effect(environ, asked)
+        if not injection.answer or injection.when == AFTER or killed:
+            true = self._effect(environ, request)
         if killed:
-            self._reaper.kill(asked.caller, AFTER)
+            self._killer.kill(request.caller, AFTER)
             return None
-        if fate.answer == RESET:
+        if injection.answer == RESET:
             return None
-        return _aws_error(fate.answer) if fate.answer else true
+        return _aws_error(injection.answer) if injection.answer else true
 
-    def _effect(self, environ: WSGIEnvironment, asked: Asked) -> Answered:
+    def _effect(self, environ: WSGIEnvironment, request: ProxiedRequest) -> ProxiedResponse:
         """Have the server answer."""
-        started: list[Answered] = []
+        started: list[ProxiedResponse] = []
 
         def start(
             status: str, headers: list[tuple[str, str]], _exc_info: Any = None, /
         ) -> Callable[[bytes], object]:
-            started.append(Answered(int(status.split()[0]), headers, b""))
+            started.append(ProxiedResponse(int(status.split()[0]), headers, b""))
             return lambda _: None
 
-        environ["wsgi.input"] = io.BytesIO(asked.body)
+        environ["wsgi.input"] = io.BytesIO(request.body)
         body = b"".join(self._app(environ, start))
-        return Answered(started[-1].status, started[-1].headers, body)
+        return ProxiedResponse(started[-1].status, started[-1].headers, body)
 
 
-def door_of(target: str) -> str:
-    """Return whose door a request of AWS is at, by its X-Amz-Target; SNS has none."""
+def server_of(target: str) -> str:
+    """Return the service of an AWS request by its X-Amz-Target; SNS has none."""
     if target.startswith("DynamoDB_"):
         return STORE
     return SECRETS if target.startswith("secretsmanager") else QUEUE
@@ -291,13 +297,13 @@ def has_effect(target: str) -> bool:
     return not action.startswith(("Get", "BatchGet", "Query", "Scan", "Describe", "List"))
 
 
-def _aws_error(answer: str) -> Answered:
+def _aws_error(answer: str) -> ProxiedResponse:
     """Return an error as DynamoDB, SQS and Secrets Manager give it."""
     if answer == "throttled":
         told = {"__type": "ThrottlingException", "message": "Rate exceeded"}
-        return Answered(400, [("content-type", "application/x-amz-json-1.0")], _text(told))
+        return ProxiedResponse(400, [("content-type", "application/x-amz-json-1.0")], _text(told))
     told = {"__type": "InternalServerError", "message": "Internal server error"}
-    return Answered(500, [("content-type", "application/x-amz-json-1.0")], _text(told))
+    return ProxiedResponse(500, [("content-type", "application/x-amz-json-1.0")], _text(told))
 
 
 def _text(told: dict[str, str]) -> bytes:

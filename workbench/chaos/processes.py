@@ -1,6 +1,6 @@
 """The functions' processes: warm ones are used again, and any of them may be killed at any time.
 
-A process that forks the workers (the nursery) is itself forked while its parent has no thread
+The parent of the workers is a process that is itself forked while this one has no thread
 yet, with everything imported and no client made: a cold start takes some hundredths of a second.
 A worker runs one invocation at a time, as a Lambda environment does; it ends with its parent.
 """
@@ -25,19 +25,19 @@ from typing import Any, NoReturn
 from scalper.shell.errors import ScalperError
 from scalper.shell.relay import lease
 from scalper.shell.relay import stream as relay
-from workbench.chaos.fault_plan import BEFORE, Doom, Weather
+from workbench.chaos.fault_plan import BEFORE, FaultPlan, KillPoint
 from workbench.local.invocations import Context
 
-HASTE = 0.02
-"""Waits inside an invocation (backoffs, polls) are so much shorter: nobody else is in a hurry."""
+TIME_SCALE = 0.02
+"""Waits inside an invocation (backoffs, polls) last this share of their time."""
 
-LEASE_HASTE = 0.1
-"""The relay's lease is so much shorter; its renewals are requests that meet the weather too."""
+LEASE_TIME_SCALE = 0.1
+"""The relay's lease lasts this share of its time."""
 
 INVOCATION_WITHIN_S = 60.0
-"""Lambda would end an invocation by then too (template.yaml's Timeout)."""
+"""Lambda would end an invocation by then, too (template.yaml's Timeout)."""
 
-_MOST_BYTES = 1 << 20
+_MAX_BYTES = 1 << 20
 
 
 class WorkerDiedError(ScalperError):
@@ -58,23 +58,23 @@ class Worker:
     channel: Connection
     busy: bool = True
     requests: int = 0
-    doom: Doom | None = None
+    kill_point: KillPoint | None = None
 
 
 class Workers:
     """The pool of all functions' processes of a day."""
 
-    def __init__(self, weather: Weather, log: Path) -> None:
-        """Fork the nursery: this process may have no other thread yet."""
-        self._weather = weather
+    def __init__(self, plan: FaultPlan, log: Path) -> None:
+        """Fork the workers' parent: this process may have no other thread yet."""
+        self._plan = plan
         self._lock = Lock()
         self._workers: dict[str, Worker] = {}
         self._made = 0
         self._commands, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.nursery = os.fork()
-        if self.nursery == 0:
+        self.parent = os.fork()
+        if self.parent == 0:
             self._commands.close()
-            _nurse(theirs, log)
+            _fork_workers(theirs, log)
         theirs.close()
 
     def invoke(
@@ -93,28 +93,28 @@ class Workers:
         try:
             worker.channel.send_bytes(json.dumps(event).encode())
             if within_s is not None and not worker.channel.poll(within_s):
-                self._weather.count("timed_out")
+                self._plan.count("timed_out")
                 raise OSError(f"no answer within {within_s:g} s")
             answer = json.loads(worker.channel.recv_bytes())
         except (EOFError, OSError) as error:
             self._end(worker)
             raise WorkerDiedError(f"{handler}: {str(error) or 'the process is gone'}") from None
         with self._lock:
-            worker.busy, worker.doom = False, None
+            worker.busy, worker.kill_point = False, None
         if "error" in answer:
             raise InvocationFailedError(f"{handler}: {answer['error']}")
         return answer["result"]
 
-    def request(self, name: str) -> str:
+    def count_request(self, name: str) -> str:
         """Count a request of a worker; return when it is to be killed, "" where it is not."""
         with self._lock:
             worker = self._workers.get(name)
             if worker is None or not worker.busy:
                 return ""
             worker.requests += 1
-            if worker.doom is None or worker.requests != worker.doom.request:
+            if worker.kill_point is None or worker.requests != worker.kill_point.request:
                 return ""
-            return worker.doom.when
+            return worker.kill_point.when
 
     def kill(self, name: str, when: str = BEFORE) -> None:
         """Kill a worker by SIGKILL, in the middle of what it does."""
@@ -122,7 +122,7 @@ class Workers:
             worker = self._workers.pop(name, None)
         if worker is not None:
             _kill(worker)
-            self._weather.killed(worker.function, when)
+            self._plan.killed(worker.function, when)
 
     def end(self, function: str) -> None:
         """End a function's workers; no kill that counts."""
@@ -131,19 +131,19 @@ class Workers:
                 self._end(worker)
 
     def close(self) -> None:
-        """End every worker, and the nursery."""
+        """End every worker, and their parent."""
         for worker in list(self._workers.values()):
             self._end(worker)
         self._commands.close()
-        os.waitpid(self.nursery, 0)
+        os.waitpid(self.parent, 0)
 
     def _take(self, handler: str, environment: Callable[[str], Mapping[str, str]]) -> Worker:
         function = handler.partition(".")[0]
-        doom = self._weather.doom(function)
+        kill_point = self._plan.kill_point(function)
         with self._lock:
             for worker in self._workers.values():
                 if worker.function == function and not worker.busy:
-                    worker.busy, worker.requests, worker.doom = True, 0, doom
+                    worker.busy, worker.requests, worker.kill_point = True, 0, kill_point
                     return worker
             self._made += 1
             name = f"{function}-{self._made}"
@@ -152,7 +152,7 @@ class Workers:
             with theirs:
                 socket.send_fds(self._commands, [json.dumps(order).encode()], [theirs.fileno()])
             (pid,) = struct.unpack("q", self._commands.recv(8))
-            worker = Worker(name, function, pid, Connection(ours.detach()), doom=doom)
+            worker = Worker(name, function, pid, Connection(ours.detach()), kill_point=kill_point)
             self._workers[name] = worker
             return worker
 
@@ -168,10 +168,10 @@ def _kill(worker: Worker) -> None:
         os.kill(worker.pid, signal.SIGKILL)
 
 
-# --- in the nursery and in the workers --------------------------------------------------------
+# --- in the parent and in the workers --------------------------------------------------------
 
 
-def _nurse(commands: socket.socket, log: Path) -> NoReturn:
+def _fork_workers(commands: socket.socket, log: Path) -> NoReturn:
     """Fork a worker for each command until there is nobody to command any more."""
     # Nobody waits for the workers: the kernel is to forget each one that ends.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -179,7 +179,7 @@ def _nurse(commands: socket.socket, log: Path) -> NoReturn:
     log_to(log)
     lifeline, ours = os.pipe()
     while True:
-        message, fds, _, _ = socket.recv_fds(commands, _MOST_BYTES, 1)
+        message, fds, _, _ = socket.recv_fds(commands, _MAX_BYTES, 1)
         if not message:
             os._exit(0)
         order = json.loads(message)
@@ -214,7 +214,7 @@ def _log_by(stream: Any) -> None:
 
 def _work(handler: str, channel: Connection) -> NoReturn:
     """Be a Lambda environment: one invocation after the other, until the other end is closed."""
-    _make_haste()
+    _scale_time()
     module, _, function = handler.partition(".")
     call = getattr(importlib.import_module(module), function)
     while True:
@@ -233,7 +233,7 @@ def _work(handler: str, channel: Connection) -> NoReturn:
 
 
 def _end_with(lifeline: int) -> None:
-    """Let this process end once the nursery has: a relay would listen on for a quarter hour."""
+    """End this process when the parent ends: a relay would listen on for a quarter hour."""
 
     def wait() -> None:
         os.read(lifeline, 1)
@@ -242,15 +242,15 @@ def _end_with(lifeline: int) -> None:
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
 
 
-def _make_haste() -> None:
+def _scale_time() -> None:
     sleep = time.sleep
 
-    def hurried(seconds: float) -> None:
-        sleep(seconds * HASTE)
+    def scaled(seconds: float) -> None:
+        sleep(seconds * TIME_SCALE)
 
-    setattr(time, "sleep", hurried)  # noqa: B010 - the types have it as it was
-    waits = tuple(wait * HASTE for wait in relay.BACKOFF_S)
+    setattr(time, "sleep", scaled)  # noqa: B010 - the types have it as it was
+    waits = tuple(wait * TIME_SCALE for wait in relay.BACKOFF_S)
     setattr(relay, "BACKOFF_S", waits)  # noqa: B010
-    # A day lasts a quarter of a minute: a lease of usual length would be out for most of it.
+    # A day lasts a quarter of a minute. A lease of full length would fill most of it.
     for name in ("LEASE_S", "RENEW_EVERY_S", "RETRY_EVERY_S", "MARGIN_S", "WATCH_S"):
-        setattr(lease, name, getattr(lease, name) * LEASE_HASTE)
+        setattr(lease, name, getattr(lease, name) * LEASE_TIME_SCALE)

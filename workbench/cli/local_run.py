@@ -16,7 +16,8 @@ from scalper.core.pricing import money, pnl_text
 from scalper.core.session import new_york_text
 from workbench.cli.exit_codes import ExitCode, fail
 from workbench.cli.shared.inputs import dollars, paths_of, read_market
-from workbench.local.day import LEAD, LocalDay, Outcome
+from workbench.local.day import LEAD, Collaborators, LocalDay, LocalOutcome
+from workbench.local.invocations import WithoutMetrics
 from workbench.market.model import Market
 from workbench.results.report import report_page
 from workbench.results.trades import Trade, summary_of, trades_of, write_results
@@ -95,7 +96,7 @@ def _run(request: _Request) -> None:
 
 def _play(
     console: Console, stack: ExitStack, request: _Request, market: Market, log: TextIO
-) -> Outcome:
+) -> LocalOutcome:
     """Play the market's days under a progress bar, on servers that `stack` ends."""
     exchange_url = request.exchange_url or stack.enter_context(
         started(["exchange", "--port", "0", *_exchange_options(request, market)])
@@ -124,10 +125,9 @@ def _play(
 
     day = LocalDay(
         market,
-        log=log,
+        Collaborators.of_one_process(exchange_url, aws_url, log),
+        output=WithoutMetrics(log),
         lot=request.lot,
-        exchange_url=exchange_url,
-        aws_url=aws_url,
         progress=progress,
     )
     return day.run()

@@ -1,16 +1,24 @@
-"""What AWS hands to a handler, played by the local day: events, a context, a place to print to."""
+"""How a function is invoked as Lambda does it: its event, its context, where it prints."""
 
 import base64
-import io
+import importlib
+import logging
+import os
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from collections.abc import Iterable, Mapping
+from functools import partial
+from io import TextIOBase
+from typing import Any, Protocol, TextIO
 from uuid import uuid4
 
 from starlette.requests import Request
 
 from scalper.shell.errors import ScalperError
 from workbench.servers import aws
+
+RELAY = "relay.handler"
+TRADE_UPDATE = "trade_update.handler"
+CHECKUP = "checkup.handler"
 
 
 class Context:
@@ -25,20 +33,54 @@ class Context:
         return self.remaining_ms
 
 
+class Invoker(Protocol):
+    """Runs the functions of a day; `handler` is such as "tick.handler"."""
+
+    def start(self, handlers: Iterable[str], environment: Mapping[str, str]) -> None:
+        """Get ready to run these handlers with these environment variables."""
+        ...
+
+    def invoke(self, handler: str, event: Mapping[str, Any], context: Context) -> Any:
+        """Return the handler's answer. Raises ScalperError if the invocation fails."""
+        ...
+
+
+class InProcessInvoker:
+    """Calls the handlers in this process; several threads may do so at once."""
+
+    def __init__(self, log: TextIO | TextIOBase) -> None:
+        """`log` takes the handlers' log lines."""
+        self._log = log
+        self._handlers: dict[str, Any] = {}
+
+    def start(self, handlers: Iterable[str], environment: Mapping[str, str]) -> None:
+        """Import the handlers, as Lambda does at a cold start, and send their log to its file."""
+        os.environ.update(environment)
+        for name in handlers:
+            module, _, function = name.partition(".")
+            self._handlers[name] = getattr(importlib.import_module(module), function)
+        for handler in logging.getLogger("scalper").handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setStream(self._log)
+
+    def invoke(self, handler: str, event: Mapping[str, Any], context: Context) -> Any:
+        """Return the handler's answer; what it raises is raised."""
+        return self._handlers[handler](event, context)
+
+
 class LongInvocation(threading.Thread):
     """An invocation that lasts until its context has no time left: the relay's."""
 
-    def __init__(self, handler: Callable[[Any, Any], Any], event: Mapping[str, Any]) -> None:
+    def __init__(self, invoker: Invoker, handler: str, event: Mapping[str, Any]) -> None:
         super().__init__(name="invocation", daemon=True)
-        self._handler = handler
-        self._event = event
         self._context = Context()
+        self._invoke = partial(invoker.invoke, handler, event, self._context)
         self.failure: ScalperError | None = None
 
     def run(self) -> None:
-        """Invoke; what the handler raises is kept in `failure`."""
+        """Invoke; keep in `failure` what the handler raises."""
         try:
-            self._handler(self._event, self._context)
+            self._invoke()
         except ScalperError as error:
             self.failure = error
 
@@ -91,10 +133,10 @@ async def function_url_event(request: Request) -> dict[str, Any]:
     }
 
 
-class WithoutMetrics(io.TextIOBase):
-    """Standard output of the handlers, for people: CloudWatch's metric lines are left out."""
+class WithoutMetrics(TextIOBase):
+    """The handlers' standard output without CloudWatch's metric lines, for people to read."""
 
-    def __init__(self, log: TextIO) -> None:
+    def __init__(self, log: TextIO | TextIOBase) -> None:
         self._log = log
         self._inside = threading.local()
 

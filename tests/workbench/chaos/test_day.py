@@ -10,9 +10,10 @@ from scalper.core.signal import Bar, crossover
 from scalper.shell.relay.stream import POST_ATTEMPTS
 from scalper.shell.symbols import parse_rows
 from workbench.chaos.campaign import figures
-from workbench.chaos.day import Ended, _InsideWebhook, market_of, rows_of
-from workbench.chaos.fault_proxy import Asked
-from workbench.chaos.signals import eager
+from workbench.chaos.day import ChaosResult, market_of, rows_of
+from workbench.chaos.fault_proxy import ProxiedRequest
+from workbench.chaos.platform import WebhookInterceptor
+from workbench.chaos.signals import price_fell
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_a_seed_gives_two_to_four_symbols_and_each_tenth_a_full_day(seed, symbol
 def test_the_rows_make_sense_and_have_different_signals_and_exits():
     rows, refused = parse_rows(rows_of(market_of(2)), 2000 * DOLLAR)
     assert refused == ()
-    assert [row.signal for row in rows.values()] == [eager, crossover, eager, crossover]
+    assert [row.signal for row in rows.values()] == [price_fell, crossover, price_fell, crossover]
     assert {row.lot for row in rows.values()} == {2000 * DOLLAR}
     assert sum(row.stop_loss_pct is not None for row in rows.values()) == 2
     assert sum(row.max_hold is not None for row in rows.values()) == 1
@@ -39,9 +40,9 @@ def test_the_eager_signal_enters_where_the_price_fell():
         start = market_of(1).days[0].session.open
         return [Bar(start, one, one, one, one, 1) for one in closes]
 
-    assert eager(bars(3, 2))
-    assert not eager(bars(2, 2))
-    assert not eager(bars(2))
+    assert price_fell(bars(3, 2))
+    assert not price_fell(bars(2, 2))
+    assert not price_fell(bars(2))
 
 
 class Stream:
@@ -50,7 +51,7 @@ class Stream:
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    def arrived(self, text: str) -> None:
+    def mark_delivered(self, text: str) -> None:
         self.texts.append(text)
 
 
@@ -68,16 +69,20 @@ class Stream:
 )
 def test_a_message_is_waited_for_until_it_is_taken_up_or_given_up(statuses, arrived):
     stream: Any = Stream()
-    inside = _InsideWebhook(stream)
+    interceptor = WebhookInterceptor(stream)
     for status in statuses:
-        inside.over(Asked("relay-1", "POST", "/", "", b"{}"), status)
+        interceptor.finished(ProxiedRequest("relay-1", "POST", "/", "", b"{}"), status)
     assert stream.texts == ["{}"] * arrived
 
 
 def test_the_figures_add_the_days_up_and_name_the_seed_of_a_violation():
     days = [
-        Ended(4, 2.0, 210, 100, 10, 5, {"event_lost": 1}, {"before": 2, "tick_before": 2}, {}),
-        Ended(5, 3.0, 210, 50, 4, 2, {"event_lost": 2}, {"before": 1}, {"late_order": 1}, ["x"]),
+        ChaosResult(
+            4, 2.0, 210, 100, 10, 5, {"event_lost": 1}, {"before": 2, "tick_before": 2}, {}
+        ),
+        ChaosResult(
+            5, 3.0, 210, 50, 4, 2, {"event_lost": 2}, {"before": 1}, {"late_order": 1}, ["x"]
+        ),
     ]
     assert figures(days, 4.04) == {
         "days": 2,

@@ -1,4 +1,4 @@
-"""The exchange's own tricks: late orders, parts, cancels that lose, events that are lost."""
+"""The unreliable exchange: late orders, partial fills, cancels that lose, lost events."""
 
 import asyncio
 import json
@@ -17,12 +17,12 @@ from workbench.chaos.exchange import (
     HIDDEN_S,
     LANDS_LATE_S,
     REJECTED_AFTER_S,
-    InsideExchange,
-    StormyStream,
-    StormyVenue,
+    ExchangeInterceptor,
+    UnreliableStream,
+    UnreliableVenue,
 )
-from workbench.chaos.fault_plan import Weather
-from workbench.chaos.fault_proxy import Answered, Asked
+from workbench.chaos.fault_plan import FaultPlan
+from workbench.chaos.fault_proxy import ProxiedRequest, ProxiedResponse
 from workbench.exchange.gate import Credentials
 from workbench.exchange.ledger import Ticket, VenueOrder
 from workbench.exchange.refusals import Refusal
@@ -34,8 +34,8 @@ SESSION = Session.of(DAY, "09:30", "13:00")
 PRICE = 10 * DOLLAR
 
 
-class Sure(Weather):
-    """A weather in which exactly the kinds that are set strike, always."""
+class Sure(FaultPlan):
+    """A plan in which exactly the kinds that are set strike, always."""
 
     def __init__(self) -> None:
         super().__init__(1, SESSION)
@@ -45,12 +45,12 @@ class Sure(Weather):
         return next((kind for kind in kinds if kind in self.kinds), "")
 
 
-class Told(StormyVenue):
+class Told(UnreliableVenue):
     """The venue, and what it told."""
 
-    def __init__(self, market: Market, weather: Sure, lot: Money) -> None:
-        super().__init__(market, weather, lot=lot, start=SESSION.open)
-        self.sure = weather
+    def __init__(self, market: Market, plan: Sure, lot: Money) -> None:
+        super().__init__(market, plan, lot=lot, start=SESSION.open)
+        self.sure = plan
         self.events: list[tuple[str, int]] = []
         self.tell = lambda update: self.events.append((update.event, update.order.filled_qty))
 
@@ -91,7 +91,7 @@ def go(venue: Told, seconds: float) -> datetime:
     return venue.now
 
 
-def test_in_good_weather_it_is_the_exchange(venue):
+def test_without_faults_it_is_the_exchange(venue):
     venue.cancel(resting(venue).id)
     order = venue.submit(ticket(2))
     go(venue, 60)
@@ -148,7 +148,7 @@ def test_a_cancel_takes_effect_later_and_the_order_may_fill_until_then(venue):
     assert status(venue, order) == ("canceled", 0)
 
 
-def test_a_cancel_is_stuck_until_the_weather_is_calm(venue):
+def test_a_cancel_is_stuck_until_the_faults_end(venue):
     venue.sure.kinds = {"cancel_stuck"}
     order = resting(venue)
     for _ in range(30):
@@ -156,7 +156,7 @@ def test_a_cancel_is_stuck_until_the_weather_is_calm(venue):
         go(venue, 60)
         assert status(venue, order) == ("pending_cancel", 0)
     assert venue.ledger.open_orders("AAA")
-    venue.calm()
+    venue.end_faults()
     assert status(venue, order) == ("canceled", 0)
 
 
@@ -170,35 +170,35 @@ def test_an_order_is_rejected_after_it_was_taken_on_unless_it_filled(venue):
     assert venue.events[-1] == ("rejected", 0)
 
 
-# --- what the door knows -------------------------------------------------------------------------
+# --- what the fault proxy knows ------------------------------------------------------------------
 
 
 @dataclass
-class Door:
-    """Requests as they pass the door, good weather else."""
+class Proxy:
+    """Requests as they pass the proxy, without any other fault."""
 
-    inside: InsideExchange
-    server: Callable[[Asked], Answered]
-    effects: list[Asked] = field(default_factory=list)
+    interceptor: ExchangeInterceptor
+    server: Callable[[ProxiedRequest], ProxiedResponse]
+    effects: list[ProxiedRequest] = field(default_factory=list)
 
     def ask(self, method: str, path: str, query: str = "", body: Any = None) -> tuple[int, Any]:
-        asked = Asked("tick-1", method, path, query, json.dumps(body).encode())
-        answered = self.inside.instead(asked)
-        if answered is None:
-            self.effects.append(asked)
-            answered = self.server(asked)
-        answered = self.inside.seen(asked, answered)
-        return answered.status, json.loads(answered.body) if answered.body[:1] != b"<" else None
+        request = ProxiedRequest("tick-1", method, path, query, json.dumps(body).encode())
+        response = self.interceptor.answer_instead(request)
+        if response is None:
+            self.effects.append(request)
+            response = self.server(request)
+        response = self.interceptor.altered(request, response)
+        return response.status, json.loads(response.body) if response.body[:1] != b"<" else None
 
 
 @pytest.fixture
-def door(venue: Told) -> Door:
-    def server(asked: Asked) -> Answered:
+def proxy(venue: Told) -> Proxy:
+    def server(request: ProxiedRequest) -> ProxiedResponse:
         orders = [{"client_order_id": one.client_order_id} for one in venue.ledger.open_orders()]
-        is_list = asked.path == "/v2/orders" and asked.method == "GET"
-        return Answered(200, [], json.dumps(orders if is_list else orders[0]).encode())
+        is_list = request.path == "/v2/orders" and request.method == "GET"
+        return ProxiedResponse(200, [], json.dumps(orders if is_list else orders[0]).encode())
 
-    return Door(InsideExchange(venue), server)
+    return Proxy(ExchangeInterceptor(venue), server)
 
 
 ORDER = {
@@ -215,16 +215,16 @@ ORDER = {
 @pytest.mark.parametrize(
     ("kind", "code"), [("refused_buying_power", 403), ("refused_not_tradable", 422)]
 )
-def test_an_order_is_refused_without_effect(venue, door, kind, code):
+def test_an_order_is_refused_without_effect(venue, proxy, kind, code):
     venue.sure.kinds = {kind}
-    told, body = door.ask("POST", "/v2/orders", body=ORDER)
-    assert (told, door.effects) == (code, [])
+    told, body = proxy.ask("POST", "/v2/orders", body=ORDER)
+    assert (told, proxy.effects) == (code, [])
     assert body["message"]
 
 
-def test_an_submit_late_and_its_sender_does_not_know(venue, door):
+def test_an_submit_late_and_its_sender_does_not_know(venue, proxy):
     venue.sure.kinds = {"submit_late"}
-    assert door.ask("POST", "/v2/orders", body=ORDER) == (504, None)
+    assert proxy.ask("POST", "/v2/orders", body=ORDER) == (504, None)
     assert venue.ledger.orders == {}
     go(venue, LANDS_LATE_S[0] - 0.5)
     assert venue.ledger.orders == {}
@@ -233,20 +233,20 @@ def test_an_submit_late_and_its_sender_does_not_know(venue, door):
     assert order.client_order_id == name(1)
     assert order.submitted_at < venue.now
     # The same order sent again meanwhile: the late one is refused, and nobody hears of it.
-    door.ask("POST", "/v2/orders", body=ORDER)
+    proxy.ask("POST", "/v2/orders", body=ORDER)
     go(venue, LANDS_LATE_S[1])
     assert len(venue.ledger.orders) == 1
     assert venue.violations == []
 
 
-def test_a_late_order_lands_at_the_latest_when_the_weather_is_calm(venue, door):
+def test_a_late_order_lands_at_the_latest_when_the_faults_end(venue, proxy):
     venue.sure.kinds = {"submit_late"}
-    door.ask("POST", "/v2/orders", body=ORDER)
-    venue.calm()
+    proxy.ask("POST", "/v2/orders", body=ORDER)
+    venue.end_faults()
     assert len(venue.ledger.open_orders()) == 1
 
 
-def test_an_order_is_not_visible_to_any_question_for_a_while(venue, door):
+def test_an_order_is_not_visible_to_any_question_for_a_while(venue, proxy):
     venue.sure.kinds = {"submit_hidden"}
     venue.submit(ticket(limit=PRICE // 2))
     questions = [
@@ -254,22 +254,22 @@ def test_an_order_is_not_visible_to_any_question_for_a_while(venue, door):
         ("/v2/orders/b1", ""),
     ]
     for path, query in questions:
-        assert door.ask("GET", path, query)[0] == 404
-    assert door.ask("GET", "/v2/orders") == (200, [])
-    assert door.ask("POST", "/v2/orders")[1] == {"client_order_id": name(1)}, "but to its sender"
+        assert proxy.ask("GET", path, query)[0] == 404
+    assert proxy.ask("GET", "/v2/orders") == (200, [])
+    assert proxy.ask("POST", "/v2/orders")[1] == {"client_order_id": name(1)}, "but to its sender"
     go(venue, HIDDEN_S[1])
     for path, query in questions:
-        assert door.ask("GET", path, query) == (200, {"client_order_id": name(1)})
-    assert door.ask("GET", "/v2/orders") == (200, [{"client_order_id": name(1)}])
+        assert proxy.ask("GET", path, query) == (200, {"client_order_id": name(1)})
+    assert proxy.ask("GET", "/v2/orders") == (200, [{"client_order_id": name(1)}])
 
 
-def test_positions_are_those_before_the_last_executions(venue, door):
+def test_positions_are_those_before_the_last_executions(venue, proxy):
     venue.submit(ticket())
     go(venue, 60)
     venue.sure.kinds = {"positions_stale"}
-    assert door.ask("GET", "/v2/positions") == (200, [])
+    assert proxy.ask("GET", "/v2/positions") == (200, [])
     go(venue, 30)
-    assert [one["qty"] for one in door.ask("GET", "/v2/positions")[1]] == ["100"]
+    assert [one["qty"] for one in proxy.ask("GET", "/v2/positions")[1]] == ["100"]
 
 
 # --- what must never be the case -----------------------------------------------------------------
@@ -321,10 +321,10 @@ def test_an_id_that_is_not_this_systems_is_noticed(venue):
 # --- events --------------------------------------------------------------------------------------
 
 
-class Heard(StormyStream):
+class Heard(UnreliableStream):
     """A stream with a listener, who hears what is put."""
 
-    def __init__(self, venue: StormyVenue) -> None:
+    def __init__(self, venue: UnreliableVenue) -> None:
         super().__init__(Credentials("k", "s"), venue)
         self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._queue = self.queue
@@ -379,13 +379,13 @@ def test_a_held_event_is_told_in_the_end_though_no_other_comes(venue, stream):
 def test_messages_are_on_the_way_until_each_has_arrived(venue, stream):
     venue.sure.kinds = {"event_twice"}
     resting(venue, 1)
-    assert stream.on_the_way == 2
+    assert stream.undelivered == 2
     assert stream.heard == ["1", "1"]
-    stream.arrived(stream.texts[0])
-    assert stream.on_the_way == 1
-    stream.arrived(stream.texts[1])
-    stream.arrived(stream.texts[1])
-    assert stream.on_the_way == 0
+    stream.mark_delivered(stream.texts[0])
+    assert stream.undelivered == 1
+    stream.mark_delivered(stream.texts[1])
+    stream.mark_delivered(stream.texts[1])
+    assert stream.undelivered == 0
     resting(venue, 2)
-    stream.forget()
-    assert stream.on_the_way == 0
+    stream.clear_undelivered()
+    assert stream.undelivered == 0

@@ -1,6 +1,6 @@
 """Processes of the functions: warm ones are used again, killed ones replaced, none outlives a day.
 
-The workers' nursery must be forked by a process without threads: the scenes of these tests are
+The workers' parent must be forked by a process without threads: the scenes of these tests are
 played one after the other in a process of their own.
 """
 
@@ -41,7 +41,7 @@ import json, os, signal, sys, threading, time
 from datetime import date
 from pathlib import Path
 from scalper.core.session import Session
-from workbench.chaos.fault_plan import Doom, Weather
+from workbench.chaos.fault_plan import KillPoint, FaultPlan
 from workbench.chaos.processes import InvocationFailedError, WorkerDiedError, Workers
 
 folder = Path(sys.argv[1])
@@ -78,10 +78,10 @@ def lasts():
     return int(began.read_text())
 
 def scene(name):
-    global weather, workers
+    global plan, workers
     began.unlink(missing_ok=True)
-    weather = Weather(1, Session.of(date(2024, 11, 29), "09:30", "13:00"))
-    workers = Workers(weather, folder / f"{name}.log")
+    plan = FaultPlan(1, Session.of(date(2024, 11, 29), "09:30", "13:00"))
+    workers = Workers(plan, folder / f"{name}.log")
 '''
 
 SCENES = """
@@ -96,7 +96,7 @@ ended = lasting()
 thread.join()
 first = lasts()
 until(lambda: not alive(first))
-results["killed"] = [ended, first, invoke(), dict(weather.kills)]
+results["killed"] = [ended, first, invoke(), dict(plan.kills)]
 workers.close()
 
 scene("two")
@@ -105,7 +105,7 @@ lasts()
 results["two"] = [invoke()["mine"]]
 workers.end("handlers")
 thread.join()
-results["two"].append(dict(weather.kills))
+results["two"].append(dict(plan.kills))
 workers.close()
 
 scene("raises")
@@ -116,25 +116,25 @@ except InvocationFailedError as error:
 workers.close()
 
 scene("slow")
-results["slow"] = [lasting(within_s=0.5), weather.faults["timed_out"]]
+results["slow"] = [lasting(within_s=0.5), plan.faults["timed_out"]]
 workers.close()
 
-scene("doomed")
-weather.doom = lambda function: Doom(3, "before")
+scene("kill_point")
+plan.kill_point = lambda function: KillPoint(3, "before")
 told = []
 def requests():
     lasts()
-    told.extend(workers.request("handlers-1") for _ in range(5))
+    told.extend(workers.count_request("handlers-1") for _ in range(5))
     workers.kill("handlers-1")
 thread = beside(requests)
 lasting()
 thread.join()
-results["doomed"] = [told, workers.request("handlers-1")]
+results["kill_point"] = [told, workers.count_request("handlers-1")]
 workers.close()
 
 scene("orphans")
 threading.Thread(target=lasting, daemon=True).start()
-results["orphans"] = [workers.nursery, lasts()]
+results["orphans"] = [workers.parent, lasts()]
 assert all(alive(pid) for pid in results["orphans"])
 print(json.dumps(results), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -193,8 +193,8 @@ def test_an_invocation_that_takes_too_long_is_ended(results):
     assert results["slow"] == ["handlers.pid: no answer within 0.5 s", 1]
 
 
-def test_a_worker_is_killed_at_the_request_that_its_doom_names(results):
-    assert results["doomed"] == [["", "", "before", "", ""], ""]
+def test_a_worker_is_killed_at_the_request_of_its_kill_point(results):
+    assert results["kill_point"] == [["", "", "before", "", ""], ""]
 
 
 def test_no_process_outlives_the_one_that_plays_the_day(results):

@@ -1,4 +1,4 @@
-"""A door answers wrongly before or after the effect, and kills before or after it."""
+"""A fault proxy answers wrongly before or after the effect, and kills before or after it."""
 
 import json
 import threading
@@ -21,18 +21,27 @@ from starlette.routing import Route
 from werkzeug.serving import make_server
 
 from scalper.core.session import Session
-from workbench.chaos.fault_plan import AFTER, BEFORE, EXCHANGE, QUEUE, SECRETS, STORE, Fate, Weather
+from workbench.chaos.fault_plan import (
+    AFTER,
+    BEFORE,
+    EXCHANGE,
+    QUEUE,
+    SECRETS,
+    STORE,
+    FaultPlan,
+    Injection,
+)
 from workbench.chaos.fault_proxy import (
     SLOW_S,
-    Answered,
-    Asked,
-    AwsDoor,
-    HttpDoor,
-    Inside,
+    AwsFaultProxy,
+    HttpFaultProxy,
+    Interceptor,
+    ProxiedRequest,
+    ProxiedResponse,
     address,
     caller_of,
-    door_of,
     has_effect,
+    server_of,
 )
 from workbench.servers.loopback import serving
 
@@ -40,17 +49,17 @@ SESSION = Session.of(date(2024, 11, 29), "09:30", "13:00")
 TRUTH = {"id": "b1", "client_order_id": "c1"}
 
 
-class Script(Weather):
-    """A weather that is told what to do next."""
+class Script(FaultPlan):
+    """A plan that does what a test sets."""
 
     def __init__(self) -> None:
         super().__init__(0, SESSION)
-        self.fate = Fate()
-        self.doors: list[tuple[str, str, bool]] = []
+        self.injection = Injection()
+        self.servers: list[tuple[str, str, bool]] = []
 
-    def request(self, door: str, function: str, *, has_effect: bool) -> Fate:
-        self.doors.append((door, function, has_effect))
-        return self.fate
+    def on_request(self, server: str, function: str, *, has_effect: bool) -> Injection:
+        self.servers.append((server, function, has_effect))
+        return self.injection
 
 
 @dataclass
@@ -62,7 +71,7 @@ class Victims:
     killed: list[tuple[str, str, int]] = field(default_factory=list)
     effects: list[str] = field(default_factory=list)
 
-    def request(self, name: str, /) -> str:
+    def count_request(self, name: str, /) -> str:
         self.asked.append(name)
         return self.when
 
@@ -72,10 +81,10 @@ class Victims:
 
 @dataclass
 class Scene:
-    """A server behind a door, and what it was asked to do."""
+    """A server behind a server, and what it was request to do."""
 
     url: str
-    weather: Script
+    plan: Script
     victims: Victims
 
     @property
@@ -88,8 +97,8 @@ class Scene:
 
 
 @contextmanager
-def http_scene(inside: Inside | None = None) -> Iterator[Scene]:
-    weather, victims = Script(), Victims()
+def http_scene(interceptor: Interceptor | None = None) -> Iterator[Scene]:
+    plan, victims = Script(), Victims()
 
     async def act(request: Request) -> Response:
         body = (await request.body()).decode()
@@ -97,8 +106,8 @@ def http_scene(inside: Inside | None = None) -> Iterator[Scene]:
         return Response(json.dumps(TRUTH), headers={"x-limit": "1"})
 
     app = Starlette(routes=[Route("/v2/orders", act, methods=["GET", "POST"])])
-    with serving(HttpDoor(app, EXCHANGE, weather, victims, inside), "door") as url:
-        yield Scene(url, weather, victims)
+    with serving(HttpFaultProxy(app, EXCHANGE, plan, victims, interceptor), "server") as url:
+        yield Scene(url, plan, victims)
 
 
 @pytest.fixture(scope="module")
@@ -109,24 +118,24 @@ def shared() -> Iterator[Scene]:
 
 @pytest.fixture
 def scene(shared: Scene) -> Scene:
-    shared.weather.fate = Fate()
+    shared.plan.injection = Injection()
     shared.victims.when = ""
-    for kept in (shared.weather.doors, shared.victims.killed, shared.effects):
+    for kept in (shared.plan.servers, shared.victims.killed, shared.effects):
         kept.clear()
     return shared
 
 
-def test_in_good_weather_a_door_changes_nothing_but_the_address(scene):
+def test_without_faults_a_proxy_changes_nothing_but_the_address(scene):
     answer = scene.post()
     assert (answer.status_code, answer.json(), answer.headers["x-limit"]) == (200, TRUTH, "1")
     assert scene.effects == ['POST /v2/orders?x=1 {"qty":"1"}']
-    assert scene.weather.doors == [(EXCHANGE, "tick", True)]
+    assert scene.plan.servers == [(EXCHANGE, "tick", True)]
 
 
-def test_requests_of_the_day_itself_meet_no_weather(scene):
-    scene.weather.fate, scene.victims.when = Fate("reset", BEFORE), AFTER
+def test_requests_of_the_day_itself_meet_no_fault(scene):
+    scene.plan.injection, scene.victims.when = Injection("reset", BEFORE), AFTER
     assert httpx.get(scene.url + "/v2/orders", trust_env=False).json() == TRUTH
-    assert scene.weather.doors == scene.victims.killed == []
+    assert scene.plan.servers == scene.victims.killed == []
 
 
 @pytest.mark.parametrize(
@@ -142,23 +151,23 @@ def test_requests_of_the_day_itself_meet_no_weather(scene):
     ],
 )
 def test_a_wrong_answer_before_or_after_the_effect(scene, answer, when, status, content):
-    scene.weather.fate = Fate(answer, when)
-    answered = scene.post()
-    assert answered.status_code == status
-    assert content in answered.text
+    scene.plan.injection = Injection(answer, when)
+    response = scene.post()
+    assert response.status_code == status
+    assert content in response.text
     assert len(scene.effects) == (1 if when == AFTER else 0)
     if status == 200:
         with pytest.raises(json.JSONDecodeError):
-            answered.json()
+            response.json()
 
 
 @pytest.mark.parametrize("when", [BEFORE, AFTER])
 def test_a_connection_is_reset_before_or_after_the_effect(scene, when):
-    scene.weather.fate = Fate("reset", when)
+    scene.plan.injection = Injection("reset", when)
     with pytest.raises(httpx.TransportError):
         scene.post()
     assert len(scene.effects) == (1 if when == AFTER else 0)
-    scene.weather.fate = Fate()
+    scene.plan.injection = Injection()
     assert scene.post().json() == TRUTH, "the server goes on"
 
 
@@ -171,17 +180,17 @@ def test_a_worker_is_killed_before_or_after_the_effect(scene, when):
     assert len(scene.effects) == (1 if when == AFTER else 0)
 
 
-def test_what_a_server_says_may_be_replaced_and_seen_otherwise_and_its_end_is_told():
+def test_an_interceptor_replaces_and_alters_answers_and_learns_the_status():
     ends = []
 
-    class Liar(Inside):
-        def instead(self, asked: Asked) -> Answered | None:
-            return Answered(403, [], b"no") if asked.function == "tick" else None
+    class Liar(Interceptor):
+        def answer_instead(self, request: ProxiedRequest) -> ProxiedResponse | None:
+            return ProxiedResponse(403, [], b"no") if request.function == "tick" else None
 
-        def seen(self, asked: Asked, answered: Answered) -> Answered:
-            return Answered(answered.status, [], answered.body.replace(b"b1", b"b2"))
+        def altered(self, request: ProxiedRequest, response: ProxiedResponse) -> ProxiedResponse:
+            return ProxiedResponse(response.status, [], response.body.replace(b"b1", b"b2"))
 
-        def over(self, asked: Asked, status: int) -> None:
+        def finished(self, request: ProxiedRequest, status: int) -> None:
             ends.append(status)
 
     with http_scene(Liar()) as scene:
@@ -189,14 +198,14 @@ def test_what_a_server_says_may_be_replaced_and_seen_otherwise_and_its_end_is_to
         assert (refused.status_code, refused.text) == (403, "no")
         assert len(scene.effects) == 1
         assert other.json() == {**TRUTH, "id": "b2"}
-        scene.weather.fate = Fate("reset", AFTER)
+        scene.plan.injection = Injection("reset", AFTER)
         with pytest.raises(httpx.TransportError):
             scene.post("checkup-1")
         assert ends == [403, 200, 0]
 
 
 def test_a_slow_request_waits_before_it_takes_effect(scene):
-    scene.weather.fate = Fate(slow=True)
+    scene.plan.injection = Injection(slow=True)
     began = time.monotonic()
     assert scene.post().json() == TRUTH
     assert time.monotonic() - began >= SLOW_S
@@ -207,14 +216,14 @@ def test_a_caller_stands_in_front_of_the_path():
     assert caller_of("/as/trade_update-12/v2/orders") == ("trade_update-12", "/v2/orders")
     assert caller_of("/as/tick-1") == ("tick-1", "/")
     assert caller_of("/v2/orders") == ("", "/v2/orders")
-    assert Asked("trade_update-12", "GET", "/", "", b"").function == "trade_update"
+    assert ProxiedRequest("trade_update-12", "GET", "/", "", b"").function == "trade_update"
 
 
 # --- AWS -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("target", "door", "effect"),
+    ("target", "server", "effect"),
     [
         ("DynamoDB_20120810.PutItem", STORE, True),
         ("DynamoDB_20120810.GetItem", STORE, False),
@@ -224,13 +233,13 @@ def test_a_caller_stands_in_front_of_the_path():
         ("", QUEUE, True),
     ],
 )
-def test_an_aws_request_is_known_by_its_target(target, door, effect):
-    assert (door_of(target), has_effect(target)) == (door, effect)
+def test_an_aws_request_is_known_by_its_target(target, server, effect):
+    assert (server_of(target), has_effect(target)) == (server, effect)
 
 
 @pytest.fixture
 def aws_scene() -> Iterator[Scene]:
-    weather, victims = Script(), Victims()
+    plan, victims = Script(), Victims()
 
     def act(environ, start: StartResponse):
         length = int(environ["CONTENT_LENGTH"])
@@ -238,10 +247,10 @@ def aws_scene() -> Iterator[Scene]:
         start("200 OK", [("Content-Type", "application/x-amz-json-1.0")])
         return [b"{}"]
 
-    server = make_server("127.0.0.1", 0, AwsDoor(act, weather, victims), threaded=True)
+    server = make_server("127.0.0.1", 0, AwsFaultProxy(act, plan, victims), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield Scene(f"http://127.0.0.1:{server.port}", weather, victims)
+    yield Scene(f"http://127.0.0.1:{server.port}", plan, victims)
     server.shutdown()
     thread.join()
     server.server_close()
@@ -258,13 +267,13 @@ def put(scene: Scene, caller: str = "tick-1") -> None:
     ).put_item(TableName="T", Item={"pk": {"S": "x"}})
 
 
-def test_in_good_weather_and_for_the_day_itself_aws_is_as_ever(aws_scene):
+def test_without_faults_and_for_the_day_itself_aws_is_unchanged(aws_scene):
     put(aws_scene)
-    aws_scene.weather.fate = Fate("reset", BEFORE)
+    aws_scene.plan.injection = Injection("reset", BEFORE)
     put(aws_scene, caller="")
     assert len(aws_scene.effects) == 2
     assert all(effect.startswith("/{") for effect in aws_scene.effects)
-    assert aws_scene.weather.doors == [(STORE, "tick", True)]
+    assert aws_scene.plan.servers == [(STORE, "tick", True)]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +285,7 @@ def test_in_good_weather_and_for_the_day_itself_aws_is_as_ever(aws_scene):
     ],
 )
 def test_aws_fails_before_or_after_the_effect(aws_scene, answer, when, code):
-    aws_scene.weather.fate = Fate(answer, when)
+    aws_scene.plan.injection = Injection(answer, when)
     with pytest.raises(ClientError, match=code):
         put(aws_scene)
     assert len(aws_scene.effects) == (1 if when == AFTER else 0)
@@ -284,11 +293,11 @@ def test_aws_fails_before_or_after_the_effect(aws_scene, answer, when, code):
 
 @pytest.mark.parametrize("when", [BEFORE, AFTER])
 def test_aws_resets_a_connection_and_kills_before_or_after_the_effect(aws_scene, when):
-    aws_scene.weather.fate = Fate("reset", when)
+    aws_scene.plan.injection = Injection("reset", when)
     with pytest.raises(ConnectionClosedError):
         put(aws_scene)
     assert len(aws_scene.effects) == (1 if when == AFTER else 0)
-    aws_scene.weather.fate, aws_scene.victims.when = Fate(), when
+    aws_scene.plan.injection, aws_scene.victims.when = Injection(), when
     with pytest.raises(ConnectionClosedError):
         put(aws_scene, "relay-3")
     ((name, told, effects),) = aws_scene.victims.killed
