@@ -1,7 +1,7 @@
-"""Fakes that follow the shell's protocols, and a desk that puts them together.
+"""Fakes of the ports, and a desk that puts them together.
 
-The broker is a small book with scripted faults; the store is the MemoryStore that the conformance
-suite holds against DynamoDB. Both write down what is done to them, in one list, in order.
+The broker keeps its orders in a dictionary, and fails as a test tells it to. The store is the
+MemoryStore, which the conformance suite compares with DynamoDB. Both log every call in one list.
 """
 
 from collections import defaultdict, deque
@@ -79,7 +79,7 @@ def bar(start: datetime, close: Money = PRICE) -> Bar:
 
 
 class FakeBroker:
-    """The Broker protocol over a book; `script` a method's next calls to make them fail."""
+    """The Broker protocol over a dictionary of orders; `fail` lets a method's next calls fail."""
 
     def __init__(self, log: Log, now: datetime) -> None:
         self.log = log
@@ -94,7 +94,7 @@ class FakeBroker:
         self.blocked = ""
         self.fills: list[Fill] = []
         self.requests_a_minute: int | None = None
-        """How many requests a minute are taken; the others are answered 429."""
+        """The limit of requests a minute; a request above it is refused with 429."""
         self._taken: dict[datetime, int] = defaultdict(int)
         self._scripts: dict[str, deque[BaseException | None]] = defaultdict(deque)
         self._made = 0
@@ -103,7 +103,7 @@ class FakeBroker:
     # Scripts
 
     def fail(self, method: str, *errors: BaseException | None) -> None:
-        """Let the method's next calls raise, before they have any effect; None lets one pass."""
+        """Let the method's next calls raise before any effect; None lets one call succeed."""
         self._scripts[method].extend(errors)
 
     def fail_after(self, method: str, error: BaseException) -> None:
@@ -474,7 +474,7 @@ class Desk:
         return order.client_order_id
 
     def hold(self, number: float = 1, symbol: str = "AAA") -> str:
-        """Buy, fill and tell it, so that the target works; return the target's client id."""
+        """Buy, fill and deliver the event; return the client id of the target, which works."""
         report = self.broker.fill(self.buy(number, symbol), PRICE)
         self.update(report, minute(number) + timedelta(seconds=10), PRICE)
         order = self.state(symbol).order
@@ -482,8 +482,8 @@ class Desk:
         assert order.purpose is Purpose.TARGET
         return order.client_order_id
 
-    def land_after_it_was_given_up(self) -> None:
-        """Let a buy be given up and land all the same; entries are stopped."""
+    def land_after_it_was_abandoned(self) -> None:
+        """Let a buy be abandoned and land after that; no further signal comes."""
         self.trade("AAA")
         self.broker.always_fail("submit", UnknownOutcomeError("read timed out"))
         self.tick(1)

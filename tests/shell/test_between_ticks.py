@@ -1,4 +1,4 @@
-"""An order's event is taken up at once; a checkup looks after whatever works."""
+"""Between two ticks: a trade update is acted on at once, and a checkup reconciles every order."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

@@ -81,7 +81,7 @@ class TestCancels:
         desk.update(stale, minute(2))
         assert desk.sent()[-1] == ("submit", client_id(2, "target"), 5, PRICE + CENT)
 
-    def test_a_confirmation_that_fails_waits_for_the_next_pass(self, desk: Desk):
+    def test_a_confirmation_that_fails_waits_for_the_next_invocation(self, desk: Desk):
         desk.buy(1)
         desk.stop_entries()
         desk.broker.fail("find", BrokerDownError("down"))
@@ -90,7 +90,7 @@ class TestCancels:
         assert desk.checkup(2.5)["status"] == "ok"
         assert desk.phase() is Phase.TO_BUY
 
-    def test_a_late_order_whose_cancel_has_no_effect_is_canceled_once_in_a_pass(
+    def test_a_late_order_whose_cancel_has_no_effect_is_canceled_once_per_invocation(
         self, desk: Desk, records: Records
     ):
         desk.trade("AAA")

@@ -26,7 +26,7 @@ Metrics = dict[str, list[float]]
 
 @pytest.fixture
 def metrics(monkeypatch: pytest.MonkeyPatch) -> Metrics:
-    """What was counted by the passes under test."""
+    """The metrics that the functions under test counted."""
     counted: Metrics = {}
 
     def count(name: Metric, value: float = 1) -> None:
@@ -119,7 +119,7 @@ class TestCloseDay:
         assert len(desk.outbox.mails) == 1
         assert "request failed" in records.messages()
 
-    def test_not_flat_is_said_in_answer_log_and_mail(self, desk: Desk, records: Records):
+    def test_not_flat_shows_in_the_answer_the_log_and_the_mail(self, desk: Desk, records: Records):
         desk.hold(1)
         desk.broker.held["AAA"] += 100
         desk.broker.held["ZZZ"] = 3
@@ -134,7 +134,7 @@ class TestCloseDay:
         assert f"STILL OPEN: {client_id(2, 'target')}" in text
 
     def test_a_short_position_of_a_traded_symbol_is_not_flat(self, desk: Desk):
-        """I3: a purchase taken back after its shares were sold, say."""
+        """I3: for example a bust of a buy whose shares were sold already."""
         trade_a_day(desk)
         desk.broker.held["AAA"] = -5
         desk.broker.held["ZZZ"] = -3
@@ -160,8 +160,8 @@ class TestCloseDay:
         # Whether it is flat may have changed; what it earned is measured once.
         assert (metrics["NotFlat"], metrics["PnlUsd"], metrics["Trades"]) == ([0, 0], [0.0], [0])
 
-    def test_run_by_hand_in_the_evening_it_still_sends_the_days_mail(self, desk: Desk):
-        """As the runbook says, where every try of the schedule failed: an hour later that rings."""
+    def test_a_run_that_the_owner_starts_in_the_evening_still_sends_the_mail(self, desk: Desk):
+        """As the runbook says: if every scheduled run fails, an alarm asks the owner for one."""
         trade_a_day(desk)
         desk.close_day(CLOSE + 150 * MINUTE)
         assert len(desk.outbox.mails) == 1
@@ -194,7 +194,7 @@ class TestCloseDay:
 class TestFills:
     """The account's activities are another book than the orders'."""
 
-    def test_a_fill_that_no_order_tells_is_a_mismatch_with_both_figures(
+    def test_a_fill_that_no_order_shows_is_a_mismatch_with_both_figures(
         self, desk: Desk, records: Records, metrics: Metrics
     ):
         trade_a_day(desk)
@@ -223,7 +223,7 @@ class TestFills:
         del desk.broker.fills[-1]
         assert set(desk.close_day(CLOSE)["mismatches"]) == {"BBB"}
 
-    def test_fills_of_others_do_not_count(self, desk: Desk):
+    def test_external_fills_do_not_count(self, desk: Desk):
         trade_a_day(desk)
         desk.broker.fills.append(Fill("external", "AAA", True, 7, 7 * PRICE))
         assert desk.close_day(CLOSE)["mismatches"] == {}
@@ -264,7 +264,7 @@ class TestFills:
         assert (answer["mismatches"], answer["flat"], answer["trades"]) == ({}, True, 1)
         assert answer["pnl_usd"] == pytest.approx(QTY * 0.01)
 
-    def test_fills_that_cannot_be_read_are_said_and_keep_nobody_uninformed(
+    def test_unread_fills_show_in_the_mail_which_is_sent_all_the_same(
         self, desk: Desk, records: Records, metrics: Metrics
     ):
         trade_a_day(desk)
@@ -293,7 +293,7 @@ class TestLeftOvers:
         answer = desk.close_day(CLOSE)
         assert (answer["flat"], answer["positions"]) == (False, {"AAA": QTY})
 
-    def test_what_the_table_says_and_the_broker_does_not_hold_is_nothing(self, desk: Desk):
+    def test_shares_that_only_the_table_shows_do_not_count_as_held(self, desk: Desk):
         self.leave(desk, DAY - timedelta(days=1))
         desk.broker.held["AAA"] = 0
         assert desk.close_day(CLOSE)["flat"] is True
@@ -314,7 +314,7 @@ class TestLeftOvers:
         assert (answer["flat"], answer["open_orders"]) == (False, [yesterday])
         assert (answer["symbols"], answer["trades"]) == (0, 0)
 
-    def test_halts_are_told(self, desk: Desk):
+    def test_halts_show_in_the_answer_and_the_mail(self, desk: Desk):
         desk.hold(1)
         stored = MemoryStore.load(desk.store, "AAA")
         assert stored is not None
@@ -324,7 +324,7 @@ class TestLeftOvers:
         assert answer["halts"] == {"AAA": "corrected_fill", "account": "by hand"}
         assert "Halts      AAA: corrected_fill, account: by hand" in desk.outbox.mails[0][1]
 
-    def test_a_table_that_is_down_says_so_in_the_mail(self, desk: Desk):
+    def test_the_mail_says_that_the_table_is_down(self, desk: Desk):
         desk.store.down.add("all")
         assert desk.close_day(CLOSE)["halts"] is None
         assert "not known: the state table could not be read" in desk.outbox.mails[0][1]
@@ -374,7 +374,7 @@ class TestTickMeasures:
         # At the third minute it is two minutes old; a minute old is not older than a minute.
         assert metrics["UnknownOrders"] == [0, 0, 1]
 
-    def test_orders_given_up_are_counted_for_the_day(self, desk: Desk, metrics: Metrics):
+    def test_abandoned_orders_are_counted_for_the_day(self, desk: Desk, metrics: Metrics):
         desk.buy(1)
         stored = MemoryStore.load(desk.store, "AAA")
         assert stored is not None

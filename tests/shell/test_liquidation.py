@@ -1,4 +1,4 @@
-"""Flat before the close, whatever is down; nothing sent from the close on; the day's summary."""
+"""The liquidation ends flat whatever is down, and sends nothing at or after the close."""
 
 from datetime import timedelta
 
@@ -83,7 +83,7 @@ class TestBeforeTheClose:
         assert desk.sent()[sent:] == [("cancel", target), sell(3)]
 
     @pytest.mark.fault("26")
-    def test_what_somebodys_order_does_not_hold_is_sold_and_the_rest_once_it_is_free(
+    def test_shares_that_an_external_order_does_not_hold_are_sold_and_the_rest_once_free(
         self, desk: Desk
     ):
         desk.hold(1)
@@ -145,7 +145,7 @@ class TestBeforeTheClose:
         assert desk.sent()[-1] == ("cancel", client_id(1))
         assert desk.phase() is Phase.DONE
 
-    def test_an_order_given_up_that_filled_after_the_day_was_done_is_sold(self, desk: Desk):
+    def test_an_abandoned_order_that_fills_after_the_day_was_done_is_sold(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.always_fail("submit", UnknownOutcomeError("504"))
         for number in (380, 381, 382, 383):
@@ -296,7 +296,7 @@ class TestManyPositions:
         assert crowd.liquidate(CLOSE) == {"status": "ok", "flat": True, "left": []}
         assert len([one for one in crowd.log if one[0] == "submit"]) < 2 * len(self.NAMES)
 
-    def test_of_many_one_list_tells_what_came_of_the_cancels(self, crowd: Desk):
+    def test_for_many_symbols_one_list_shows_the_effect_of_the_cancels(self, crowd: Desk):
         crowd.liquidate(CUTOFF)
         asked = [one[0] for one in crowd.log if one[0] not in ("save", "cancel", "submit")]
         assert asked == ["orders_since", "open_orders", "positions", "orders_since"]
@@ -324,7 +324,7 @@ class TestManyPositions:
         assert len(crowd.sent()) == 300
 
     @pytest.mark.parametrize("by", ["tick", "checkup", "duplicate"])
-    def test_fills_that_nobody_told_are_found_by_one_list(self, crowd: Desk, by: str):
+    def test_fills_without_an_event_are_found_by_one_list(self, crowd: Desk, by: str):
         for name in self.NAMES:
             crowd.broker.fill(client_id(2, "target", name), PRICE + CENT)
         if by == "checkup":
@@ -346,7 +346,7 @@ class TestManyPositions:
         assert crowd.sent()[0] == ("cancel", "by-hand")
         assert ("submit", client_id(3, "liquidation", "AA"), QTY, None) in crowd.sent()
 
-    def test_listed_orders_that_are_over_contest_no_buy_in_doubt(
+    def test_closed_orders_in_a_list_do_not_contest_a_buy_in_doubt(
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ):
         monkeypatch.setattr(batch, "MANY", 0)
@@ -401,7 +401,7 @@ class TestWithoutTheTable:
         assert (desk.phase(), desk.broker.held["AAA"]) == (Phase.DONE, 0)
 
     @pytest.mark.fault("lost-table")
-    def test_what_was_sold_without_the_table_is_not_said_to_be_sold_by_somebody_else(
+    def test_shares_that_we_sold_without_the_table_are_not_taken_for_sold_elsewhere(
         self, desk: Desk
     ):
         desk.hold(1)
@@ -599,7 +599,7 @@ class TestFromTheCloseOn:
         desk.liquidate(CLOSE)
         assert desk.sent() == sent
 
-    def test_what_is_left_is_said_with_an_alarm(self, desk: Desk, records: Records):
+    def test_shares_that_are_left_raise_an_alarm(self, desk: Desk, records: Records):
         desk.hold(1)
         assert desk.liquidate(CLOSE) == {"status": "ok", "flat": False, "left": ["AAA"]}
         assert "not flat" in records.messages()

@@ -1,4 +1,4 @@
-"""A state that the table lost is built from the broker's orders; nothing is sent before."""
+"""A state that the table lost is rebuilt from the broker's orders before anything is sent."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -60,7 +60,7 @@ class TestRecovery:
         desk.checkup(2.5)
         assert desk.sent()[-1] == ("submit", client_id(2, "target"), QTY, PRICE + CENT)
 
-    def test_a_rebuild_that_somebody_else_wins_is_loaded(self, desk: Desk):
+    def test_a_state_that_another_invocation_rebuilt_first_is_loaded(self, desk: Desk):
         desk.trade("AAA", signal=never)
         raced: list[int] = []
 
@@ -82,7 +82,7 @@ class TestRecovery:
         assert desk.sent() == []
 
     def test_orders_that_cannot_be_read_stop_no_other_symbol(self, desk: Desk):
-        """A row is new while the broker fails: the others' exits do not wait for it."""
+        """A row is new while the broker fails: the exits of other symbols do not wait."""
         target = desk.hold(1, "AAA")
         desk.stop_entries()
         desk.trade("BBB")

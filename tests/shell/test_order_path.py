@@ -124,7 +124,7 @@ class TestUnknownOutcomes:
         assert desk.state().order.progress is Progress.LIVE  # type: ignore[union-attr]
         assert desk.submitted() == [client_id(1)]
 
-    def test_filled_meanwhile_it_is_sold(self, desk: Desk):
+    def test_shares_that_filled_under_a_lost_answer_are_sold(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail_after("submit", TIME_OUT)
         desk.tick(1)
@@ -170,7 +170,7 @@ class TestUnknownOutcomes:
         assert desk.phase() is Phase.SELL_SUBMITTED
         assert list(desk.broker.book) == [client_id(1), client_id(2, "target")]
 
-    def test_a_buy_that_stays_absent_is_given_up_and_remembered(self, desk: Desk):
+    def test_a_buy_that_stays_absent_is_abandoned_and_watched(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.always_fail("submit", TIME_OUT)
         desk.tick(1)
@@ -179,7 +179,7 @@ class TestUnknownOutcomes:
         assert desk.state().abandoned == (client_id(1),)
         assert desk.outbox.checkups
 
-    def test_given_up_and_there_after_all_it_is_canceled_and_the_symbol_halted(
+    def test_an_abandoned_order_that_lands_is_canceled_and_halts_the_symbol(
         self, desk: Desk, records: Records
     ):
         desk.trade("AAA")
@@ -198,13 +198,13 @@ class TestUnknownOutcomes:
         assert any(one.reason == "late_order" for one in records.of("decision"))  # type: ignore[attr-defined]
 
     @pytest.mark.fault("13")
-    def test_given_up_and_filled_after_all_it_is_sold(self, desk: Desk):
-        desk.land_after_it_was_given_up()
+    def test_the_shares_of_an_abandoned_order_that_fills_are_sold(self, desk: Desk):
+        desk.land_after_it_was_abandoned()
         desk.broker.fill(client_id(1), PRICE)
         desk.tick(5)
         assert desk.sent()[-1] == ("submit", client_id(2, "bailout"), QTY, None)
 
-    def test_a_external_order_on_the_symbol_keeps_it_from_being_given_up(self, desk: Desk):
+    def test_a_buy_beside_an_external_order_is_not_abandoned(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.always_fail("submit", TIME_OUT)
         desk.tick(1)
@@ -247,8 +247,8 @@ class TestUnknownOutcomes:
 
 
 class TestRefusals:
-    def test_its_code_on_an_order_that_is_not_there_is_a_refusal_in_the_end(self, desk: Desk):
-        """The code is of other complaints too: the shares would rest until the next day."""
+    def test_a_duplicate_that_no_request_shows_is_a_refusal_in_the_end(self, desk: Desk):
+        """Alpaca gives this code for other refusals, too: the shares would not be sold that day."""
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.stop_entries()
         desk.broker.always_fail(
@@ -259,14 +259,14 @@ class TestRefusals:
             desk.checkup(number)
             assert desk.phase() is Phase.SELL_SUBMITTED
         desk.checkup(3)
-        # Sold again by a pass that has looked at the position.
+        # The next checkup that knows the position sells again.
         assert desk.phase() is Phase.TO_SELL
         desk.broker.heal()
         desk.checkup(3.5)
         assert desk.submitted()[-1] == client_id(3, "target")
         assert desk.state().abandoned == (client_id(2, "target"),)
 
-    def test_its_code_on_an_order_that_shows_late_is_no_refusal(self, desk: Desk):
+    def test_a_duplicate_that_a_late_request_shows_is_no_refusal(self, desk: Desk):
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.stop_entries()
         desk.broker.always_fail("submit", DuplicateOrderError(422, NOT_UNIQUE, "must be unique"))
@@ -280,7 +280,7 @@ class TestRefusals:
         assert set(desk.submitted()[1:]) == {client_id(2, "target")}
 
     @pytest.mark.fault("17")
-    def test_not_unique_means_that_it_exists_and_it_is_joined(self, desk: Desk):
+    def test_a_duplicate_exists_and_is_joined(self, desk: Desk):
         desk.trade("AAA")
         # The state was written back, from a backup say, to before the order was made.
         state = SymbolState(symbol="AAA", session=DAY)
@@ -296,7 +296,7 @@ class TestRefusals:
         ]
         assert desk.state().order.broker_id == "b1"  # type: ignore[union-attr]
 
-    def test_not_unique_and_absent_stays_unknown(self, desk: Desk):
+    def test_a_duplicate_that_is_absent_stays_unknown(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail(
             "submit", DuplicateOrderError(422, NOT_UNIQUE, "client_order_id must be unique")
@@ -403,7 +403,7 @@ class TestConflicts:
         assert desk.phase() is Phase.SELL_SUBMITTED
 
     @pytest.mark.fault("mid-day-deploy")
-    def test_a_state_that_a_newer_version_wrote_meanwhile_is_not_entered(self, desk: Desk):
+    def test_a_state_that_a_newer_version_wrote_in_the_meantime_is_not_entered(self, desk: Desk):
         desk.trade("AAA", signal=never)
         desk.tick(1)
         desk.trade("AAA")
@@ -474,7 +474,7 @@ class TestConflicts:
 
 
 class TestRestarts:
-    """Killed between any two steps; the next pass finds what the table and the broker know."""
+    """A process dies between two steps: the next invocation goes by the table and the broker."""
 
     @pytest.mark.fault("killed-anywhere")
     def test_after_the_intent_before_the_order(self, desk: Desk):

@@ -59,7 +59,7 @@ class TestIdle:
         assert desk.log == [("claim", minute(2)), ("open_orders",), ("positions",)]
         assert desk.outbox.checkups == []
 
-    def test_where_nothing_may_be_entered_only_orders_in_question_are_asked_for(self, desk: Desk):
+    def test_a_tick_that_may_enter_nothing_asks_only_for_orders_that_it_needs(self, desk: Desk):
         desk.trade("AAA", "BBB", enabled=False)
         desk.tick(1)
         desk.log.clear()
@@ -209,7 +209,7 @@ class TestEntries:
 
         def bars(symbols: Sequence[str], start: datetime, end: datetime) -> Bars:
             if len(desk.market.asked) == 2:
-                # BBB was decided meanwhile: its bar was there.
+                # BBB has its bar, so it is decided already.
                 assert desk.submitted() == [client_id(1, symbol="BBB")]
                 desk.market.by_symbol["AAA"] = [bar(minute(0))]
             return fetch(symbols, start, end)
@@ -365,7 +365,7 @@ class TestBlocks:
 
     @pytest.mark.fault("removed-while-held")
     @pytest.mark.parametrize("why", ["paused", "removed"])
-    def test_a_buy_of_a_symbol_paused_or_removed_is_given_up_when_stale(self, desk: Desk, why: str):
+    def test_a_stale_buy_of_a_paused_or_removed_symbol_is_canceled(self, desk: Desk, why: str):
         desk.buy(1)
         if why == "paused":
             desk.symbols.rows["AAA"] = replace(desk.symbols.rows["AAA"], enabled=False)
@@ -508,7 +508,7 @@ class TestRepeats:
         desk.tick(1)
         assert desk.submitted() == [client_id(1)]
 
-    def test_a_claim_is_lost_where_the_start_fails_and_the_minute_only_reconciles(self, desk: Desk):
+    def test_a_minute_whose_first_tick_fails_after_its_claim_only_reconciles(self, desk: Desk):
         desk.trade("AAA")
         desk.store.down.add("load_all")
         assert desk.tick(1)["status"] == "failed"
@@ -540,7 +540,7 @@ class TestRepeats:
         tick(desk.engine, TickDue(CLOSE - timedelta(minutes=3)))
         assert desk.sent() == sent
 
-    def test_an_earlier_minute_that_is_decided_later_takes_nothing_back(self, desk: Desk):
+    def test_an_earlier_minute_that_is_decided_later_undoes_nothing(self, desk: Desk):
         desk.buy(5)
         desk.tick(4)
         assert desk.submitted() == [client_id(1)]
@@ -629,7 +629,7 @@ class TestRiskControls:
 
 
 class TestShards:
-    def test_a_shard_looks_after_its_own_symbols(self, desk: Desk):
+    def test_a_shard_decides_its_own_symbols(self, desk: Desk):
         names = [f"A{letter}" for letter in "ABCDEFGH"]
         desk.trade(*names)
         for shard in range(3):

@@ -1,4 +1,4 @@
-"""What is heard of orders that were over, in doubt, replaced or taken back still counts."""
+"""News of closed, abandoned and replaced orders still counts, as late fills and busts do."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -32,9 +32,9 @@ NO_POWER = RefusedError(403, 40310000, "insufficient buying power")
 
 
 class TestOrdersInDoubt:
-    """I1: an order that may still land keeps another one from being sent."""
+    """I1: while an order may still land, no other order is sent."""
 
-    def give_up(self, desk: Desk) -> None:
+    def abandon(self, desk: Desk) -> None:
         desk.trade("AAA")
         desk.broker.always_fail("submit", TIME_OUT)
         for number in (1, 2, 3, 4):
@@ -42,15 +42,15 @@ class TestOrdersInDoubt:
         desk.broker.heal()
         assert desk.state().abandoned == (client_id(1),)
 
-    def test_beside_an_order_given_up_nothing_is_entered(self, desk: Desk):
-        self.give_up(desk)
+    def test_beside_an_abandoned_order_nothing_is_entered(self, desk: Desk):
+        self.abandon(desk)
         for number in (5, 6, 7):
             desk.tick(number)
         assert set(desk.submitted()) == {client_id(1)}
         assert desk.phase() is Phase.TO_BUY
 
     def test_the_next_session_enters_again(self, desk: Desk):
-        self.give_up(desk)
+        self.abandon(desk)
         tomorrow = Session.of(DAY + timedelta(days=1), "09:30", "16:00")
         desk.broker.sessions[tomorrow.day] = tomorrow
         desk.market.by_symbol["AAA"] = [bar(tomorrow.open)]
@@ -83,9 +83,7 @@ class TestOrdersInDoubt:
         assert (desk.phase(), desk.broker.held["AAA"]) == (Phase.TO_BUY, 0)
         assert desk.state().halt is Reason.LATE_ORDER
 
-    def test_an_exit_in_doubt_that_lands_after_it_was_asked_for_keeps_the_next_one_waiting(
-        self, desk: Desk
-    ):
+    def test_an_abandoned_exit_that_lands_delays_the_next_exit(self, desk: Desk):
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.stop_entries()
         target = client_id(2, "target")
@@ -107,7 +105,7 @@ class TestOrdersInDoubt:
         desk.checkup(2)
         assert desk.sent()[sent:] == [("cancel", target)]
 
-    def test_what_an_older_item_does_not_tell_was_not_sold_by_somebody_else(self, desk: Desk):
+    def test_a_sale_that_an_older_item_lacks_is_not_taken_for_sold_elsewhere(self, desk: Desk):
         """The table was restored from a backup of a minute before."""
         target = desk.hold(1)
         desk.stop_entries()
@@ -159,7 +157,7 @@ class TestReplacedOrders:
         assert state.pnl == 5 * CENT + 15 * DOLLAR
         assert desk.sent()[sent:] == []
 
-    def test_a_successor_that_filled_meanwhile_is_found_by_the_same_pass(self, desk: Desk):
+    def test_a_successor_that_has_filled_is_found_in_the_same_invocation(self, desk: Desk):
         target = desk.hold(1)
         desk.stop_entries()
         self.replace_by_hand(desk, target, "by-hand")
@@ -178,9 +176,7 @@ class TestReplacedOrders:
         assert desk.phase() is Phase.SELL_SUBMITTED
 
     @pytest.mark.fault("23")
-    def test_a_replaced_buy_is_canceled_by_the_pass_that_finds_it_and_its_fills_are_sold(
-        self, desk: Desk
-    ):
+    def test_a_replaced_buy_is_canceled_at_once_and_its_fills_are_sold(self, desk: Desk):
         buy = desk.buy(1)
         desk.stop_entries()
         desk.broker.fill(buy, PRICE, 7)
@@ -203,9 +199,9 @@ class TestReplacedOrders:
         desk.tick(3)
         assert desk.sent()[-1] == ("submit", client_id(3, "bailout"), QTY - 5, None)
 
-    def test_given_up_and_replaced_after_all_what_it_filled_is_sold(self, desk: Desk):
-        """Seed 13530: a buy given up landed, was replaced, and its successor filled."""
-        desk.land_after_it_was_given_up()
+    def test_the_fills_of_an_abandoned_order_that_was_replaced_are_sold(self, desk: Desk):
+        """Seed 13530: an abandoned buy landed, was replaced, and its successor filled."""
+        desk.land_after_it_was_abandoned()
         self.replace_by_hand(desk, client_id(1), "by-hand")
         desk.broker.fill("by-hand", PRICE)
         desk.broker.held["AAA"] = QTY
@@ -250,7 +246,7 @@ class TestReplacedOrders:
         assert desk.state().halt is Reason.REPLACED_ORDER
         assert (desk.phase(), desk.state().qty) == (Phase.DONE, 0)
 
-    def test_without_a_name_of_its_successor_it_is_over(self, desk: Desk):
+    def test_a_replaced_order_without_a_named_successor_is_closed(self, desk: Desk):
         target = desk.hold(1)
         desk.stop_entries()
         desk.broker.say(target, status="replaced")
@@ -260,7 +256,7 @@ class TestReplacedOrders:
 
 
 class TestCorrections:
-    """Fault 39: the broker changes the fills of an order that is over."""
+    """Fault 39: the broker changes the fills of a closed order."""
 
     def bust(self, desk: Desk, name: str, qty: int, price: Money = PRICE) -> OrderReport:
         was = desk.broker.book[name].filled_qty
@@ -287,7 +283,7 @@ class TestCorrections:
         assert (state.halt, state.qty, state.settled) == (Reason.CORRECTED_FILL, 15, (15, 0))
         assert [one.levelname for one in records.of("decision")].count("ERROR") == 1
 
-    def test_an_event_that_is_merely_old_changes_nothing(self, desk: Desk):
+    def test_an_old_event_changes_nothing(self, desk: Desk):
         desk.buy(1)
         early = desk.broker.fill(client_id(1), PRICE, 7)
         desk.update(desk.broker.fill(client_id(1), PRICE), minute(1.5), PRICE)
@@ -296,8 +292,8 @@ class TestCorrections:
         desk.update(replace(early, status="canceled"), minute(1.7), PRICE)
         assert desk.state() == before
 
-    def test_an_answer_of_before_somebody_elses_write_corrects_nothing(self, desk: Desk):
-        """A tick's list says 7 while the event of the rest is taken up: 7 is old, no correction."""
+    def test_an_answer_that_is_older_than_the_state_corrects_nothing(self, desk: Desk):
+        """A tick's list says 7 while the event of the rest is joined: 7 is old."""
         desk.buy(1)
         desk.stop_entries()
         desk.broker.fill(client_id(1), PRICE, 7)
@@ -314,7 +310,7 @@ class TestCorrections:
         assert (desk.state().halt, desk.state().qty) == (None, QTY)
         assert desk.sent()[-1] == ("submit", client_id(2, "target"), QTY, PRICE + CENT)
 
-    def test_a_decision_that_loses_to_another_alarms_nobody(self, desk: Desk, records: Records):
+    def test_a_decision_that_meets_a_conflict_raises_no_alarm(self, desk: Desk, records: Records):
         """The list shows the target, which a state read before it cannot know."""
         desk.buy(1)
         desk.stop_entries()
@@ -382,7 +378,7 @@ class TestCorrections:
         assert desk.sent()[-1] == ("cancel", target)
         assert (desk.phase(), desk.state().qty) == (Phase.TO_BUY, 0)
 
-    def test_found_after_the_close_it_is_known_and_nothing_is_sent(self, desk: Desk):
+    def test_a_correction_found_after_the_close_counts_and_sends_nothing(self, desk: Desk):
         target = desk.hold(1)
         desk.stop_entries()
         desk.broker.fill(target, PRICE + CENT)
@@ -392,7 +388,7 @@ class TestCorrections:
         assert desk.liquidate(CLOSE)["left"] == ["AAA"]
         assert desk.sent() == sent
 
-    def test_a_list_that_lags_behind_is_asked_about_before_it_counts(self, desk: Desk):
+    def test_an_order_in_a_list_that_lags_behind_is_asked_for_before_it_counts(self, desk: Desk):
         target = desk.hold(1)
         desk.stop_entries()
         live = replace(desk.broker.book[target], confirmed=True)

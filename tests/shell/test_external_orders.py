@@ -1,4 +1,4 @@
-"""What others do on the account keeps entries away, visibly, and is never touched."""
+"""External orders and positions, and a blocked account, block entries; nothing touches them."""
 
 import logging
 from dataclasses import replace
@@ -39,10 +39,10 @@ def blocked(records: Records) -> list[tuple[str, str]]:
 
 
 class TestExternalOrdersAndPositions:
-    """Fault 38: what others have on a symbol blocks its entries, visibly, and is never touched."""
+    """Fault 38: they block their symbol's entries, a log line says so, nothing touches them."""
 
     @pytest.mark.fault("38")
-    def test_a_external_order_blocks_its_symbol_alone_until_it_is_gone(
+    def test_an_external_order_blocks_only_its_symbol_until_it_is_gone(
         self, desk: Desk, records: Records
     ):
         desk.trade("AAA", "BBB")
@@ -56,7 +56,7 @@ class TestExternalOrdersAndPositions:
 
     @pytest.mark.fault("38")
     @pytest.mark.parametrize("shares", [7, -7])
-    def test_a_external_position_blocks_its_symbol_alone_until_it_is_gone(
+    def test_an_external_position_blocks_only_its_symbol_until_it_is_gone(
         self, desk: Desk, records: Records, shares: int
     ):
         desk.trade("AAA", "BBB")
@@ -68,13 +68,13 @@ class TestExternalOrdersAndPositions:
         desk.tick(2)
         assert desk.submitted()[-1] == client_id(1)
 
-    def test_a_fraction_of_a_share_is_a_external_position(self, desk: Desk):
+    def test_a_fraction_of_a_share_is_an_external_position(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.positions_answer = {"AAA": 0}
         desk.tick(1)
         assert desk.sent() == []
 
-    def test_a_sale_of_ours_that_still_shows_is_waited_for(self, desk: Desk):
+    def test_an_entry_waits_until_our_own_sale_shows_in_the_position(self, desk: Desk):
         target = desk.hold(1)
         desk.update(desk.broker.fill(target, PRICE + CENT), minute(1.9))
         desk.broker.positions_answer = {"AAA": QTY}
@@ -84,14 +84,14 @@ class TestExternalOrdersAndPositions:
         desk.tick(3)
         assert desk.submitted()[-1] == client_id(3)
 
-    def test_without_a_signal_nothing_is_said(self, desk: Desk, records: Records):
+    def test_without_a_signal_no_blocked_entry_is_logged(self, desk: Desk, records: Records):
         desk.trade("AAA", signal=never)
         desk.broker.put("AAA", "by-hand")
         desk.tick(1)
         assert blocked(records) == []
 
     @pytest.mark.parametrize("method", ["open_orders", "positions"])
-    def test_what_cannot_be_read_enters_nothing_and_stops_no_exit(
+    def test_an_unread_list_blocks_entries_and_no_exit(
         self, desk: Desk, records: Records, method: str
     ):
         report = desk.broker.fill(desk.buy(1, "AAA"), PRICE)
@@ -110,7 +110,7 @@ class TestExternalOrdersAndPositions:
     @pytest.mark.parametrize(
         ("stronger", "reason"), [("paused", "paused"), ("halted", "symbol_halted")]
     )
-    def test_a_stronger_block_is_not_hidden(
+    def test_a_limit_that_comes_earlier_in_the_order_is_the_reason(
         self,
         desk: Desk,
         records: Records,
@@ -130,7 +130,7 @@ class TestExternalOrdersAndPositions:
         assert reasons(records)[-1] == reason
         assert blocked(records) == []
 
-    def test_a_buy_in_doubt_is_not_sent_again_beside_a_external_order(self, desk: Desk):
+    def test_a_buy_in_doubt_is_not_sent_again_beside_an_external_order(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail("submit", UnknownOutcomeError("504"))
         desk.tick(1)
@@ -143,7 +143,9 @@ class TestBlockedAccounts:
     """Fault 29: the broker takes no orders of the account."""
 
     @pytest.mark.fault("29")
-    def test_it_enters_nothing_until_the_broker_lifts_the_block(self, desk: Desk, records: Records):
+    def test_a_blocked_account_enters_nothing_until_the_broker_lifts_the_block(
+        self, desk: Desk, records: Records
+    ):
         desk.trade("AAA")
         desk.broker.blocked = "trading_blocked"
         desk.tick(1)
@@ -155,7 +157,9 @@ class TestBlockedAccounts:
         assert desk.submitted() == [client_id(1)]
 
     @pytest.mark.fault("29")
-    def test_it_says_that_exits_may_be_refused_and_tries_them(self, desk: Desk, records: Records):
+    def test_a_blocked_account_still_tries_its_exits_and_logs_that_they_may_be_refused(
+        self, desk: Desk, records: Records
+    ):
         target = desk.hold(1)
         desk.broker.blocked = "account_blocked"
         desk.broker.say(target, status="canceled")
@@ -171,13 +175,13 @@ class TestBlockedAccounts:
         assert desk.submitted() == [client_id(1)]
         assert records.of("request failed")
 
-    def test_refused_keys_are_said_as_such(self, desk: Desk):
+    def test_refused_keys_are_the_status_of_the_tick(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail("account_block", UnauthorizedError(401, None, "unauthorized"))
         assert desk.tick(1) == {"status": "keys_refused"}
 
 
-class TestExternalHands:
+class TestTheOwnersTrades:
     @pytest.mark.fault("38")
     def test_external_orders_and_positions_are_left_alone(self, desk: Desk):
         desk.trade("AAA", signal=never)
@@ -191,7 +195,7 @@ class TestExternalHands:
         assert desk.sent() == []
 
     @pytest.mark.fault("36")
-    def test_an_order_canceled_by_hand_is_found(self, desk: Desk):
+    def test_an_order_that_the_owner_canceled_is_found(self, desk: Desk):
         desk.buy(1)
         desk.stop_entries()
         desk.broker.say(client_id(1), status="canceled")
@@ -199,8 +203,10 @@ class TestExternalHands:
         assert desk.phase() is Phase.TO_BUY
 
     @pytest.mark.fault("37")
-    def test_a_target_canceled_and_its_shares_sold_by_hand_is_not_bailed_out(self, desk: Desk):
-        """What would be a short sale: the bail-out asks for the position first."""
+    def test_shares_that_the_owner_sold_after_canceling_the_target_are_not_bailed_out(
+        self, desk: Desk
+    ):
+        """A bailout would be a short sale, so it asks for the position first."""
         desk.hold(1)
         desk.stop_entries()
         desk.broker.say(client_id(2, "target"), status="canceled")
@@ -212,10 +218,10 @@ class TestExternalHands:
 
     @pytest.mark.fault("37")
     @pytest.mark.parametrize("shown", [0, QTY], ids=["none shown", "still shown"])
-    def test_shares_that_somebody_just_sold_are_not_bailed_out_whatever_positions_show(
+    def test_shares_that_the_owner_has_just_sold_are_not_bailed_out_whatever_positions_show(
         self, desk: Desk, shown: int
     ):
-        """Seeds 119 and 523: positions lie behind; too few are no proof seconds after the buy."""
+        """Seeds 119 and 523: positions lag behind orders, so a recent one proves nothing."""
         target = desk.hold(1)
         canceled = desk.broker.say(target, status="canceled")
         desk.broker.now = minute(1) + timedelta(seconds=17)
@@ -232,7 +238,7 @@ class TestExternalHands:
         assert (desk.phase(), desk.state().halt) == (Phase.TO_BUY, Reason.SOLD_ELSEWHERE)
         assert desk.sent()[sent:] == []
 
-    def test_what_somebody_does_on_another_symbol_keeps_no_bail_out_waiting(self, desk: Desk):
+    def test_an_external_trade_in_another_symbol_delays_no_bailout(self, desk: Desk):
         target = desk.hold(1)
         desk.stop_entries()
         desk.broker.say(target, status="canceled")
@@ -243,7 +249,7 @@ class TestExternalHands:
         assert desk.sent()[-1] == ("submit", client_id(3, "bailout"), QTY, None)
 
     @pytest.mark.fault("37")
-    def test_shares_sold_by_hand_are_not_sold_again(self, desk: Desk, records: Records):
+    def test_shares_that_the_owner_sold_are_not_sold_again(self, desk: Desk, records: Records):
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.stop_entries()
         desk.broker.fail("submit", RefusedError(403, 40310000, "insufficient qty"))
@@ -254,8 +260,8 @@ class TestExternalHands:
         assert desk.state().halt is Reason.SOLD_ELSEWHERE
         assert [r.levelname for r in records.of("decision")].count("ERROR") == 1
 
-    def test_a_refused_bail_out_loses_nothing(self, desk: Desk):
-        """The exit that a checkup's own reconciling sends is refused: it looks before the next."""
+    def test_a_refused_bailout_loses_no_shares(self, desk: Desk):
+        """The exit of a checkup's reconciliation is refused; the next asks for the position."""
         desk.hold(1)
         desk.stop_entries()
         desk.broker.say(client_id(2, "target"), status="rejected")
@@ -266,7 +272,7 @@ class TestExternalHands:
         assert desk.broker.held["AAA"] == QTY
         assert desk.submitted()[2:] == [client_id(3, "bailout")]
 
-    def test_an_order_replaced_by_hand_halts_the_symbol_with_an_alarm(
+    def test_an_order_that_the_owner_replaced_halts_the_symbol_with_an_alarm(
         self, desk: Desk, records: Records
     ):
         desk.hold(1)
@@ -277,7 +283,7 @@ class TestExternalHands:
         assert [r.levelname for r in records.of("decision")].count("ERROR") == 1
 
     @pytest.mark.fault("39")
-    def test_a_fill_taken_back_halts_the_symbol_with_an_alarm(self, desk: Desk, records: Records):
+    def test_a_bust_halts_the_symbol_with_an_alarm(self, desk: Desk, records: Records):
         """Fault 39; the step's own reason is another one."""
         desk.buy(1)
         desk.stop_entries()
