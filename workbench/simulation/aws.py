@@ -1,4 +1,4 @@
-"""AWS as far as the handlers notice: containers, invocations, the queue, the webhook's sender."""
+"""AWS around the handlers of a simulated day: containers, invocations, queues and the relay."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ DELIVERIES = int(_CHECKUP_QUEUE["RedrivePolicy"]["maxReceiveCount"])
 """How often a message of the checkup queue is delivered before it is a dead letter."""
 
 RETRY_AFTER_S = 60
-"""When Lambda repeats an asynchronous invocation that failed."""
+"""After how long Lambda repeats an asynchronous invocation that failed."""
 
 T = TypeVar("T")
 
@@ -56,14 +56,14 @@ WEBHOOK_KEY = "whsec_c2ltdWxhdGVk"
 
 
 class Context:
-    """What the handlers may ask of Lambda's context object."""
+    """Lambda's context object. The handlers ask nothing of it."""
 
 
 class StrictEngine(Engine):
-    """The engine, but a broken invariant ends the day instead of its symbol alone."""
+    """The engine. A broken invariant ends the whole day, and not its symbol alone."""
 
     def isolate(self, symbol: str, task: Callable[[], T]) -> T | None:
-        """Run one symbol's part of a pass."""
+        """Run one symbol's part of an invocation."""
 
         def strict() -> T:
             try:
@@ -84,13 +84,13 @@ class SimulatedOutbox:
     mails: list[tuple[str, str]] = field(default_factory=list)
 
     def checkup_in(self, delay_s: int, at: datetime) -> None:
-        """Let the checkup run after a delay; a lost message raises nothing."""
+        """Let the checkup run after a delay. A lost message raises no error."""
         self.scheduler.call(
             "outbox.checkup_in", SEND, lambda fault: self._send(fault, delay_s, self.deliver)
         )
 
     def tick_in(self, delay_s: int, event: Mapping[str, Any]) -> None:
-        """Let a tick's event come after a delay; a lost message raises nothing."""
+        """Let a tick's event come after a delay. A lost message raises no error."""
         self.scheduler.call(
             "outbox.tick_in",
             SEND,
@@ -105,7 +105,7 @@ class SimulatedOutbox:
             self.scheduler.after(delay_s + late, deliver)
 
     def notify(self, subject: str, text: str) -> None:
-        """Tell the owner."""
+        """Send a mail."""
 
         def effect(fault: FaultKind | None) -> None:
             if fault is not FaultKind.MESSAGE_LOST:
@@ -116,7 +116,7 @@ class SimulatedOutbox:
 
 @dataclass(slots=True, eq=False)
 class SimulatedTiming:
-    """The Timing protocol over virtual time; a machine's own clock may be off."""
+    """The Timing protocol over virtual time. Its clock may be off by `skew` microseconds."""
 
     scheduler: Scheduler
     skew: int = 0
@@ -126,7 +126,7 @@ class SimulatedTiming:
         return self.scheduler.time(self.scheduler.now + self.skew)
 
     def monotonic(self) -> float:
-        """Return seconds that only rise."""
+        """Return seconds that never fall."""
         return self.scheduler.now / SECOND
 
     def sleep(self, seconds: float) -> None:
@@ -136,7 +136,7 @@ class SimulatedTiming:
 
 @dataclass(slots=True, eq=False)
 class SimulatedAws:
-    """Invokes the handlers, each in a warm or a new container."""
+    """Invokes the handlers, each in a warm or in a new container."""
 
     scheduler: Scheduler
     settings: Settings
@@ -151,7 +151,7 @@ class SimulatedAws:
     """The last answer of each function."""
     relay_is_dead: bool = False
     ticks_are_over: bool = False
-    """Whether no tick runs any more: its function is broken."""
+    """Whether no tick runs any more."""
     _warm: dict[str, list[Engine]] = field(default_factory=dict)
     _labels: Counter[str] = field(default_factory=Counter)
     _numbers: Random = field(init=False)
@@ -161,7 +161,7 @@ class SimulatedAws:
         self._numbers = Random(f"cloud {self.scheduler.seed}")
 
     def deploy(self, *, newer: bool) -> None:
-        """Replace every container by one of another version; what runs, runs to its end."""
+        """Replace every container by one of another version. Running invocations go on."""
         self._warm.clear()
         old = self.store
         self.store = SimulatedStore(
@@ -175,7 +175,7 @@ class SimulatedAws:
         event: Mapping[str, Any],
         failed: Callable[[], None] | None = None,
     ) -> None:
-        """Call a handler; `failed` is called where it raised, died or ran out of time."""
+        """Call a handler. Call `failed` if the handler raised, died or ran out of time."""
         if function == "tick" and self.ticks_are_over:
             return
         self.invocations[function] += 1
@@ -187,7 +187,7 @@ class SimulatedAws:
         store = self.store
 
         def work() -> None:
-            # The handler asks for these before its first request: no other runs in between.
+            # The handler takes these before its first request, so no other runs in between.
             runtime.sources.settings = lambda: self.settings
             runtime.sources.engine = lambda _: engine
             ended_well = False
@@ -221,7 +221,7 @@ class SimulatedAws:
         self.scheduler.start(invocation, work)
 
     def tell(self, update: Update) -> None:
-        """Deliver what the broker's stream says, as the relay does."""
+        """Deliver an event of the broker's stream to the webhook, as the relay does."""
         plan = self.scheduler.plan
         what = f"{update.order.client_order_id.removeprefix('scalp-paper-')} {update.event}"
         if self.relay_is_dead or plan.happens(FaultKind.EVENT_LOST, 0.15, what):
@@ -251,13 +251,13 @@ class SimulatedAws:
         self.invoke("checkup", str(minute), {"Records": [{"body": "{}"}]}, again)
 
     def _deliver_tick(self, event: Mapping[str, Any]) -> None:
-        """Hand an armed tick over, a moment later than its delay; it is not delivered again."""
+        """Deliver an armed tick. Its message is not delivered a second time."""
         message = {"Records": [{"body": json.dumps(event)}]}
         minute = (parse_time(event["scheduled_time"]) - self.scheduler.opens).seconds
         self.invoke("tick", f"{minute // 60} armed", message)
 
     def _label(self, name: str) -> str:
-        """Return a name for an invocation that no other has."""
+        """Return a label that no other invocation of the day has."""
         self._labels[name] += 1
         times = self._labels[name]
         return name if times == 1 else f"{name} ({times})"
@@ -277,16 +277,16 @@ class SimulatedAws:
 
 @cache
 def handler_of(function: str) -> Callable[[Any, Any], dict[str, Any]]:
-    """Return a function's handler, as Lambda finds it."""
+    """Return the handler of a function, as Lambda finds it."""
     handler: Callable[[Any, Any], dict[str, Any]] = importlib.import_module(function).handler
     return handler
 
 
 class _Uncounted:
-    """Metrics that go nowhere."""
+    """Metrics that are dropped."""
 
     class provider:  # noqa: N801 - named as what it stands for
-        """What would hold them."""
+        """The set that would hold them."""
 
         metric_set: Mapping[str, Any] = {}
 
@@ -296,7 +296,7 @@ class _Uncounted:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Put the simulator's collaborators in the place of a process's, and silence its telemetry."""
+    """Replace the collaborators of the process by simulated ones, and drop its logs and metrics."""
     sources, metrics = runtime.sources, telemetry.metrics
     level = telemetry.logger.log_level
     runtime.sources = runtime.Sources(sources.settings, sources.engine, lambda _: (WEBHOOK_KEY,))

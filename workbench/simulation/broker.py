@@ -79,7 +79,7 @@ class SimulatedBroker:
     is_down: bool = False
     """Whether no request is answered; none has an effect."""
     blocked: str = ""
-    """Why the account's orders are refused, "" where they are not."""
+    """Why the account's orders are refused, "" if they are taken."""
     scheduler: Scheduler = field(init=False)
     _hidden: dict[str, int] = field(default_factory=dict)
     """By the broker's id of an order until when no request shows it."""
@@ -113,7 +113,7 @@ class SimulatedBroker:
         )
 
     def account_block(self) -> str:
-        """Return why the broker takes no orders of the account, "" where it does."""
+        """Return why the broker takes no orders of the account, "" if it does."""
         return self.scheduler.call(
             "broker.account_block", READ, lambda fault: self._answered(fault, self.blocked)
         )
@@ -125,19 +125,19 @@ class SimulatedBroker:
         )
 
     def cancel(self, broker_id: str) -> None:
-        """Ask for a cancel; whatever the answer, only `find` tells what came of it."""
+        """Ask for a cancel. Only `find` tells what came of it, whatever the answer."""
         if not broker_id:
             raise UnknownOutcomeError("cancel: an order without the broker's id")
         self.scheduler.call("broker.cancel", CANCEL, lambda fault: self._cancel(fault, broker_id))
 
     def find(self, client_order_id: str) -> OrderReport | None:
-        """Return what the broker knows of an order, None where it answers 404."""
+        """Return what the broker knows of an order, None if it answers 404."""
         return self.scheduler.call(
             "broker.find", READ, lambda fault: self._find(fault, client_order_id)
         )
 
     def find_by_id(self, broker_id: str) -> OrderReport | None:
-        """Return what the broker knows of an order, None where it answers 404."""
+        """Return what the broker knows of an order, None if it answers 404."""
 
         def effect(fault: FaultKind | None) -> OrderReport | None:
             found = self.ledger.orders.get(broker_id)
@@ -196,7 +196,7 @@ class SimulatedBroker:
 
     def _held(self, fault: FaultKind | None) -> dict[str, Position]:
         held = self.venue.shares(stale=fault is FaultKind.POSITIONS_STALE)
-        # What open orders hold is told as of now: it may be more than the position shows.
+        # The shares held for open orders are those of now: they may exceed a stale position.
         positions = {
             symbol: Position(qty, max(qty - self.ledger.held(symbol), 0))
             for symbol, qty in held.items()
@@ -208,7 +208,7 @@ class SimulatedBroker:
         scheduler, name = self.scheduler, order.client_order_id
         self.venue.checks.sent(symbol, order)
         if name in self._delayed and not fault and not scheduler.plan.is_over:
-            # What hit one send often hits the next.
+            # A fault that strikes one send often strikes the next.
             again = Random(f"again {scheduler.seed} {name} {order.sends}")
             fault = again.choice(
                 (None, FaultKind.SUBMIT_LOST, FaultKind.SUBMIT_LOST, FaultKind.REFUSED_RATE_LIMIT)
@@ -229,14 +229,14 @@ class SimulatedBroker:
             raise UnknownOutcomeError(f"{name}: no answer")
         taken = self._land(symbol, order)
         if fault is FaultKind.REJECTED_LATER:
-            # Mostly soon: the shares that it was to sell may not show as a position yet.
+            # Mostly soon: the list of positions may not show the shares of a sell yet.
             wait = scheduler.plan.amount(0.0, 1.0) ** 3 * 40
             scheduler.after(wait, lambda: self.venue.reject(taken.id))
         if fault is FaultKind.SUBMIT_REPEATED:
-            # Somewhere on the way it was sent twice, and this is the second answer.
+            # The order arrived twice, and this is the answer to the second one.
             raise _error(refusals.duplicate_id())
         if fault is FaultKind.SUBMIT_HIDDEN and self.venue.checks.is_written(name):
-            # Nobody would know of one that neither the table nor the broker's lists tell.
+            # If the table does not know the order either, nothing could ever find it.
             wait = scheduler.plan.amount(0.5, HIDDEN_S)
             self._hidden[taken.id] = scheduler.now + int(wait * SECOND)
         if fault in (FaultKind.SUBMIT_ANSWER_LOST, FaultKind.SUBMIT_HIDDEN):
@@ -246,8 +246,8 @@ class SimulatedBroker:
     def _land_late(self, symbol: str, order: Order) -> None:
         self.late -= 1
         if not order.is_buy and order.qty > self.venue.checks.own_qty(symbol):
-            # Its shares were sold meanwhile. It could only sell the owner's, where there are any:
-            # once it is on its way nobody can keep it from that, and no day is held against it.
+            # Its shares were sold meanwhile: it could only sell shares of the manual trader. Nobody
+            # can stop a request on its way, so this is no violation, and the order is dropped.
             return
         try:
             taken = self._land(symbol, order)
@@ -257,7 +257,7 @@ class SimulatedBroker:
         if order.limit is not None and self.scheduler.plan.happens(
             FaultKind.REPLACED, 0.3, order.client_order_id
         ):
-            # It may have been given up by now, and is replaced all the same.
+            # The system may have abandoned the order by now. The broker replaces it all the same.
             self.venue.accept(taken.id)
             if taken.status == "new":
                 self.venue.replace(taken)
@@ -291,7 +291,7 @@ class SimulatedBroker:
         return answer
 
     def _report(self, order: VenueOrder) -> OrderReport:
-        """Return what the adapter makes of the broker's answer to a request about an order."""
+        """Return the report that the adapter would make of the broker's answer about an order."""
         told = self._told.get(order.id)
         if told is not None and told[0] is order:
             return told[1]
@@ -314,7 +314,7 @@ class SimulatedBroker:
 
     @property
     def hides(self) -> bool:
-        """Whether some order is there that no request shows yet."""
+        """Whether the broker has an order that no request shows yet."""
         return any(until > self.scheduler.now for until in self._hidden.values())
 
     def _is_hidden(self, order: VenueOrder) -> bool:

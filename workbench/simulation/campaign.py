@@ -1,4 +1,4 @@
-"""Many seeded days in a row, and what they add up to."""
+"""A campaign: many seeded days in a row, and their sums."""
 
 import gc
 import time
@@ -14,17 +14,17 @@ from workbench.simulation.fault_plan import Fault, Script
 from workbench.simulation.shrink import TRACE_LINES, script_text, shrink
 
 MAX_SHOWN = 3
-"""Failing days that are shrunk and traced; the others are named."""
+"""How many failing days are shrunk and traced. Of the others the seed is told."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A day that broke a rule."""
+    """A day with a violation."""
 
     seed: int
     violation: str
     faults: Sequence[Fault] = ()
-    """The faults that suffice, where the day was shrunk."""
+    """The faults that suffice, if the day was shrunk."""
     shrunk_violation: str = ""
     trace: tuple[str, ...] = ()
 
@@ -41,7 +41,7 @@ class Failure:
         return shown
 
     def text(self) -> str:
-        """Return it for people: what broke, how to see it again, and the trace of the least."""
+        """Return it for people: the violation, how to replay it, and the shrunk day's trace."""
         lines = [f"seed {self.seed}: {self.violation}", f"replay: {_replay(self.seed)}"]
         if self.trace:
             lines += [
@@ -111,12 +111,12 @@ def simulate(
 ) -> Tally:
     """Run the days `first` to `first + seeds - 1`, or until one fails; with a script, its faults.
 
-    A failing day is shrunk, the first few of them at least.
+    The first `MAX_SHOWN` failing days are shrunk.
     """
     tally = Tally(first)
     thresholds = gc.get_threshold()
     gc.freeze()
-    # Days leave few cycles; the default looks for them a thousand times a second.
+    # A day leaves few cycles. The default would look for them a thousand times a second.
     gc.set_threshold(50_000, 20, 50)
     try:
         with quiet():

@@ -1,7 +1,8 @@
-"""What must hold after every step and at the end of the day, against the broker's truth.
+"""Checks one simulated day: after every step, and at its end.
 
-I1 never two live orders for one symbol. I2 never more than the lot in an entry. I3 never short.
-I4 never an order or a share that the table does not know. I5 flat at the end of the day.
+The invariants themselves stand in `workbench/faults/invariants.py`. This module keeps the facts
+that they are compared with, and adds what only a simulated day can see: that versions rise, that
+known fills stay below the ledger's, and that each order is written before it is sent.
 """
 
 from collections.abc import Iterable
@@ -21,30 +22,33 @@ from workbench.faults import invariants
 from workbench.simulation.scheduler import Invocation, Scheduler, Task, Violation
 
 STALE_AFTER = timedelta(seconds=200)
-"""A buy unfilled for two minutes is canceled by the next tick or checkup, and that takes effect."""
+"""After two minutes the next tick or checkup cancels an unfilled buy, and the cancel lands."""
 
 SOLD_WITHIN = timedelta(seconds=2)
+"""How soon after its fill a buy without faults is offered again."""
 
 
-class EntryAudit(Protocol):
-    """Knows what may be entered, and when."""
+class EntryChecks(Protocol):
+    """Says what is wrong with a buy; `entry_audit.py` has it."""
 
     def began(self, invocation: Invocation) -> None:
-        """Take note of what already forbids entries as an invocation begins."""
+        """Take note of what forbids entries when an invocation begins."""
         ...
 
-    def fault(self, old: Stored | None, order: Order, invocation: Invocation, reads: int) -> str:
-        """Return what is wrong with a new buy, "" where nothing is."""
+    def objection(
+        self, old: Stored | None, order: Order, invocation: Invocation, reads: int
+    ) -> str:
+        """Return what is wrong with a new buy, "" if nothing is."""
         ...
 
     def is_stale(self, order: Order) -> bool:
-        """Return whether a buy is sent long after it was decided."""
+        """Return whether a buy is sent too long after it was decided."""
         ...
 
 
 @dataclass(slots=True, eq=False)
 class Checks:
-    """Watches one day; raises Violation."""
+    """Watches one day. Each check raises Violation at the first thing that does not hold."""
 
     scheduler: Scheduler
     lot: Money
@@ -52,40 +56,40 @@ class Checks:
     external: dict[str, int] = field(default_factory=dict)
     """Shares that are not this system's, by symbol."""
     sold_by_hand: dict[str, datetime] = field(default_factory=dict)
-    """When the owner last sold shares of a symbol over our head: its profit is the owner's too."""
-    entries: EntryAudit | None = None
-    """None outside of a day."""
+    """When the manual trader last sold this system's shares of a symbol."""
+    entry_checks: EntryChecks | None = None
+    """None in tests that run no whole day."""
     _written: dict[str, tuple[int, Money | None]] = field(default_factory=dict)
-    """Quantity and limit of each order that was ever an intent in the table."""
+    """Quantity and limit of each order that was an intent in the table, by client id."""
     _items: dict[str, Stored] = field(default_factory=dict)
     _unlisted: set[str] = field(default_factory=set)
-    """Orders of a liquidation whose table did not answer: it may not know them before the end."""
+    """Orders of a liquidation whose table did not answer. The table may learn of them later."""
     _successors: dict[str, str] = field(default_factory=dict)
-    """By the broker's id of a replaced order the id of the one in its place."""
+    """The successor of each replaced order, both by the broker's id."""
     _origins: dict[str, str] = field(default_factory=dict)
-    """By the broker's id of such an order the client id of ours that it goes back to."""
+    """The client id of the own order that a successor stands for, by the broker's id."""
     _made: dict[tuple[str, int], str] = field(default_factory=dict)
-    """The broker's id of each order of this system, by symbol and number."""
+    """The broker's id of each order of this system, by symbol and generation."""
 
     # After a step --------------------------------------------------------------------------
 
     def began(self, invocation: Invocation) -> None:
-        """Take note of how things stand as an invocation begins."""
-        if self.entries is not None:
-            self.entries.began(invocation)
+        """Take note of what forbids entries when an invocation begins."""
+        if self.entry_checks is not None:
+            self.entry_checks.began(invocation)
 
     def entered(self, old: Stored | None, state: SymbolState, reads: int) -> None:
-        """Check a write that may make a buy, by a version that knows the schema `reads`."""
+        """Check a write that may hold a new buy. Its writer knows the schema `reads`."""
         order = state.order
-        if self.entries is None or order is None or not order.is_buy:
+        if self.entry_checks is None or order is None or not order.is_buy:
             return
         if order.client_order_id in self._written:
             return
-        if wrong := self.entries.fault(old, order, _invocation(), reads):
+        if wrong := self.entry_checks.objection(old, order, _invocation(), reads):
             self.fail(f"{order.client_order_id}: {wrong}")
 
     def saved(self, old: Stored | None, new: Stored) -> None:
-        """Check a write: versions rise, known fills rise and stay below the truth."""
+        """Check a write: versions and known fills rise, and the fills stay below the ledger's."""
         symbol = new.state.symbol
         if new.version != ((old.version if old else None) or 0) + 1:
             self.fail(f"{symbol}: version {old and old.version} became {new.version}")
@@ -93,7 +97,7 @@ class Checks:
             self._check_monotone(old, new)
         known = old.state.settled if old is not None else ()
         for number, qty in enumerate(new.state.settled, 1):
-            if known[number - 1 : number] != (qty,) and qty > self._truth(symbol, number):
+            if known[number - 1 : number] != (qty,) and qty > self._ledger_fills(symbol, number):
                 self.fail(f"{symbol}: order {number} is said to have filled {qty}")
         order = new.state.order
         if order is not None:
@@ -107,7 +111,7 @@ class Checks:
         self._check_listed(symbol)
 
     def sent(self, symbol: str, order: Order) -> None:
-        """Check a submit: its intent was written before, with the same body."""
+        """Check a submit: its intent was written before it, with the same quantity and limit."""
         _invocation().unsent.discard(order.client_order_id)
         body = self._written.get(order.client_order_id)
         if body is None and not _by_memory():
@@ -116,25 +120,25 @@ class Checks:
             self.fail(f"{order.client_order_id}: sent {order.qty} at {order.limit}, wrote {body}")
         if _by_memory():
             self._unlisted.add(order.client_order_id)
-        if order.is_buy and self.entries is not None and self.entries.is_stale(order):
+        if order.is_buy and self.entry_checks is not None and self.entry_checks.is_stale(order):
             self.fail(f"{order.client_order_id}: sent long after it was decided")
 
     def is_written(self, client_order_id: str) -> bool:
-        """Whether the table was ever told of an order before it was sent."""
+        """Return whether an order was ever written to the table."""
         return client_order_id in self._written
 
     def in_doubt(self, state: SymbolState) -> None:
-        """Take note of a write whose writer was told that it failed: it sends nothing."""
+        """Take note of a write that its writer takes for failed: the writer sends nothing."""
         if state.order is not None:
             _invocation().unsent.discard(state.order.client_order_id)
 
     def ended(self, invocation: Invocation) -> None:
-        """Check an invocation that came to its end: each intent that it wrote was sent."""
+        """Check an invocation at its end: it sent each intent that it wrote."""
         if invocation.unsent and not invocation.is_dead:
             self.fail(f"{invocation.label} wrote {sorted(invocation.unsent)} and did not send it")
 
     def landed(self, order: VenueOrder) -> None:
-        """Check an order that the broker took on: I1, I2, I3, I4."""
+        """Check an order that the broker took: I1, I2, I3, I4."""
         name = ClientOrderId.parse(order.client_order_id)
         if name is None:
             self.fail(f"{order.client_order_id}: not an id of this system")
@@ -152,11 +156,12 @@ class Checks:
         self._check_listed(order.symbol)
 
     def unheld(self, symbol: str, order: Order) -> None:
-        """Check a sell that was refused as nothing is held: an account may allow short sales.
+        """Check a sell that the broker refused because nothing is held: I3.
 
-        What is bought is offered, and a stop is sold, at once: that the owner sells the shares in
-        that moment cannot be helped. A bail-out comes after somebody else's hand, and has to look.
-        A liquidation that lost the table does not hear what another sold meanwhile.
+        An account that allows short sales would take it. A target and a stop are sent at once: the
+        system cannot know that the manual trader sold the shares at that moment. A bailout comes
+        after a manual cancel and has to ask for the position first. A liquidation without the
+        table does not learn of a manual sale.
         """
         if order.purpose is Purpose.LIQUIDATION and _invocation().store_failed:
             return
@@ -171,12 +176,12 @@ class Checks:
         """Check a fill: never short."""
         self._demand(invariants.at_fill(symbol, self.own_qty(symbol)))
 
-    def by_hand(self, symbol: str, qty: int) -> None:
-        """Take note of shares that the owner bought."""
+    def manual_buy(self, symbol: str, qty: int) -> None:
+        """Take note of shares that the manual trader bought."""
         self.external[symbol] = self.external.get(symbol, 0) + qty
 
     def replaced(self, order: VenueOrder, successor: VenueOrder) -> None:
-        """Take note of an order in whose place the broker put another: it is ours as well."""
+        """Take note of a successor that the broker made: it is an own order as well."""
         self._successors[order.id] = successor.id
         self._origins[successor.id] = self.name_of(order)
 
@@ -216,7 +221,7 @@ class Checks:
         return trades, pnl
 
     def _check_prompt(self, orders: invariants.OwnOrders) -> None:
-        """Check a day without faults: a stale buy is canceled, what is bought offered at once."""
+        """Check a day without faults: stale buys are canceled, filled ones are offered at once."""
         for number, own in orders.items():
             order = own.chain[0]
             if own.is_sell:
@@ -228,18 +233,18 @@ class Checks:
                 if exits is None or exits.chain[0].submitted_at - order.updated_at > SOLD_WITHIN:
                     self.fail(f"{order.client_order_id} filled and was not offered at once")
 
-    # The truth -----------------------------------------------------------------------------
+    # What the ledger says ------------------------------------------------------------------
 
     def own_qty(self, symbol: str) -> int:
         """Return the shares that this system holds."""
         return self.book.qty(symbol) - self.external.get(symbol, 0)
 
     def name_of(self, order: VenueOrder) -> str:
-        """Return the client id that this system knows an order by."""
+        """Return the client id under which this system knows an order."""
         return self._origins.get(order.id, order.client_order_id)
 
     def is_own(self, order: VenueOrder) -> bool:
-        """Return whether an order is this system's, or stands in the place of one."""
+        """Return whether an order is this system's, or a successor of one."""
         return order.id in self._origins or order.client_order_id.startswith("scalp-")
 
     def _own_live(self, symbol: str) -> list[VenueOrder]:
@@ -258,7 +263,7 @@ class Checks:
             return 0
         return sum(one.filled_qty for one in self._chain(order))
 
-    def _truth(self, symbol: str, number: int) -> int:
+    def _ledger_fills(self, symbol: str, number: int) -> int:
         order_id = self._made.get((symbol, number))
         chain = self._chain(self.book.orders[order_id]) if order_id else ()
         return sum(one.filled_qty for one in chain)
@@ -280,7 +285,7 @@ class Checks:
             self.fail(f"{after.symbol}: what a newer version wrote was lost")
 
     def _check_listed(self, symbol: str) -> None:
-        """Check that the table knows each live order of this system."""
+        """Check that the table knows each live order of this system: I4."""
         item = self._items.get(symbol)
         if item is None:
             return
@@ -293,17 +298,17 @@ class Checks:
             self.fail(text)
 
     def fail(self, text: str) -> NoReturn:
-        """Break the day off."""
+        """End the day with a violation."""
         raise Violation(text)
 
 
 def _invocation() -> Invocation:
-    """Return the running invocation; outside of a simulated day one that nobody looks at."""
+    """Return the running invocation; in tests that run none, an empty one."""
     task = getcurrent()
     return task.invocation if isinstance(task, Task) else Invocation("", "")
 
 
 def _by_memory() -> bool:
-    """Whether the running invocation is a liquidation whose table did not answer."""
+    """Return whether a liquidation runs whose table did not answer."""
     invocation = _invocation()
     return invocation.function == "liquidate" and invocation.store_failed

@@ -1,7 +1,7 @@
-"""The places where a process may die: before and after every request that the shell makes.
+"""The crash points: the places before and after each request of the shell.
 
-They are read from the shell's source, not from what a run happened to do, so that a request that
-no simulated day ever makes shows as a crash point that was not hit.
+They are read from the shell's source, not from what a run happens to do. So a request that no
+simulated day makes shows as a crash point that was never hit.
 """
 
 import ast
@@ -14,14 +14,14 @@ import scalper.shell
 
 SHELL = Path(scalper.shell.__file__).parent
 ADAPTERS = ("alpaca/", "aws/", "relay/", "runtime.py")
-"""What lies beyond the boundary: the simulator has its own, and none of the relay."""
+"""Modules that the simulator replaces. It has adapters of its own, and no relay."""
 
 FILES = tuple(
     name
     for name in sorted(path.relative_to(SHELL).as_posix() for path in SHELL.rglob("*.py"))
     if not name.startswith(ADAPTERS)
 )
-"""The modules that make requests through the boundary's protocols."""
+"""The modules that make requests through the ports."""
 
 RECEIVERS = {
     "broker": "broker",
@@ -35,7 +35,7 @@ RECEIVERS = {
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A request in the source: which one, and the statement that it stands in."""
+    """A request in the source, and the lines of the statement that makes it."""
 
     file: str
     function: str
@@ -49,7 +49,7 @@ class Site:
 
 @cache
 def sites(operations: frozenset[str]) -> tuple[Site, ...]:
-    """Return every request that the shell's source makes, of these operations."""
+    """Return every request in the shell's source that is one of these operations."""
     found: list[Site] = []
     for name in FILES:
         tree = ast.parse((SHELL / name).read_text(encoding="utf-8"))
@@ -68,7 +68,7 @@ def _search(
     if isinstance(node, ast.FunctionDef):
         function = f"{function}.{node.name}".lstrip(".")
     if isinstance(node, ast.stmt):
-        # Of a compound statement its own line; what it holds are statements themselves.
+        # Of a compound statement, its head alone: its body holds statements of their own.
         body = getattr(node, "body", None)
         last = body[0].lineno - 1 if body else node.end_lineno
         lines = (node.lineno, last or node.lineno)
@@ -82,12 +82,12 @@ def _search(
 
 
 class UnknownSiteError(Exception):
-    """A request was made from a place that the source's reading did not find."""
+    """A request came from a place that is no known site of the source."""
 
 
 @dataclass(slots=True)
 class CrashPoints:
-    """Two points for each request: an even number before it, the next odd one after it."""
+    """Counts the crashes at each point. Before request n is point 2n, after it 2n + 1."""
 
     operations: frozenset[str]
     hit: list[int] = field(init=False)
@@ -100,7 +100,7 @@ class CrashPoints:
 
     @property
     def sites(self) -> int:
-        """Return how many requests the source makes."""
+        """Return the number of requests in the source."""
         return len(self._sites)
 
     def reached(self, operation: str, caller: tuple[CodeType, int]) -> int:
@@ -119,7 +119,7 @@ class CrashPoints:
         raise UnknownSiteError(f"{operation} from {code.co_filename}:{line} ({code.co_name})")
 
     def missed(self) -> list[str]:
-        """Return the points at which nothing died yet."""
+        """Return the points at which no process has died yet."""
         return [
             f"{'before' if number % 2 == 0 else 'after'} {self._sites[number // 2]}"
             for number, times in enumerate(self.hit)

@@ -1,7 +1,7 @@
-"""One seeded day: everything that happens in it is decided by its number.
+"""One simulated day: its seed decides everything that happens.
 
-The faults end two minutes after the liquidation has begun; from there on the system has to reach
-the end of the day flat, whatever state they left it in.
+The faults end two minutes after the liquidation begins. From then on the system has to reach the
+end of the day flat, whatever state the faults left it in.
 """
 
 from collections import Counter
@@ -36,19 +36,18 @@ DAY = date(2025, 3, 5)
 LOT: Money = 2000 * DOLLAR
 NAMES = ("AAA", "BRK.B", "CCC", "DDD")
 FAULTS_END_AFTER_S = 120
-"""The faults end so long after the liquidation began."""
+"""How long after the begin of the liquidation the faults end."""
 
 FULL_DAY_ONE_IN = 100
-"""Of so many days one lasts the whole session; the others take 30 to 70 minutes."""
-
+"""One day of so many lasts a whole session. The others last 30 to 70 minutes."""
 
 ARMED_DAYS = 0.4
-"""On so many of the days there is a queue for ticks; with a clock of their own they arm it."""
+"""The share of days with a queue for ticks. Without `CLOCK=broker` each tick arms the next."""
 
 
 @dataclass(slots=True)
 class SimulatedOutcome:
-    """What came of a day."""
+    """What happened on a day."""
 
     seed: int
     steps: int
@@ -63,7 +62,7 @@ class SimulatedOutcome:
 
 @dataclass(slots=True, eq=False)
 class SimulatedDay:
-    """The parts of a day, put together."""
+    """The parts of a day."""
 
     scheduler: Scheduler
     session: Session
@@ -74,16 +73,16 @@ class SimulatedDay:
     checks: Checks
     numbers: Random
     offset: int = 0
-    """How long after the minute's begin Scheduler fires on this day; then ticks arm each other."""
+    """How many microseconds after the minute Scheduler fires on this day."""
 
     def run(self) -> tuple[int, Money]:
-        """Let the day happen; return its trades and profit. Raises Violation."""
+        """Run the day; return its trades and profit. Raises Violation."""
         self._schedule()
         self.scheduler.run()
         return self.checks.end(dict(self.items.states), self.aws.answers.get("close_day", {}))
 
     def _schedule(self) -> None:
-        """Put everything that happens by the clock into the calendar."""
+        """Schedule everything that happens at a stated time."""
         scheduler = self.scheduler
         close = int((self.session.close - self.session.open) / timedelta(microseconds=1))
         liquidation = close - 5 * MINUTE
@@ -94,10 +93,10 @@ class SimulatedDay:
             starts = due + int(self.numbers.random() * 3 * SECOND)
             scheduler.at(starts, partial(self._scheduled, "liquidate", due))
         for minute in range(2, liquidation // MINUTE):
-            scheduler.at(minute * MINUTE + 17 * SECOND, partial(self._let_people_act, minute))
+            scheduler.at(minute * MINUTE + 17 * SECOND, partial(self._strike_minute, minute))
         scheduler.at(liquidation + FAULTS_END_AFTER_S * SECOND, self._end_faults)
         scheduler.at(close, self.broker.venue.expire)
-        # The end of the day's own requests fail once more, and are repeated.
+        # Faults strike the requests of close_day too. Lambda repeats it.
         scheduler.at(close + 4 * MINUTE, lambda: self._set_faults_over(over=False))
         scheduler.at(close + 6 * MINUTE, lambda: self._set_faults_over(over=True))
         scheduler.at(close + 5 * MINUTE, lambda: self._scheduled("close_day", close + 5 * MINUTE))
@@ -116,7 +115,7 @@ class SimulatedDay:
             starts += int(plan.amount(5, 75) * SECOND)
         scheduler.at(starts, tick)
         if plan.happens(FaultKind.TICK_TWICE, 0.05, minute):
-            # Half of them at once with the other, half when that may be over.
+            # Half of the duplicates start at once, half when the first one may be over.
             later = plan.amount(0, 1)
             later *= 2 if later < 0.5 else 45
             scheduler.at(starts + int(later * SECOND), tick)
@@ -124,7 +123,7 @@ class SimulatedDay:
             scheduler.at(due + int(plan.amount(130, 400) * SECOND), tick)
 
     def _scheduled(self, function: str, due: int, attempts: int = 3) -> None:
-        """Invoke on a schedule; Lambda repeats the liquidation and the end of the day."""
+        """Invoke a function on its schedule. Lambda repeats liquidate and close_day, never tick."""
 
         def again() -> None:
             if attempts > 1 and function != "tick":
@@ -135,12 +134,12 @@ class SimulatedDay:
         event = {"scheduled_time": self.scheduler.time(due).isoformat()}
         self.aws.invoke(function, str(due // MINUTE), event, again)
 
-    def _let_people_act(self, minute: int) -> None:
-        """Edit the table, halt the account, deploy, lose an item, cancel by hand: now and then."""
+    def _strike_minute(self, minute: int) -> None:
+        """Let the faults of a minute strike: people act, servers go down, items are lost."""
         plan = self.scheduler.plan
         symbol = self.numbers.choice(sorted(self.symbols.rows) or [NAMES[0]])
         later = self.numbers.randint(1, 8) * 60
-        # Just before the liquidation: it has to do without the table, or the ticks, then.
+        # More often just before the liquidation, which then has no table, or no ticks after it.
         last = self.session.open + (minute + 1) * timedelta(minutes=1) == self.session.liquidate_at
         if plan.happens(FaultKind.ROW_PAUSED, 0.02, minute):
             self._edit(symbol, later, enabled=False)
@@ -217,7 +216,7 @@ class SimulatedDay:
         self.aws.timing.skew = 0
 
     def _lose_item(self, symbol: str) -> None:
-        """Let an item vanish that the broker's orders tell in full: none is in doubt or hidden."""
+        """Lose a state that the broker's orders can rebuild: no order is in doubt or hidden."""
         stored = self.items.states.get(symbol)
         if stored is None or stored.state.abandoned or self.broker.late or self.broker.hides:
             return
@@ -246,7 +245,7 @@ def run_day(
     *,
     traced: bool = False,
 ) -> SimulatedOutcome:
-    """Run a seed's day, or the same day with the faults of a script alone."""
+    """Run the day of a seed; with a script, the same day with the faults of the script alone."""
     day = day_of(seed, points, script, traced=traced)
     scheduler, violation, result = day.scheduler, "", (0, 0)
     try:
@@ -267,7 +266,7 @@ def run_day(
 
 
 def day_of(seed: int, points: CrashPoints, script: Script | None, *, traced: bool) -> SimulatedDay:
-    """Put a seed's day together."""
+    """Build the day of a seed."""
     numbers = Random(f"day {seed}")
     session = _session(390 if seed % FULL_DAY_ONE_IN == 0 else numbers.randint(30, 70))
     plan = SimulatedFaultPlan(seed, script, sites=points.sites)
@@ -286,7 +285,7 @@ def day_of(seed: int, points: CrashPoints, script: Script | None, *, traced: boo
         for name in names
     }
     symbols = SimulatedSymbols(scheduler, rows)
-    checks.entries = EntryAudit(scheduler, session, symbols, items, prices, checks)
+    checks.entry_checks = EntryAudit(scheduler, session, symbols, items, prices, checks)
     seconds = Random(f"seconds {seed}")
     armed = seconds.random() < ARMED_DAYS
     settings = Settings(

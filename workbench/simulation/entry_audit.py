@@ -1,4 +1,4 @@
-"""What may be entered, and when: each buy is held against what the day knew as it was decided."""
+"""The audit of entries: each buy is compared with what was known when it was decided."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,15 +14,15 @@ from workbench.simulation.scheduler import Invocation, Scheduler
 from workbench.simulation.table import Items, SimulatedSymbols
 
 LATEST_START = timedelta(seconds=50)
-"""A tick that starts 45 s late enters nothing; the clock it goes by may be off by five more."""
+"""A tick that starts 45 s late enters nothing. Its clock may be off by five more seconds."""
 
 LATEST_SEND = timedelta(seconds=240)
-"""A buy is sent again for a minute; a tick may be decided, and take, most of two more."""
+"""A buy is repeated for one minute. Its tick may start late and last for almost two more."""
 
 
 @dataclass(slots=True, eq=False)
 class EntryAudit:
-    """Watches one day's buys."""
+    """Audits the buys of one day."""
 
     scheduler: Scheduler
     session: Session
@@ -34,12 +34,14 @@ class EntryAudit:
     """Symbol and minute of each buy."""
 
     def began(self, invocation: Invocation) -> None:
-        """Take note of what already forbids entries as an invocation begins."""
+        """Take note of what forbids entries when an invocation begins."""
         symbols = self.market.closes
         invocation.forbidden = {symbol: why for symbol in symbols if (why := self._forbids(symbol))}
 
-    def fault(self, old: Stored | None, order: Order, invocation: Invocation, reads: int) -> str:
-        """Return what is wrong with a new buy, "" where nothing is.
+    def objection(
+        self, old: Stored | None, order: Order, invocation: Invocation, reads: int
+    ) -> str:
+        """Return what is wrong with a new buy, "" if nothing is.
 
         `old` is what the item was before, `reads` the newest schema that the writer knows.
         """
@@ -64,11 +66,11 @@ class EntryAudit:
         return ""
 
     def is_stale(self, order: Order) -> bool:
-        """Return whether a buy is sent long after it was decided."""
+        """Return whether a buy is sent too long after it was decided."""
         return self.scheduler.time() - order.submitted_at > LATEST_SEND
 
     def _forbids(self, symbol: str) -> str:
-        """Return why a tick that begins now may not enter the symbol, "" where it may."""
+        """Return why a tick that begins now may not enter the symbol, "" if it may."""
         row = self.symbols.rows.get(symbol)
         if self.items.account_halt():
             return "the account is halted"
@@ -81,14 +83,14 @@ class EntryAudit:
         return ""
 
     def _closes(self, symbol: str, start: datetime) -> set[Money]:
-        """Return the closes that were told of the minute that began at `start`."""
+        """Return the closes that the market data showed for the minute from `start`."""
         minute = (start - self.session.open) // MINUTE
         editions = self.market.editions[symbol][minute]
         return {round_down(one.bar.close) for one in editions if one.bar is not None}
 
 
 def _unfit(state: SymbolState, at: datetime) -> str:
-    """Return why the state allows no entry at a time, "" where it does."""
+    """Return why the state allows no entry at a time, "" if it does."""
     if state.abandoned:
         return "an order is in doubt"
     if state.halt is not None:

@@ -1,9 +1,10 @@
-"""What goes wrong, and when: decided by the seed, or by a script that an earlier run wrote.
+"""Which fault strikes where on a simulated day: drawn from the seed, or replayed from a list.
 
-A seeded plan draws at each request and each turn of numbers, and writes down what it injected and
-where. A script injects exactly what it holds: the list of a failing day replays it, and a shorter
-list shrinks it, for a place is named by what happens there (the third request of the tick of
-minute 31), not by how many draws came before.
+A seeded plan draws a number at each request and at each thing that happens without one. It keeps a
+list of what it injected and where. A script is such a list: the plan then injects exactly what the
+list holds. A place is named by what happens there (the third request of the tick of minute 31),
+not by the number of draws before it. So the list of a failing day replays the day, and a shorter
+list is a smaller day.
 """
 
 import math
@@ -17,18 +18,18 @@ from workbench.faults.kinds import FaultKind
 
 @dataclass(frozen=True, slots=True)
 class FaultMenu:
-    """What may go wrong with one sort of request, and how readily."""
+    """The faults that may strike one sort of request, and how often they do."""
 
     kinds: tuple[FaultKind, ...]
     weight: int = 1
-    """Rare requests weigh more, so that each sort meets its faults about as often."""
+    """Rare requests weigh more. So each sort of request meets about as many faults."""
 
 
 CRASHES = (FaultKind.CRASH_BEFORE, FaultKind.CRASH_AFTER)
-"""The process dies at a request: before it leaves, or once it took effect, its answer unseen."""
+"""The process dies at a request: before the request leaves, or after it took effect."""
 
 READ = FaultMenu((*CRASHES, FaultKind.READ_LOST, FaultKind.SLOW))
-"""A request without effect: no answer (the adapter's own repeats included), or a slow one."""
+"""A request that changes nothing."""
 
 SUBMIT = FaultMenu(
     (
@@ -78,7 +79,7 @@ SEND = FaultMenu(
 )
 
 BAR = (FaultKind.BAR_MISSING, FaultKind.BAR_LATE, FaultKind.BAR_REVISED, FaultKind.BAR_BROKEN)
-"""What may be wrong with a minute's bar."""
+"""What may be wrong with the bar of a minute."""
 
 WITHOUT_REQUEST = (
     *BAR,
@@ -112,7 +113,7 @@ WITHOUT_REQUEST = (
     FaultKind.CLOCK_SKEWED,
     FaultKind.DEPLOYED,
 )
-"""What happens by itself, not at a request of ours."""
+"""What happens without a request."""
 
 KINDS = tuple(
     dict.fromkeys(
@@ -125,7 +126,7 @@ KINDS = tuple(
 
 
 class Fault(NamedTuple):
-    """A thing that went wrong, and where."""
+    """A fault, and the place at which it struck."""
 
     place: str
     kind: FaultKind
@@ -137,13 +138,13 @@ class Fault(NamedTuple):
 Script = Iterable[Fault]
 
 FOCUSED_DAYS = 0.4
-"""How many of the days aim at one request of the source."""
+"""The share of days whose crashes aim at one request of the source."""
 
 FOCUS_RATE = 0.25
-"""How often the process dies at that request."""
+"""The share of that request's calls at which the process dies."""
 
 RATES = (0.0, 0.004, 0.01, 0.03, 0.08)
-"""Faults per request of a day; which one holds, and which kinds, is the seed's choice."""
+"""Faults per request. The seed chooses the rate of a day, and the kinds that strike."""
 
 
 class SimulatedFaultPlan:
@@ -155,27 +156,27 @@ class SimulatedFaultPlan:
         self._seed = seed
         self._rate = self._random.choice(RATES)
         self.is_faultless = self._rate == 0.0 and script is None
-        """Whether nothing at all goes wrong: then the system also has to be prompt."""
-        # Weather has probabilities of its own.
-        self._weather = self._rate and self._random.choice((0.3, 1.0, 2.5))
+        """Whether the day has no fault at all. Then the system also has to be prompt."""
+        # What happens without a request has probabilities of its own.
+        self._factor = self._rate and self._random.choice((0.3, 1.0, 2.5))
         # A day with few kinds goes deeper into each than one with all of them.
         share = self._random.choice((0.15, 0.4, 1.0))
         self._kinds = frozenset(k for k in KINDS if self._random.random() < share)
-        # On such a day the process dies again and again at one request of the source.
+        # On a focused day the process dies again and again at one request of the source.
         focused = self._rate > 0.0 and self._random.random() < FOCUSED_DAYS and sites > 0
         self._focus = self._random.randrange(sites) if focused else None
         self._menus: dict[FaultMenu, tuple[FaultKind, ...]] = {}
         self.is_over = False
-        """Whether the faults are over: the end of the day is to be reached without any."""
+        """Whether the faults are over: from here on nothing goes wrong."""
         self.injected: list[Fault] = []
         self._exposure = 0
         self._next = 0
         self._draw_next()
 
     def pick(self, menu: FaultMenu, label: str, number: int, site: int = -1) -> FaultKind | None:
-        """Return what goes wrong with the `number`th request of an invocation, None for nothing.
+        """Return the fault that strikes an invocation's `number`th request, None for none.
 
-        `site` is the number of the place in the source that makes it.
+        `site` is the number of the place in the source that makes the request.
         """
         if self._script is not None:
             place = f"{label}/{number}"
@@ -195,12 +196,12 @@ class SimulatedFaultPlan:
         return self._inject(f"{label}/{number}", self._random.choice(kinds))
 
     def happens(self, kind: FaultKind, probability: float, *where: object) -> bool:
-        """Return whether something happens by itself at a place (a minute, an order) now."""
+        """Return whether a fault strikes a place without a request: a minute, an order."""
         if self._script is not None:
             hit = Fault(_place(where), kind) in self._script
         else:
-            # The draw comes first, so that a calm plan draws alike.
-            hit = self._random.random() < probability * self._weather
+            # The draw comes first, so that a plan that is over draws the same numbers.
+            hit = self._random.random() < probability * self._factor
             hit = hit and kind in self._kinds and not self.is_over
         if hit:
             self._inject(_place(where), kind)
@@ -209,12 +210,12 @@ class SimulatedFaultPlan:
     def one_of(
         self, kinds: tuple[FaultKind, ...], probability: float, *where: object
     ) -> FaultKind | None:
-        """Return which of some things happens by itself now, None for none of them."""
+        """Return which of some faults strikes a place without a request, None for none."""
         if self._script is not None:
             place = _place(where)
             kind = next((k for k in kinds if Fault(place, k) in self._script), None)
             return None if kind is None else self._inject(place, kind)
-        if self._random.random() >= probability * self._weather:
+        if self._random.random() >= probability * self._factor:
             return None
         kind = self._random.choice(kinds)
         if kind not in self._kinds or self.is_over:
@@ -222,7 +223,7 @@ class SimulatedFaultPlan:
         return self._inject(_place(where), kind)
 
     def amount(self, low: float, high: float) -> float:
-        """Return how much of the fault just injected: it hangs on seed and fault alone."""
+        """Return the size of the fault just injected; it depends on seed and fault alone."""
         return Random(f"{self._seed} {self.injected[-1]}").uniform(low, high)
 
     def _inject(self, place: str, kind: FaultKind) -> FaultKind:

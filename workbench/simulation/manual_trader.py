@@ -1,4 +1,4 @@
-"""The account's owner in a simulated day: trades by hand beside us, now and then our shares."""
+"""The manual trader of a simulated day: a person who trades on the same account by hand."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,31 +15,31 @@ from workbench.simulation.checks import Checks
 from workbench.simulation.scheduler import Scheduler
 
 SOON_S = 20.0
-"""How soon after an exit was sent its owner may cancel it, as positions still lie behind."""
+"""The longest time between a target and the manual trader's step. Positions are stale then."""
 
 
 @dataclass(slots=True, eq=False)
 class ManualTrader:
-    """Whoever has the keys to the account as well."""
+    """A person with access to the account."""
 
     scheduler: Scheduler
     book: OrderLedger
     checks: Checks
     prices: Callable[[str], Money]
-    """The last trade of a symbol."""
+    """Returns the last trade of a symbol."""
     closes: datetime
     numbers: Random
     cancel: Callable[[str], None]
-    """Takes an order off the book, by the broker's id."""
-    moved: Callable[[str], None]
-    """Told of a symbol whose position changed."""
-    hasty: bool
-    """Whether they step in more often than most."""
+    """Cancels an order, by the broker's id."""
+    position_changed: Callable[[str], None]
+    """Takes note of a symbol whose position changed."""
+    is_frequent: bool
+    """Whether the trader steps in more often than usual."""
 
     def trade(self, symbol: str, qty: int) -> None:
-        """Buy some shares and offer a part of them far above the market.
+        """Buy some shares, and offer a part of them far above the market.
 
-        Where an order of ours could trade with it the broker refuses, and nothing happens.
+        If the broker refuses the buy as a possible wash trade, nothing happens.
         """
         if symbol in self.checks.sold_by_hand:
             return
@@ -50,11 +50,11 @@ class ManualTrader:
         except Refusal:
             return
         self._fill(bought, price)
-        self.checks.by_hand(symbol, qty)
+        self.checks.manual_buy(symbol, qty)
         self.order(symbol, "sell", max(qty // 2, 1), 3 * price, number + 1)
 
     def sell(self, symbol: str) -> None:
-        """Cancel our sell and sell some of our shares, none of their own."""
+        """Cancel this system's sell, and sell some of its shares."""
         if self.checks.external.get(symbol):
             return
         held = self.book.qty(symbol)
@@ -69,12 +69,12 @@ class ManualTrader:
             self._fill(sold, price)
 
     def step_in(self, target: VenueOrder) -> None:
-        """Cancel a target soon after the buy, or close the position, now and then.
+        """Now and then cancel a target, or sell its shares, soon after it was sent.
 
-        Mostly where positions lie behind: that is when it is easily mistaken.
+        This is more frequent on a day whose positions lag: then the system can be misled most.
         """
         plan, name = self.scheduler.plan, target.client_order_id
-        often = 4 if self.hasty else 1
+        often = 4 if self.is_frequent else 1
         if plan.happens(FaultKind.CANCELED_BY_HAND, 0.03 * often, name):
             wait = plan.amount(0.5, SOON_S)
             self.scheduler.after(wait, partial(self.cancel, target.id))
@@ -97,4 +97,4 @@ class ManualTrader:
     def _fill(self, order: VenueOrder, price: Money) -> None:
         self.scheduler.note(f"by hand: {order.side} {order.qty} {order.symbol}")
         self.book.fill(order, price=price, qty=order.qty, at=self.scheduler.time())
-        self.moved(order.symbol)
+        self.position_changed(order.symbol)

@@ -1,4 +1,4 @@
-"""The minute bars of a simulated day: late, missing, revised and broken where the seed says so."""
+"""The minute bars of a simulated day; the fault plan makes some late, missing or broken."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from workbench.simulation.scheduler import MINUTE, SECOND, Scheduler
 OPERATIONS = frozenset({"market.bars"})
 _BAR = timedelta(minutes=1)
 _BACKWARDS = "end should not be before start"
-"""What the broker answers with a 400."""
+"""The broker's message for a 400."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """A bar as it is told from a time on; None is one that makes no sense."""
+    """A bar as the market data shows it from a time on; None is a bar that makes no sense."""
 
     known_at: int
     bar: Bar | None
@@ -35,7 +35,7 @@ class SimulatedMarket:
 
     scheduler: Scheduler
     editions: dict[str, list[tuple[Edition, ...]]]
-    """By symbol, for each minute of the session: what is told of it, in order."""
+    """By symbol, for each minute of the session: its editions in the order of time."""
     closes: dict[str, list[Money]]
 
     def bars(self, symbols: Sequence[str], start: datetime, end: datetime) -> Bars:
@@ -69,7 +69,7 @@ class SimulatedMarket:
         return self.scheduler.call("market.bars", READ, effect)
 
     def last_trade(self, symbol: str) -> Money:
-        """Return the price that the market is at."""
+        """Return the symbol's present price."""
         minute = min(self.scheduler.now // MINUTE, len(self.closes[symbol]) - 1)
         return self.closes[symbol][minute]
 
@@ -120,7 +120,7 @@ def _editions(
 
 @dataclass(slots=True)
 class FrequentSignal:
-    """A signal that enters far more often than a trader would, from the newest close alone."""
+    """A signal that buys far more often than a trader would, by the newest close alone."""
 
     one_in: int = field(default=3)
 

@@ -1,8 +1,8 @@
-"""Virtual time and turns: every invocation is a greenlet that is suspended at each request.
+"""Virtual time: every invocation is a greenlet that is suspended at each request.
 
-Handlers stay plain synchronous code. A request switches to the scheduler on its way out and, for
-half of the requests, on its way back: whatever else is due in between runs in between. A pause in
-which nothing else is due only moves the clock, and the tasks of one pass share a pool of greenlets.
+Handlers stay plain synchronous code. A request switches to the scheduler on its way out. Half of
+the requests also switch on their way back. Whatever is due in between runs in between. If nothing
+is due, a pause only moves the clock.
 """
 
 from __future__ import annotations
@@ -34,49 +34,49 @@ T = TypeVar("T")
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 MAX_SHOWN = 6
-"""Of a long list the last ones are shown in a trace."""
+"""How many entries of a long list a trace shows: the last ones."""
 
 TIMEOUT_S = 7.0
-"""What an unanswered request takes: the adapters' time-outs."""
+"""The longest time that an unanswered request takes, as the adapters' time-outs have it."""
 
 
 class Violation(BaseException):
-    """The system did what it never may."""
+    """The system did what it must never do."""
 
 
 @dataclass(slots=True, eq=False)
 class Invocation:
-    """One call of a handler, with all that it runs side by side."""
+    """One call of a handler, with all the tasks that it runs side by side."""
 
     function: str
     label: str
-    """The function and what it was called for: the same in a replay with fewer faults."""
+    """The function and why it was called. It is the same in a replay with fewer faults."""
     requests: int = 0
     is_dead: bool = False
     is_over: bool = False
     unsent: set[str] = field(default_factory=set)
-    """Orders whose intents it wrote and that it has not sent yet."""
+    """Orders whose intents it wrote and which it has not sent yet."""
     began: int = 0
     forbidden: dict[str, str] = field(default_factory=dict)
-    """Symbols that nothing may be entered in, as things stood when it began, and why."""
+    """Why symbols could not be entered when it began, by symbol."""
     store_failed: bool = False
-    """Whether the store refused it something: then its liquidation goes by memory."""
+    """Whether the store failed it. Its liquidation then works without the table."""
 
 
 class Task(greenlet):  # type: ignore[misc] # greenlet has no types
-    """A line of work of an invocation; it takes one job after the other, for a new one is dear."""
+    """A greenlet that does the jobs of invocations in turn: a new greenlet each time is slow."""
 
     invocation: Invocation
     job: Callable[[], None]
     caller: tuple[CodeType, int] | None = None
-    """Where the shell handed the task to `fan_out`."""
+    """The place in the shell that gave the task to `fan_out`."""
 
     def __init__(self, scheduler: Scheduler, hub: greenlet) -> None:
         super().__init__(parent=hub)
         self._scheduler = scheduler
 
     def run(self) -> None:
-        """Do the job, and wait for the next one until the day is over."""
+        """Do one job after the other until the day is over."""
         while True:
             self.job()
             if self._scheduler.is_over:
@@ -88,7 +88,7 @@ class Task(greenlet):  # type: ignore[misc] # greenlet has no types
 
 @dataclass(slots=True, eq=False)
 class Scheduler:
-    """Runs what is due in the order of virtual time; microseconds since the session's open."""
+    """Runs what is due in the order of virtual time, in microseconds since the session's open."""
 
     seed: int
     plan: SimulatedFaultPlan
@@ -114,16 +114,16 @@ class Scheduler:
         return self.opens + timedelta(microseconds=self.now if at is None else at)
 
     def at(self, when: int, act: Callable[[], object]) -> None:
-        """Let something happen at a time, now at the earliest."""
+        """Schedule an act at a time, now at the earliest."""
         self._order += 1
         heappush(self._due, (max(when, self.now), self._order, act))
 
     def after(self, seconds: float, act: Callable[[], object]) -> None:
-        """Let something happen in so many seconds."""
+        """Schedule an act after so many seconds."""
         self.at(self.now + int(seconds * SECOND), act)
 
     def run(self) -> None:
-        """Let everything happen that is due, until nothing is."""
+        """Run every act in the order of its time, until none is left."""
         due = self._due
         try:
             while due:
@@ -131,19 +131,19 @@ class Scheduler:
                 act()
         finally:
             self.is_over = True
-            # A suspended greenlet is never collected, nor is the day that its frames hold.
+            # A suspended greenlet, and the day that its frames hold, would never be collected.
             while self.idle:
                 self.idle.pop().throw()
 
     def start(self, invocation: Invocation, work: Callable[[], None]) -> None:
-        """Run an invocation up to its first request; the rest follows when that is answered."""
+        """Run an invocation up to its first request. The rest follows when that is answered."""
         invocation.began = self.now
         self._task(invocation, work, getcurrent()).switch()
 
     def call(self, operation: str, menu: FaultMenu, effect: Callable[[FaultKind | None], T]) -> T:
-        """Make a request: out, its effect (told the fault that hits it), and back.
+        """Make a request: it leaves, takes effect with the fault that strikes it, and returns.
 
-        Outside of a simulated day, in the conformance tests, the effect alone.
+        In the conformance tests, which run no simulated day, it is the effect alone.
         """
         task = getcurrent()
         if not isinstance(task, Task):
@@ -162,7 +162,7 @@ class Scheduler:
         latency = self._random()
         self._pause(task, int(latency * latency * latency * 60_000) + 300)
         if fault is FaultKind.CRASH_AFTER:
-            with suppress(ScalperError):  # Nobody is there to see the answer.
+            with suppress(ScalperError):  # The process that would see the answer is dead.
                 effect(None)
             self._crash(invocation, point + 1)
         try:
@@ -177,14 +177,14 @@ class Scheduler:
         if fault is FaultKind.SLOW:
             self._pause(task, int(self.plan.amount(0.5, 12.0) * SECOND))
             return result
-        # Half of the answers are there at once: nothing can come in between.
+        # Half of the answers come at once, so that nothing runs in between.
         latency = self._random() - 0.5
         if latency > 0:
             self._pause(task, int(latency * latency * 120_000))
         return result
 
     def fan_out(self, tasks: Sequence[Callable[[], T]], /) -> list[T]:
-        """Return the tasks' results in their order; as the pool, all end before one raises."""
+        """Return the tasks' results in their order. All tasks end before an error is raised."""
         if len(tasks) <= 1:
             return [task() for task in tasks]
         parent = getcurrent()
@@ -233,7 +233,7 @@ class Scheduler:
     def _pause(self, task: Task, delay: int) -> None:
         when = self.now + delay
         if not self._due or when < self._due[0][0]:
-            # Nothing comes in between: the switch there and back would change nothing.
+            # Nothing is due in between, so a switch would change nothing.
             self.now = when
             return
         self._order += 1
@@ -249,7 +249,7 @@ class Scheduler:
         raise GreenletExit
 
     def _lost_for(self, fault: FaultKind | None) -> int:
-        """Return how long a request takes that fails: a refusal is quick, silence is not."""
+        """Return how long a failed request takes, in microseconds: a refusal is fast."""
         if fault is None or fault in REFUSALS:
             return 20_000
         return int(self.plan.amount(0.2, TIMEOUT_S) * SECOND)
@@ -258,7 +258,7 @@ class Scheduler:
         self.note(f"[{invocation.label}/{invocation.requests}] {what}", fault)
 
     def note(self, what: str, fault: FaultKind | None = None) -> None:
-        """Write a line of the trace, where one is kept."""
+        """Add a line to the trace, if one is kept."""
         if self.trace is not None:
             at = self.now / SECOND
             mark = f"   <-- {fault}" if fault else ""
@@ -266,7 +266,7 @@ class Scheduler:
 
 
 def _caller(task: Task) -> tuple[CodeType, int]:
-    """Return where the shell made the request: `call`, the fake's method, the shell."""
+    """Return where the shell made the request: three frames up, over `call` and the fake."""
     frame: FrameType = sys._getframe(3)
     if frame.f_code is _WORK and task.caller is not None:
         return task.caller

@@ -1,4 +1,4 @@
-"""A failing day made small: the fewest of its faults that still break it, and what then happens."""
+"""Shrinking: the fewest faults of a failing day with which it still fails."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,17 +7,17 @@ from workbench.simulation.day import run_day
 from workbench.simulation.fault_plan import KINDS, Fault
 
 MAX_RUNS = 400
-"""Days that shrinking may take; what is left then is small enough, or hangs together."""
+"""The most days that shrinking may run."""
 
 TRACE_LINES = 80
-"""The end of the trace that is shown."""
+"""How many lines of the trace are shown, counted from its end."""
 
 
 def shrink(seed: int, faults: Sequence[Fault], operations: frozenset[str]) -> list[Fault]:
-    """Return faults of a failing day without which it would not fail, none of them idle.
+    """Return a part of a failing day's faults with which it still fails, each of them needed.
 
-    Takes away ever smaller parts, as in Zeller's and Hildebrandt's delta debugging ("Simplifying
-    and isolating failure-inducing input", 2002).
+    It takes away smaller and smaller parts: the delta debugging of Zeller and Hildebrandt
+    ("Simplifying and isolating failure-inducing input", 2002).
     """
     left = list(faults)
     runs = 0
@@ -43,7 +43,7 @@ def script_text(script: Iterable[Fault]) -> str:
 
 
 def parse_script(text: str) -> list[Fault]:
-    """Return the faults that a text gives, none for "none"; raises ValueError for an odd one."""
+    """Return the faults that a text lists; "none" lists none. Raises ValueError for no fault."""
     by_name = {kind.value: kind for kind in KINDS}
     script = []
     for part in text.split(",") if text != "none" else ():

@@ -1,6 +1,6 @@
-"""The tables of a simulated day: the memory store that the conformance suite holds to DynamoDB.
+"""The tables of a simulated day: the memory store, which passes the tests of the real table.
 
-Two versions of the program may share it in a deployment: the newer one writes a newer schema and
+During a deployment two versions of the program share it. The newer one writes a newer schema, and
 a field that the older one does not know.
 """
 
@@ -41,45 +41,45 @@ NEWER = {"mood": "calm"}
 
 
 class Items(MemoryStore):
-    """What lies in the state table."""
+    """The items of the state table."""
 
     def __init__(self) -> None:
         super().__init__()
         self.nonces: dict[str, str] = {}
-        """Who wrote an item or a claim last."""
+        """The nonce of the last writer of an item or a claim."""
         self._writes = 0
         self.is_down = False
         self.unreadable: set[str] = set()
-        """Symbols whose items make no sense for a while."""
+        """Symbols whose items cannot be read for a while."""
 
     def new_nonce(self) -> str:
-        """Return what no other write has."""
+        """Return a nonce that no other write has."""
         self._writes += 1
         return str(self._writes)
 
     def lose(self, symbol: str) -> None:
-        """Let an item vanish."""
+        """Remove an item."""
         self._states.pop(symbol, None)
 
     @property
     def states(self) -> Mapping[str, Stored]:
-        """Every item, as it lies there."""
+        """Every item, by symbol."""
         return self._states
 
 
 @dataclass(slots=True, eq=False)
 class SimulatedStore:
-    """The Store protocol as one version of the program sees the items."""
+    """The Store protocol for one version of the program."""
 
     scheduler: Scheduler
     items: Items
     checks: Checks
     is_newer: bool = False
     packs: bool = False
-    """Whether each write goes through the real codec; costs most of the speed."""
+    """Whether each write goes through the real codec, which is slow."""
 
     def load(self, symbol: str) -> Stored | None:
-        """Return the symbol's state, None where there is no item."""
+        """Return the symbol's state, None if there is no item."""
 
         def effect(fault: FaultKind | None) -> Stored | None:
             self._fail(fault)
@@ -162,7 +162,7 @@ class SimulatedStore:
         return self.scheduler.call("store.claim_minute", STORE_WRITE, effect)
 
     def account_halt(self) -> str:
-        """Return why the account enters nothing, "" where it may."""
+        """Return why the account enters nothing, "" if it may enter."""
 
         def effect(fault: FaultKind | None) -> str:
             self._fail(fault)
@@ -207,7 +207,7 @@ class SimulatedStore:
             raise StoreDownError(FaultKind.THROTTLED)
 
     def _seen(self, stored: Stored) -> Stored:
-        """Return an item as this version reads it: the newer schema is its own."""
+        """Return an item as this version reads it; the newer version knows the newer schema."""
         if self.is_newer and stored.schema == SCHEMA + 1:
             return replace(stored, schema=SCHEMA)
         return stored
@@ -218,7 +218,7 @@ class SimulatedStore:
 
 @dataclass(slots=True, eq=False)
 class SimulatedSymbols:
-    """The Symbols protocol over rows that people edit during the day."""
+    """The Symbols protocol over rows that are edited during the day."""
 
     scheduler: Scheduler
     rows: dict[str, SymbolRules]

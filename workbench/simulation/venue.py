@@ -85,7 +85,7 @@ class SeededVenue:
             self._random,
             self.finish_cancel,
             self._note_position,
-            hasty=self._lags,
+            is_frequent=self._lags,
         )
 
     # Orders --------------------------------------------------------------------------------
