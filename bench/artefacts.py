@@ -1,8 +1,8 @@
-"""Starts each built function cold under Lambda's runtime interface, and weighs the package.
+"""Starts each built function cold under Lambda's runtime interface, and measures the package.
 
-`make artefacts` prints the table and writes bench/results/artefacts.json, of which
-docs/performance.md is made. The build is for this machine and the template's Python; the init time
-is the import of the handler's module in a new process, without compiled modules, on a whole core.
+`make artefacts` prints the table and writes bench/results/artefacts.json for docs/performance.md.
+The build is for this machine and the template's Python. The init time is the import of the
+handler's module in a new process, without compiled modules, on a whole core.
 """
 
 import os
@@ -25,7 +25,7 @@ MB = 1_000_000
 
 
 def main() -> int:
-    """Build, start, print, write; the exit code is 1 where a function does not start or answer."""
+    """Build, start, print, write; the exit code is 1 if a function does not start or answer."""
     commit = provenance.commit()
     version = version_of(PYTHON)
     if version != runtime():

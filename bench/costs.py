@@ -1,11 +1,11 @@
-"""Counts what a day asks of AWS: docs/costs.md makes a month's bill of it.
+"""Counts the requests of a day to AWS; docs/costs.md calculates a month's bill from the counts.
 
-`make costs` plays the local day, whose handlers are the real ones, with 10, 100 and 1,000 symbols
-of synthetic bars, and writes bench/results/costs.json. Of 1,000 symbols stretches are played: some
-ticks of the morning, noon and afternoon, which stand for all of the session's, and the end of the
-day. A stretch begins with nothing held, and so enters more than the day does: of 100 symbols both
-are played, to show by how much. DynamoDB's units are worked out from the sizes of the items; moto
-counts none.
+`make costs` plays the local day with the real handlers, for 10, 100 and 1,000 symbols of synthetic
+bars, and writes bench/results/costs.json. With 1,000 symbols it plays parts of the day: some ticks
+of the morning, noon and afternoon, which stand for all ticks, and the end of the day. A part begins
+with nothing held, so it enters more than a whole day does. With 100 symbols the command plays both,
+to show by how much. moto does not count DynamoDB's units, so the command calculates them from the
+sizes of the items.
 """
 
 import json
@@ -38,13 +38,13 @@ from workbench.servers.processes import Servers, started
 RESULTS = Path(__file__).parent / "results" / "costs.json"
 SEED = 7
 BLOCK = 90
-"""Symbols of one synthetic market; more are several markets beside each other."""
+"""Symbols of one synthetic market; more symbols take several markets."""
 
-STRETCHES = tuple(timedelta(minutes=minutes) for minutes in (60, 180, 300))
-"""After the open: where ticks are played of a session with many symbols."""
+PARTS = tuple(timedelta(minutes=minutes) for minutes in (60, 180, 300))
+"""How long after the open each part of a session with many symbols begins."""
 
 WARM, COUNTED = 10, 10
-"""Ticks of a stretch that are played first, for it begins with nothing held; and that count."""
+"""Ticks at the start of a part that do not count, because nothing is held; and those that do."""
 
 SETTLE_WITHIN_S = 300.0
 
@@ -53,7 +53,7 @@ FIRST, WARMING, SESSION, END = "first tick", "warming up", "session", "end"
 
 @dataclass(slots=True)
 class Tally:
-    """What was asked of AWS, by phase of the day and kind."""
+    """The requests to AWS, by phase of the day and kind."""
 
     counts: dict[str, dict[str, float]] = field(default_factory=dict)
     metrics: set[str] = field(default_factory=set)
@@ -63,14 +63,14 @@ class Tally:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, kind: str, amount: float = 1) -> None:
-        """Count, unless nothing is played yet."""
+        """Count, once the day has begun."""
         with self.lock:
             if self.phase:
                 counts = self.counts.setdefault(self.phase, {})
                 counts[kind] = counts.get(kind, 0) + amount
 
     def request(self, service: str, operation: str, asked: Mapping[str, Any], answer: Any) -> None:
-        """Count what one request of the SDK's is billed for."""
+        """Count what AWS bills for one request of the SDK."""
         if service == "sqs" and operation == "SendMessage":
             self.add("messages")
         elif service == "secretsmanager" and operation == "GetSecretValue":
@@ -91,14 +91,14 @@ class Tally:
             size = sum(self._size(table, item) for item in (answer or {}).get("Items", ()))
             self.add("read_units", costs.read_units(size))
         elif operation not in ("DescribeTable", "CreateTable", "UpdateTimeToLive"):
-            raise ValueError(f"{operation}: nobody has said what it costs")
+            raise ValueError(f"{operation}: no price is known for this operation")
 
     def _size(self, table: str, item: Mapping[str, Any]) -> int:
-        """Return an item's whole size: a projection is billed for all that was read."""
+        """Return an item's whole size: AWS bills a projection for all that it read."""
         return self.sizes.get(_key(table, item)) or costs.item_size(item)
 
-    def told(self, text: str) -> None:
-        """Count the log, and note the metrics in it."""
+    def log_written(self, text: str) -> None:
+        """Count the bytes of the log, and note the metrics in it."""
         self.add("log_bytes", len(text.encode()))
         if text.startswith('{"_aws"'):
             for directive in json.loads(text)["_aws"]["CloudWatchMetrics"]:
@@ -111,10 +111,10 @@ def _key(table: str, item: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 class EnoughError(Exception):
-    """The stretch is over."""
+    """The part of the day is over."""
 
 
-class Stretch:
+class PlayedPart:
     """Says before each minute in which phase it counts, and ends the day after the last one."""
 
     def __init__(self, session: Session, tally: Tally, last: datetime, *, warm: int) -> None:
@@ -165,14 +165,14 @@ class TimingInvoker:
 
 
 class Log(TextIOBase):
-    """The functions' log, counted and thrown away."""
+    """The functions' log: its bytes are counted, and nothing is kept."""
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
 
     def write(self, text: str) -> int:
         """Count the text."""
-        self._tally.told(text)
+        self._tally.log_written(text)
         return len(text)
 
 
@@ -186,12 +186,12 @@ class MetricsCounted(WithoutMetrics):
     def write(self, text: str) -> int:
         """Count a metric line; pass anything else on."""
         if text.startswith('{"_aws"'):
-            self._tally.told(text)
+            self._tally.log_written(text)
         return super().write(text)
 
 
 def market_of(symbols: int) -> Market:
-    """Return a synthetic session of so many symbols, several markets beside each other."""
+    """Return a synthetic session of this many symbols, joined from several markets."""
     assert BLOCK <= MAX_SYMBOLS
     bars: dict[str, tuple[Bar, ...]] = {}
     session: Session | None = None
@@ -208,7 +208,7 @@ def market_of(symbols: int) -> Market:
 
 
 def counted(symbols: int, *, whole: bool) -> dict[str, Any]:
-    """Play the whole day or stretches of it; return what a whole session asks of AWS."""
+    """Play the whole day or parts of it; return the requests of a whole session to AWS."""
     market = market_of(symbols)
     session = market.days[0].session
     end = session.close + LEAD
@@ -217,7 +217,7 @@ def counted(symbols: int, *, whole: bool) -> dict[str, Any]:
         ending = tallies[0]
     else:
         length = (WARM + COUNTED) * MINUTE
-        starts = [session.open + after for after in STRETCHES]
+        starts = [session.open + after for after in PARTS]
         tallies = [play(market, start, start + length, warm=WARM) for start in starts]
         ending = play(market, session.liquidate_at - 5 * MINUTE, end)
     ticks = int((session.liquidate_at - session.open) / MINUTE) - 2
@@ -251,13 +251,13 @@ def _by_function(total: Mapping[str, float], prefix: str, digits: int) -> dict[s
 
 
 def play(market: Market, start: datetime, last: datetime, warm: int = 0) -> Tally:
-    """Play the market from `start` to `last`, over servers of its own; return what was counted.
+    """Play the market from `start` to `last`, over servers of its own; return the counts.
 
     The first tick is a phase of its own, and so are the `warm` ticks after it.
     """
     tally = Tally()
 
-    # PynamoDB and boto3 make sessions of their own: every request of either goes through here.
+    # PynamoDB and boto3 have different sessions. Every request of both goes through this method.
     real = BaseClient._make_api_call  # type: ignore[attr-defined] # the stubs leave it out
 
     def call(client: Any, operation: str, asked: Any) -> Any:
@@ -265,7 +265,7 @@ def play(market: Market, start: datetime, last: datetime, warm: int = 0) -> Tall
         try:
             answer = real(client, operation, asked)
         finally:
-            # A write whose condition fails is billed as well.
+            # AWS also bills a write whose condition fails.
             tally.request(client.meta.service_model.service_name, operation, asked, answer)
         return answer
 
@@ -279,14 +279,14 @@ def play(market: Market, start: datetime, last: datetime, warm: int = 0) -> Tall
         log = Log(tally)
         servers = Servers(exchange_url, aws_url)
         invoker = TimingInvoker(InProcessInvoker(log), tally)
-        # A minute of 1,000 symbols takes longer than the local day's own bound on a busy machine.
+        # On a busy machine, a minute of 1,000 symbols takes longer than the local day's own bound.
         trade_updates = RelayedTradeUpdates(servers, invoker, SETTLE_WITHIN_S)
-        stretch = Stretch(market.days[0].session, tally, last, warm=warm)
+        part = PlayedPart(market.days[0].session, tally, last, warm=warm)
         day = LocalDay(
             market,
             Collaborators(servers, invoker, trade_updates),
             output=MetricsCounted(log, tally),
-            before_minute=stretch.before_minute,
+            before_minute=part.before_minute,
         )
         with suppress(EnoughError):
             day.run()
@@ -294,20 +294,24 @@ def play(market: Market, start: datetime, last: datetime, warm: int = 0) -> Tall
 
 
 def main() -> int:
-    """Count days of each size, print the bills, write what was counted."""
+    """Count days of each size, print the bills, and write the counts."""
     commit = provenance.commit()
-    days = [_told(10, whole=True), _told(100, whole=True), _told(1000, whole=False)]
-    check = _told(100, whole=False)
-    provenance.write(RESULTS, "make costs", commit, days=days, stretches=check)
+    days = [
+        _count_and_print(10, whole=True),
+        _count_and_print(100, whole=True),
+        _count_and_print(1000, whole=False),
+    ]
+    check = _count_and_print(100, whole=False)
+    provenance.write(RESULTS, "make costs", commit, days=days, parts=check)
     return 0
 
 
-def _told(symbols: int, *, whole: bool) -> dict[str, Any]:
-    """Count, and print the bill."""
+def _count_and_print(symbols: int, *, whole: bool) -> dict[str, Any]:
+    """Count the requests of a day, and print the month's bill."""
     began = time.monotonic()
     day = counted(symbols, whole=whole)
     bill = costs.month_of(day, costs.declared_stack())
-    what = f"{symbols} symbols{'' if whole else ', by stretches'}, {time.monotonic() - began:.0f} s"
+    what = f"{symbols} symbols{'' if whole else ', by parts'}, {time.monotonic() - began:.0f} s"
     print(f"{what}: {sum(line.dollars for line in bill):.2f} a month", flush=True)
     for line in bill:
         print(f"    {line.what:<26}{line.dollars:8.2f}", flush=True)

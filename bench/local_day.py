@@ -1,7 +1,7 @@
-"""Times the local day as a user runs it: whole processes of `scalper run`, set-up excluded.
+"""Times the local day as a user runs it: whole processes of `scalper run`, without the set-up.
 
-`make bench` prints the table and writes bench/results/local_day.json, of which docs/performance.md
-is made. Times are wall-clock seconds of the whole command, the report included.
+`make bench` prints the times and writes bench/results/local_day.json for docs/performance.md. The
+times are wall-clock seconds of the whole command, the report included.
 """
 
 import json
@@ -17,13 +17,13 @@ from workbench.docs import provenance
 
 RUNS = 3
 BAR_S = 60.0
-"""A day of 10 symbols x 390 minutes is to take less, on 2 cores."""
+"""A day of 10 symbols x 390 minutes has to take less, on 2 cores."""
 
 RESULTS = Path(__file__).parent / "results" / "local_day.json"
 
 
 def main() -> int:
-    """Run, print, write; the exit code is 1 where the median misses the bar."""
+    """Run, print, write; the exit code is 1 if the median is over the limit."""
     seconds: list[float] = []
     summary: dict[str, Any] = {}
     for number in range(1, RUNS + 1):

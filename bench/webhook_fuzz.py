@@ -1,8 +1,9 @@
 """Sends the webhook a million generated requests: unsigned, badly signed, signed nonsense.
 
-`make fuzz` prints the figures and writes bench/results/webhook_fuzz.json, of which
-docs/reliability.md is made. Most go to the handler itself, the rest over HTTP on loopback. The exit
-code is 1 where one raised, or an unsigned one changed anything; its seed and number are printed.
+`make fuzz` prints the figures and writes bench/results/webhook_fuzz.json for docs/reliability.md.
+Most requests go to the handler itself, the rest over HTTP on loopback. The exit code is 1 if a
+request raised an exception, or if an unsigned one changed anything. Then the command prints its
+seed and number.
 """
 
 import json
@@ -50,7 +51,7 @@ def main(requests: int = REQUESTS, over_http: int = OVER_HTTP) -> int:
 
 
 def _over_http(verdict: Verdict, statuses: Counter[str]) -> dict[str, object]:
-    """Return what was sent over HTTP; the server refuses some of it before the function."""
+    """Return the figures of the requests over HTTP; the server refuses some before the function."""
     figures = verdict.figures()
     return {
         "requests": sum(statuses.values()),

@@ -1,4 +1,4 @@
-"""The month's bill: units as DynamoDB counts them, prices times counts, and what is declared."""
+"""The month's bill: DynamoDB's units, prices times counts, and what the templates declare."""
 
 import json
 from dataclasses import replace
@@ -94,7 +94,7 @@ def test_a_functions_seconds_are_billed_by_its_memory() -> None:
     assert slower == pytest.approx((21 * 1000 * 5.0 * 884 / 1024) * 0.0000133334, rel=1e-2)
 
 
-def test_the_relay_is_billed_for_market_hours_and_for_each_look() -> None:
+def test_the_relay_is_billed_for_market_hours_and_for_each_watch() -> None:
     lines = {line.what: line.dollars for line in month_of(IDLE, NOTHING)}
     assert lines["Lambda: the relay"] == pytest.approx(21 * 6.6 * 3600 * 0.0000133334)
     started = bill(IDLE, replace(NOTHING, schedule_runs={"relay": 400}))
@@ -113,7 +113,7 @@ def test_the_relay_is_billed_for_market_hours_and_for_each_look() -> None:
         ({"polled_queues": 1}, {"SQS": 15 * 43_800 * 0.40 / 1e6}),
     ],
 )
-def test_what_stands_is_billed_though_nothing_happens(
+def test_what_is_declared_is_billed_even_if_nothing_happens(
     declared: dict[str, Any], line: dict[str, float]
 ) -> None:
     assert bill(IDLE, replace(NOTHING, **declared)) == pytest.approx(line)
@@ -187,8 +187,8 @@ def test_a_projection_is_billed_for_the_whole_item() -> None:
     assert tally.counts["session"]["read_units"] == 2
 
 
-def test_a_request_that_nobody_has_priced_is_not_passed_over() -> None:
-    with pytest.raises(ValueError, match="TransactWriteItems: nobody has said"):
+def test_a_request_without_a_known_price_is_refused() -> None:
+    with pytest.raises(ValueError, match="TransactWriteItems: no price is known"):
         counted("dynamodb", "TransactWriteItems", {"TableName": "t"}, {})
 
 
@@ -201,8 +201,8 @@ def test_nothing_counts_before_the_day_begins() -> None:
 def test_the_log_is_counted_and_the_metrics_in_it_noted() -> None:
     tally = Tally(phase="session")
     line = {"_aws": {"CloudWatchMetrics": [{"Metrics": [{"Name": "Heartbeat"}]}]}, "Heartbeat": 1}
-    tally.told(json.dumps(line))
-    tally.told("äöü")
+    tally.log_written(json.dumps(line))
+    tally.log_written("äöü")
     assert tally.metrics == {"Heartbeat"}
     assert tally.counts["session"]["log_bytes"] == len(json.dumps(line)) + 6
 

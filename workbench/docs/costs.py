@@ -1,7 +1,7 @@
-"""What a month of the stack costs: requests that were counted, times what AWS asks for each.
+"""What a month of the stack costs: the counted requests times AWS's prices, without free tiers.
 
-Pure but for reading the templates: `bench/costs.py` counts what a local day asks of AWS, and
-docs/costs.md is made of that and of this. No free tier is taken off.
+`bench/costs.py` counts the requests of a local day to AWS. `workbench/docs/pages/costs.py` writes
+the page. This module is pure, except that it reads the templates.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ PRICES: Mapping[str, tuple[float, str]] = {
     "write_unit": (0.625 / MILLION, "a DynamoDB write of 1 KB"),
     "read_unit": (0.125 / MILLION, "a DynamoDB read of 4 KB, consistent"),
     "sqs_request": (0.40 / MILLION, "an SQS request"),
-    "log_gb": (0.50, "a GB of logs taken in"),
+    "log_gb": (0.50, "a GB of logs"),
     "metric": (0.30, "a custom metric, a month"),
     "alarm": (0.10, "a metric that an alarm watches, a month"),
     "composite": (0.50, "a composite alarm, a month"),
@@ -47,41 +47,41 @@ PRICES: Mapping[str, tuple[float, str]] = {
 }
 
 SESSIONS = 21
-"""Of a month."""
+"""Sessions of a month."""
 
 ONE_CPU_MB = 1769
-"""Lambda gives a whole processor from so many MB on, and less below in proportion.
+"""Lambda gives a whole processor from this many MB on, and a proportional part below.
 
 (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html)
 """
 
 BAR_WAIT_S = 3.0
-"""How long a tick waits: its message comes up to 1 s early, its bars are there some 2 s after."""
+"""How long a tick waits: its message comes up to 1 s early, and its bars arrive some 2 s late."""
 
 RESTORES = 26
-"""Of the snapshot in a session: an idle environment lasts some quarter of an hour."""
+"""How often Lambda restores the snapshot in a session: an idle environment lasts 15 minutes."""
 
 RUNS_A_TICK = 2
-"""Scheduler promises the minute, not the second: a run that comes late finds its minute done.
+"""A minute's runs: the tick that a message started, and Scheduler's, which finds it claimed.
 
-It reads what a tick reads, and arms the coming minute, as the run that had the minute did.
+The second run reads what a tick reads, and it also arms the coming minute.
 """
 
 PLATFORM_LOG_BYTES = 300
-"""START, END and REPORT of an invocation."""
+"""Bytes of the lines START, END and REPORT of an invocation."""
 
 REQUESTS_A_MESSAGE = 3
-"""Sent, received, deleted."""
+"""To send, to receive and to delete it."""
 
 POLLS_A_MINUTE = 15
-"""Of an empty queue: Lambda holds five long polls of 20 s.
+"""Polls of an empty queue: Lambda holds five long polls of 20 s.
 
 (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html)
 """
 
 MINUTES_A_MONTH = 43_800
 
-# The relay: one run holds the lease through market hours; a run that finds it held looks for a
+# The relay: one run holds the lease through market hours. A run that finds it held watches it for a
 # while and leaves.
 RELAY_HOURS = 6.6
 RELAY_LOOK_S = 20.0
@@ -101,7 +101,7 @@ class LineItem:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredStack:
-    """What the templates declare that costs by its being there."""
+    """What the templates declare and AWS bills even if nothing happens."""
 
     memory_mb: Mapping[str, int]
     """By handler module, such as "tick"."""
@@ -142,9 +142,9 @@ def declared_stack(root: Path = ROOT) -> DeclaredStack:
 
 
 def month_of(day: Mapping[str, Any], declared: DeclaredStack) -> list[LineItem]:
-    """Return the bill of a month whose sessions all are as the day that was counted.
+    """Return the bill of a month whose sessions are all like the counted day.
 
-    `day` is a document of `bench/costs.py`: what was asked of AWS in a session, by kind.
+    `day` is a document of `bench/costs.py`: the requests of a session to AWS, by kind.
     """
     bill = {name: price for name, (price, _) in PRICES.items()}
     ticks = day["invocations"].get("tick", 0)
@@ -190,12 +190,12 @@ def month_of(day: Mapping[str, Any], declared: DeclaredStack) -> list[LineItem]:
 
 
 def write_units(size: int) -> int:
-    """Return the units that writing an item of so many bytes takes, also where it is refused."""
+    """Return the units of a write of an item of this many bytes, even if AWS refuses it."""
     return max(1, ceil(size / 1024))
 
 
 def read_units(size: int) -> int:
-    """Return the units that a consistent read of so many bytes takes, also of none."""
+    """Return the units of a consistent read of this many bytes; none takes a unit, too."""
     return max(1, ceil(size / 4096))
 
 
@@ -221,9 +221,9 @@ def _value_size(typed: Mapping[str, Any]) -> int:
 
 
 def _billed_s(name: str, day: Mapping[str, Any], declared: DeclaredStack) -> float:
-    """Return what a function's runs of a day take on Lambda, in seconds.
+    """Return the seconds that a function's runs of a day take on Lambda.
 
-    Measured is a whole processor: all of it is taken for work, of which Lambda does less a second.
+    The measured seconds used a whole processor. Lambda gives less, so the same work takes longer.
     """
     slower = max(1.0, ONE_CPU_MB / declared.memory_mb[name])
     if name != "tick":

@@ -81,7 +81,7 @@ def _assumptions(declared: costs.DeclaredStack) -> list[str]:
 
 def _excess(counted: dict[str, Any]) -> list[str]:
     """Return how many times the trade updates of a whole day the parts of a day make."""
-    check = counted.get("stretches")
+    check = counted.get("parts")
     if check is None:
         return ["with nothing held, so it enters more than a day does. The excess is not recorded."]
     [whole] = [day for day in counted["days"] if day["symbols"] == check["symbols"]]
