@@ -1,4 +1,4 @@
-"""`scalper relay` on a machine of one's own: it holds the lease, and gives it back when it ends."""
+"""`scalper relay` on a person's machine: it holds the lease, and gives it back when it ends."""
 
 import json
 import os
@@ -88,7 +88,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_relays_until_it_is_asked_to_end(client: Client, hook: Scripted, number: int) -> None:
+def test_it_relays_until_a_signal_ends_it(client: Client, hook: Scripted, number: int) -> None:
     with relaying(environment(client, hook), "--no-lease") as process:
         wait_until(lambda: client.running.exchange.stream.listening == 1)
         client.order(client_order_id="mine").raise_for_status()
@@ -142,10 +142,14 @@ def test_it_waits_for_the_lease_and_gives_it_back(
 
 
 @pytest.mark.parametrize(
-    ("change", "options", "told"),
+    ("change", "options", "says"),
     [
-        ({}, (), "STATE_TABLE is not set: give the stack's, for the lease lies there"),
-        ({"STATE_TABLE": "gone", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, (), "no lease in the"),
+        ({}, (), "STATE_TABLE is not set: name the stack's state table"),
+        (
+            {"STATE_TABLE": "gone", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
+            (),
+            "the lease cannot be read in the table gone",
+        ),
         ({"WEBHOOK_URL": ""}, ("--no-lease",), "WEBHOOK_URL is not set"),
         ({"APCA_API_KEY_ID": ""}, ("--no-lease",), "no keys: set APCA_API_KEY_ID"),
         ({"APCA_API_KEY_ID": "wrong"}, ("--no-lease",), "401"),
@@ -159,14 +163,14 @@ def test_it_waits_for_the_lease_and_gives_it_back(
         ),
     ],
 )
-def test_what_is_wrong_is_one_line(
-    client: Client, hook: Scripted, change: dict[str, str], options: tuple[str, ...], told: str
+def test_a_wrong_setting_is_one_line(
+    client: Client, hook: Scripted, change: dict[str, str], options: tuple[str, ...], says: str
 ) -> None:
     with relaying(environment(client, hook, **change), *options) as process:
         code, _, err = ended(process)
     assert code == 2
     (line,) = err.splitlines()
-    assert told in line
+    assert says in line
 
 
 def test_outside_market_hours_it_ends_at_once(client: Client, hook: Scripted) -> None:
@@ -186,27 +190,27 @@ class TestMarket:
         ("minutes", "left_s"),
         [(-5.1, 0), (-5, 396 * 60), (0, 391 * 60), (390, 60), (390.5, 30), (391, 0), (900, 0)],
     )
-    def test_it_is_wanted_from_before_the_open_to_after_the_close(
+    def test_the_relay_runs_from_before_the_open_to_after_the_close(
         self, desk: Desk, minutes: float, left_s: float
     ) -> None:
         assert self.left(desk, minutes) == left_s
 
-    def test_a_simulated_clock_tells_whether_not_how_long(self, desk: Desk) -> None:
+    def test_a_simulated_clock_says_whether_to_run_and_not_how_long(self, desk: Desk) -> None:
         assert self.left(desk, 5, "broker") == float("inf")
         assert self.left(desk, 400, "broker") == 0
 
-    def test_a_holiday_wants_none(self, desk: Desk) -> None:
+    def test_the_relay_does_not_run_on_a_holiday(self, desk: Desk) -> None:
         desk.broker.sessions[DAY] = None
         assert self.left(desk, 5) == 0
 
-    def test_a_half_day_ends_with_it(self, desk: Desk) -> None:
+    def test_the_relay_ends_early_on_a_half_day(self, desk: Desk) -> None:
         session = desk.broker.sessions[DAY]
         assert session is not None
         desk.broker.sessions[DAY] = replace(session, close=CLOSE - timedelta(hours=3))
         assert self.left(desk, 205) == 6 * 60
         assert self.left(desk, 211) == 0
 
-    def test_without_an_answer_it_is_wanted(self, desk: Desk) -> None:
+    def test_the_relay_runs_if_the_clock_does_not_answer(self, desk: Desk) -> None:
         desk.broker.fail("clock", BrokerDownError("502"))
         assert self.left(desk, 5) == float("inf")
 
@@ -216,7 +220,9 @@ class TestMarket:
         check_clock(desk.broker)
 
     @pytest.mark.parametrize("off_s", [3, -3, 3600, -3600])
-    def test_a_clock_that_is_off_is_a_setting_to_correct(self, desk: Desk, off_s: float) -> None:
+    def test_a_clock_that_is_more_than_two_seconds_off_is_refused(
+        self, desk: Desk, off_s: float
+    ) -> None:
         desk.broker.now = datetime.now(UTC) + timedelta(seconds=off_s)
         with pytest.raises(SettingsError, match="off the broker's: set it"):
             check_clock(desk.broker)

@@ -1,1 +1,1 @@
-"""Looking after a deployed stack from a person's machine: doctor, status, halt and resume."""
+"""Looks after a deployed stack from a person's machine: doctor, status, halt, resume, relay."""

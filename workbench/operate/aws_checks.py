@@ -1,4 +1,4 @@
-"""What the doctor looks at in AWS: the stack, its secrets, schedules, queues, alarms, webhook."""
+"""The doctor's checks of AWS: stack, secrets, schedules, queues, ticks, webhook, alarms."""
 
 import base64
 import json
@@ -21,31 +21,31 @@ from workbench.operate.deployed_stack import (
 from workbench.operate.findings import Finding, fail, ok, warn
 from workbench.operate.subject import Subject
 
-STANDS = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
+COMPLETE = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
 ROLLED_BACK = frozenset({"UPDATE_ROLLBACK_COMPLETE", "IMPORT_ROLLBACK_COMPLETE"})
 
 TICKS_WITHIN = timedelta(minutes=3)
-"""How old the newest tick of a session may be: one that was lost is made up for by the next."""
+"""Age that the newest tick of a session may have. The next tick makes up for a lost one."""
 
 WEBHOOK_TIMEOUT_S = (5.0, 35.0)
-"""A cold start of the webhook's function takes seconds."""
+"""Connect and read timeout. A cold start of the webhook's function takes seconds."""
 
 KEY_BYTES = range(24, 65)
-"""Bytes of a signing key.
+"""Lengths that a signing key may have, in bytes.
 
 (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md)
 """
 
 
 def check_stack(stack: DeployedStack) -> Iterable[Finding]:
-    """Check that the stack is up, and has what the other checks and its users rely on."""
+    """Check that the stack is deployed and has every output of the template."""
     where = f"{stack.name} in {stack.region}"
-    if stack.status in STANDS:
+    if stack.status in COMPLETE:
         yield ok("stack", f"{where}: {stack.status}")
     elif stack.status in ROLLED_BACK:
         yield warn(
             "stack",
-            f"{where}: {stack.status}: the last deployment failed, the one before it runs",
+            f"{where}: {stack.status}: the last deployment failed; the one before it runs",
             "read the stack's events in CloudFormation, then deploy again",
         )
     elif stack.status.endswith("_IN_PROGRESS"):
@@ -68,13 +68,13 @@ def check_stack(stack: DeployedStack) -> Iterable[Finding]:
 
 
 def check_broker_secret(subject: Subject) -> Iterable[Finding]:
-    """Check that the broker's keys are filled in. Their values are shown nowhere."""
+    """Check that the broker's keys are stored. No line shows their values."""
     subject.keys()
     yield ok("broker secret", "key_id and secret_key are filled in")
 
 
 def check_webhook_secret(subject: Subject) -> Iterable[Finding]:
-    """Check that the relay can sign and the webhook verify."""
+    """Check that the keys with which the relay signs are valid."""
     todo = "rotate the key: docs/runbook.md"
     for number, key in enumerate(webhook_keys(subject.settings)):
         name = "current" if number == 0 else "previous"
@@ -86,21 +86,21 @@ def check_webhook_secret(subject: Subject) -> Iterable[Finding]:
         if length not in KEY_BYTES:
             yield fail("webhook secret", f"{name} has {length} bytes, not 24 to 64", todo)
         else:
-            rotating = "" if name == "current" else ": a rotation is not over yet"
+            rotating = "" if name == "current" else ": a rotation is not finished"
             yield ok("webhook secret", f"{name} is filled in{rotating}")
 
 
 def check_schedules(stack: DeployedStack) -> Iterable[Finding]:
-    """Check that every schedule is there and enabled."""
+    """Check that every schedule of the template exists and is enabled."""
     client = boto3.client("scheduler", config=AWS_CONFIG)
     made = stack.of_type("AWS::Scheduler::Schedule")
     expected = expected_schedules()
     disabled = []
     for logical_id, name in sorted(made.items()):
-        # "group|name" where the schedule's group is not the default one.
-        group, _, alone = name.rpartition("|")
-        told = client.get_schedule(Name=alone, GroupName=group or "default")
-        if told["State"] != "ENABLED":
+        # The id is "group|name" unless the group is the default one.
+        group, _, schedule = name.rpartition("|")
+        answer = client.get_schedule(Name=schedule, GroupName=group or "default")
+        if answer["State"] != "ENABLED":
             disabled.append(logical_id)
     if len(made) != expected:
         yield fail(
@@ -117,7 +117,7 @@ def check_schedules(stack: DeployedStack) -> Iterable[Finding]:
 
 
 def check_deliveries(stack: DeployedStack) -> Iterable[Finding]:
-    """Check that the queues reach their functions."""
+    """Check that the queues' event source mappings are enabled."""
     client = boto3.client("lambda", config=AWS_CONFIG)
     off = []
     made = stack.of_type("AWS::Lambda::EventSourceMapping")
@@ -134,15 +134,17 @@ def check_deliveries(stack: DeployedStack) -> Iterable[Finding]:
 
 
 def check_heartbeat(subject: Subject) -> Iterable[Finding]:
-    """Check when the last tick was: each claims its minute in the state table."""
+    """Check when the last tick was. Each tick claims its minute in the state table."""
     now, session = subject.trading_time(), subject.session()
     day = session.day if session else now.date()
     prefix = f"minute#{subject.settings.mode}#"
     claimed = sorted(str(one["sk"]["S"])[:5] for one in subject.items(f"{prefix}{day.isoformat()}"))
-    newest = f"the last tick of {day} was that of {claimed[-1]} UTC" if claimed else "no tick today"
+    newest = (
+        f"the last tick of {day} was the one of {claimed[-1]} UTC" if claimed else "no tick today"
+    )
     first = session.open + MINUTE if session else None
     if session is None or first is None or now < first + TICKS_WITHIN:
-        yield ok("heartbeat", "no session is on: no tick is due")
+        yield ok("heartbeat", "no session now: no tick is due")
         return
     due = min(now, session.close)
     last = _minute_of(claimed[-1], session.open) if claimed else None
@@ -157,27 +159,29 @@ def check_heartbeat(subject: Subject) -> Iterable[Finding]:
     else:
         until = f"the session ended at {new_york_text(session.close)} New York"
         yield warn(
-            "heartbeat", f"{newest}; {until}", "read the tick's log group, if the stack was up then"
+            "heartbeat",
+            f"{newest}; {until}",
+            "read the tick's log group, if the stack was deployed then",
         )
 
 
 def check_webhook(subject: Subject) -> Iterable[Finding]:
-    """Check that the webhook answers, and turns away what nobody signed."""
+    """Check that the webhook answers, and refuses an unsigned request."""
     answer = requests.post(
         subject.settings.webhook_url, data=b"{}", timeout=WEBHOOK_TIMEOUT_S, allow_redirects=False
     )
     if answer.status_code == 401:
-        yield ok("webhook", "answers, and refuses what nobody signed")
+        yield ok("webhook", "it answers, and refuses an unsigned request")
     elif answer.status_code == 200:
         yield fail(
             "webhook",
-            "it takes what nobody signed",
+            "it accepts an unsigned request",
             "halt the account (scalper halt), then deploy this version",
         )
     elif answer.status_code == 403:
         yield fail(
             "webhook",
-            "403: the Function URL lets nobody in",
+            "403: the Function URL lets no caller in",
             "its permissions lack lambda:InvokeFunctionUrl or lambda:InvokeFunction: deploy again",
         )
     else:
@@ -189,29 +193,29 @@ def check_webhook(subject: Subject) -> Iterable[Finding]:
 
 
 def check_dead_letters(stack: DeployedStack) -> Iterable[Finding]:
-    """Check that nothing has been given up."""
+    """Check that no message is in a dead-letter queue."""
     client = boto3.client("sqs", config=AWS_CONFIG)
     queues = stack.of_type("AWS::SQS::Queue")
     dead: set[str] = set()
     depth: dict[str, int] = {}
     for logical_id, url in queues.items():
-        told = client.get_queue_attributes(
+        attributes = client.get_queue_attributes(
             QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages", "RedrivePolicy"]
         ).get("Attributes", {})
-        depth[url.rsplit("/", 1)[-1]] = int(told.get("ApproximateNumberOfMessages", 0))
-        target = json.loads(told.get("RedrivePolicy") or "{}").get("deadLetterTargetArn", "")
+        depth[url.rsplit("/", 1)[-1]] = int(attributes.get("ApproximateNumberOfMessages", 0))
+        target = json.loads(attributes.get("RedrivePolicy") or "{}").get("deadLetterTargetArn", "")
         dead.add(str(target).rsplit(":", 1)[-1])
         if "DeadLetter" in logical_id:
             dead.add(url.rsplit("/", 1)[-1])
     dead &= set(depth)
     if not dead:
-        yield fail("dead letters", "the stack has no queue for them", "deploy this version")
+        yield fail("dead letters", "the stack has no dead-letter queue", "deploy this version")
         return
     full = {name: depth[name] for name in sorted(dead) if depth[name]}
     for name, count in full.items():
         yield fail(
             "dead letters",
-            f"{count} given up in {name}",
+            f"messages in {name}: {count}",
             "read them, then purge the queue: docs/runbook.md, dead letters",
         )
     if not full:
@@ -219,12 +223,12 @@ def check_dead_letters(stack: DeployedStack) -> Iterable[Finding]:
 
 
 def check_notifications(stack: DeployedStack) -> Iterable[Finding]:
-    """Check that the mail reaches somebody."""
+    """Check that a confirmed address gets the mails of the alarms and of the day's summary."""
     topics = stack.of_type("AWS::SNS::Topic")
     if not stack.parameters.get("NotifyEmail"):
         yield warn(
             "mail",
-            "NotifyEmail is empty: nobody is told of alarms or of the day's result",
+            "NotifyEmail is empty: nobody gets a mail of an alarm or of the day's result",
             'sam deploy --parameter-overrides "... NotifyEmail=you@example.com"',
         )
         return
@@ -232,11 +236,11 @@ def check_notifications(stack: DeployedStack) -> Iterable[Finding]:
     pending: list[str] = []
     confirmed = 0
     for arn in topics.values():
-        told = client.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]
+        listed = client.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]
         pending += [
-            one["Endpoint"] for one in told if not one["SubscriptionArn"].startswith("arn:")
+            one["Endpoint"] for one in listed if not one["SubscriptionArn"].startswith("arn:")
         ]
-        confirmed += sum(one["SubscriptionArn"].startswith("arn:") for one in told)
+        confirmed += sum(one["SubscriptionArn"].startswith("arn:") for one in listed)
     if pending:
         yield fail(
             "mail",
@@ -250,7 +254,10 @@ def check_notifications(stack: DeployedStack) -> Iterable[Finding]:
 
 
 def check_alarms(stack: DeployedStack) -> Iterable[Finding]:
-    """Tell which alarms of the stack are on; "scalper-" begins those of scalper-live as well."""
+    """Report the alarms of the stack that are in state ALARM, or have no actions.
+
+    The names are compared with the template's: "scalper-" begins those of scalper-live, too.
+    """
     client = boto3.client("cloudwatch", config=AWS_CONFIG)
     pages = client.get_paginator("describe_alarms").paginate(AlarmNamePrefix=f"{stack.name}-")
     alarms: list[Any] = [
@@ -271,7 +278,7 @@ def check_alarms(stack: DeployedStack) -> Iterable[Finding]:
         yield ok("alarms", f"none of {len(alarms)} is on")
 
 
-def _minute_of(clock: str, beside: datetime) -> datetime:
-    """Return the time of a claim's sort key ("HH:MM" in UTC) on the session's date."""
+def _minute_of(clock: str, opened: datetime) -> datetime:
+    """Return the time of a claim's sort key ("HH:MM" in UTC) on the UTC date of the open."""
     hour, minute = (int(part) for part in clock.split(":"))
-    return beside.astimezone(UTC).replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return opened.astimezone(UTC).replace(hour=hour, minute=minute, second=0, microsecond=0)

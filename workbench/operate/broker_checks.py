@@ -1,4 +1,4 @@
-"""What the doctor asks the broker: keys, account, shorting, data feed, clock, symbols."""
+"""The doctor's checks of the broker: keys, account, shorting, data feed, clock, symbols."""
 
 import time
 from collections.abc import Iterable
@@ -10,19 +10,19 @@ from scalper.shell.trading.tick import SKEW_LIMIT
 from workbench.operate.findings import Finding, fail, ok, warn
 from workbench.operate.subject import Subject
 
-SKEW_TOLD = timedelta(seconds=1)
+SKEW_SHOWN = timedelta(seconds=1)
 
-ASKED_SINGLY = 20
-"""Up to so many symbols are asked for one by one, more by the list of all assets."""
+REQUESTED_SINGLY = 20
+"""Up to so many symbols are requested one by one; more come from the list of all assets."""
 
 ANY_SYMBOL = "SPY"
 
 NAMED = 10
-"""So many symbols of a kind are named in a line."""
+"""A line names at most so many symbols."""
 
 
 def check_account(subject: Subject) -> Iterable[Finding]:
-    """Check that the keys open an account, and that it is the one that may be traded."""
+    """Check that the keys open an account, and that the stack may trade it."""
     account, mode = subject.account(), subject.settings.mode
     number, status = str(account["account_number"]), str(account["status"])
     yield ok("keys", f"they open the account {number}")
@@ -50,14 +50,14 @@ def check_account(subject: Subject) -> Iterable[Finding]:
 
 
 def check_shorting(subject: Subject) -> Iterable[Finding]:
-    """Check that the broker would refuse to sell what is not held, should everything else fail."""
-    told = subject.configurations()
-    if told["no_shorting"] is True:
-        yield ok("no_shorting", "set: the broker itself refuses to sell short")
+    """Check that the broker itself refuses to sell shares that are not held."""
+    configured = subject.configurations()
+    if configured["no_shorting"] is True:
+        yield ok("no_shorting", "set: the broker refuses to sell short")
     else:
-        # A short position on paper costs nothing but the lesson.
-        say = fail if subject.settings.mode == "live" else warn
-        yield say(
+        # A short position of a paper account costs no money.
+        report = fail if subject.settings.mode == "live" else warn
+        yield report(
             "no_shorting",
             "not set: the broker would sell more than is held",
             "scalper doctor --set-no-shorting; it holds for the whole account",
@@ -65,7 +65,7 @@ def check_shorting(subject: Subject) -> Iterable[Finding]:
 
 
 def check_feed(subject: Subject) -> Iterable[Finding]:
-    """Check that the account may read the data feed that the stack asks for."""
+    """Check that the account may read the stack's data feed."""
     feed = subject.settings.feed
     try:
         subject.market_question("/stocks/bars/latest", {"symbols": ANY_SYMBOL, "feed": feed})
@@ -82,52 +82,52 @@ def check_feed(subject: Subject) -> Iterable[Finding]:
 
 
 def check_clock(subject: Subject) -> Iterable[Finding]:
-    """Check that this machine's clock and the broker's agree; the answer's time is allowed for."""
+    """Check that this machine's clock agrees with the broker's, give or take the request's time."""
     if subject.settings.clock == "broker":
-        yield ok("clock", "the broker's own (Clock=broker), for a simulation")
+        yield ok("clock", "decisions use the broker's clock (Clock=broker), for a simulation")
         return
     broker = subject.broker()
     began, before = time.monotonic(), subject.now()
     theirs = broker.clock().now
     took = timedelta(seconds=time.monotonic() - began)
     after = before + took
-    # Theirs was read at some time between.
+    # The broker read its clock between the two.
     skew = max(before - theirs, theirs - after, timedelta(0))
-    text = f"this machine's and the broker's differ by {skew.total_seconds():.1f} s"
+    text = f"this machine's clock and the broker's differ by {skew.total_seconds():.1f} s"
     if skew > SKEW_LIMIT:
         limit = f"{SKEW_LIMIT.total_seconds():g} s"
-        yield fail("clock", text, f"set this clock by NTP: beyond {limit} nothing would be entered")
-    elif skew > SKEW_TOLD:
+        yield fail("clock", text, f"set this clock by NTP: beyond {limit} the stack enters nothing")
+    elif skew > SKEW_SHOWN:
         yield warn("clock", text, "set this clock by NTP")
     else:
         yield ok("clock", text)
 
 
 def check_symbols(subject: Subject) -> Iterable[Finding]:
-    """Check that each row of the symbols table makes sense, and its symbol can be traded."""
+    """Check that each row of the symbols table is valid, and that its symbol can be traded."""
     rows, refused = subject.rows()
     for line in refused:
-        yield fail("symbols", f"refused: {line}", "mend the row: docs/settings.md")
+        yield fail("symbols", f"refused: {line}", "correct the row: docs/settings.md")
     if not rows:
         if not refused:
             yield warn("symbols", "the table is empty: nothing is traded", "add an item: README.md")
         return
     paused = [symbol for symbol, row in rows.items() if not row.enabled]
-    amiss = _not_tradable(subject, list(rows))
-    for symbol, why in amiss.items():
+    not_tradable = _not_tradable(subject, list(rows))
+    for symbol, why in not_tradable.items():
         yield fail("symbols", f"{symbol}: {why}", "take it off the table")
-    if not refused and not amiss:
-        resting = f", of which {len(paused)} paused" if paused else ""
-        yield ok("symbols", f"{len(rows)} valid and tradable{resting}")
+    if not refused and not not_tradable:
+        note = f", of which {len(paused)} paused" if paused else ""
+        yield ok("symbols", f"{len(rows)} valid and tradable{note}")
 
 
 def _not_tradable(subject: Subject, symbols: list[str]) -> dict[str, str]:
-    """Return why each symbol cannot be traded that cannot.
+    """Return the symbols that cannot be traded, each with the reason.
 
     (https://docs.alpaca.markets/reference/get-v2-assets-symbol_or_asset_id)
     """
     assets: dict[str, object] = {}
-    if len(symbols) <= ASKED_SINGLY:
+    if len(symbols) <= REQUESTED_SINGLY:
         for symbol in symbols:
             try:
                 assets[symbol] = subject.question(f"/assets/{symbol}")
@@ -148,7 +148,7 @@ def _why_not(asset: object) -> str:
         return f"of class {asset['class']}, not a US equity"
     if asset.get("status") != "active":
         return f"its status is {asset.get('status')}"
-    return "" if asset.get("tradable") is True else "the broker does not let it be traded"
+    return "" if asset.get("tradable") is True else "the broker does not allow trading it"
 
 
 def named(symbols: Iterable[str]) -> str:

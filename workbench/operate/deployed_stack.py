@@ -48,7 +48,7 @@ _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationErro
 
 
 class OperateError(Exception):
-    """What was asked for cannot be done; one line that says what to do."""
+    """The request cannot be done. The text is one line that says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class StackResource:
 
 @dataclass(frozen=True, slots=True)
 class DeployedStack:
-    """What CloudFormation tells of a stack."""
+    """What CloudFormation says about a stack."""
 
     name: str
     status: str
@@ -69,7 +69,7 @@ class DeployedStack:
     outputs: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     resources: Mapping[str, StackResource] = field(default_factory=dict)
-    """By logical id, those of the nested stacks not among them."""
+    """By logical id, without those of nested stacks."""
 
     def of_type(self, kind: str) -> dict[str, str]:
         """Return the physical ids of a type's resources, by logical id."""
@@ -77,10 +77,10 @@ class DeployedStack:
 
 
 class StackLookup(Protocol):
-    """Where stacks are looked up."""
+    """Finds a deployed stack by its name."""
 
     def find(self, name: str) -> DeployedStack:
-        """Return the stack of that name; raises OperateError where there is none."""
+        """Return the stack of that name; raises OperateError if there is none."""
         ...
 
 
@@ -88,10 +88,10 @@ class CloudFormationLookup:
     """StackLookup of the account and region that the SDK's own settings lead to."""
 
     def find(self, name: str) -> DeployedStack:
-        """Return the stack; raises OperateError with one line for whatever is in the way."""
+        """Return the stack; raises OperateError with one line for any failure."""
         try:
             client = boto3.client("cloudformation", config=AWS_CONFIG)
-            [told] = client.describe_stacks(StackName=name)["Stacks"]
+            [described] = client.describe_stacks(StackName=name)["Stacks"]
             pages = client.get_paginator("list_stack_resources").paginate(StackName=name)
             resources = {
                 one["LogicalResourceId"]: StackResource(
@@ -103,7 +103,7 @@ class CloudFormationLookup:
         except ClientError as error:
             if _code(error) == "ValidationError" and "does not exist" in _message(error):
                 raise OperateError(
-                    f"no stack {name} in this account in {_region()}: sam deploy makes it; "
+                    f"no stack {name} in this account in {_region()}: sam deploy creates it; "
                     "--stack and --region name another one"
                 ) from error
             raise OperateError(f"the stack {name}: {aws_line(error)}") from error
@@ -111,28 +111,28 @@ class CloudFormationLookup:
             raise OperateError(aws_line(error)) from error
         return DeployedStack(
             name=name,
-            status=told["StackStatus"],
+            status=described["StackStatus"],
             region=client.meta.region_name,
-            outputs={one["OutputKey"]: one["OutputValue"] for one in told.get("Outputs", [])},
+            outputs={one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", [])},
             parameters={
                 one["ParameterKey"]: one.get("ParameterValue", "")
-                for one in told.get("Parameters", [])
+                for one in described.get("Parameters", [])
             },
             resources=resources,
         )
 
 
 def use_region(region: str) -> None:
-    """Let every AWS client of this process go to a region; "" leaves it to the SDK's settings."""
+    """Set the region of every AWS client of this process; "" leaves the SDK's own."""
     if region:
         os.environ["AWS_DEFAULT_REGION"] = os.environ["AWS_REGION"] = region
         boto3.setup_default_session(region_name=region)
 
 
 def stack_name(environment: str, path: Path = SAMCONFIG) -> tuple[str, str]:
-    """Return the stack's name and region as an environment of samconfig.toml gives them.
+    """Return the name and region of the stack of an environment in samconfig.toml.
 
-    The region is "" where it gives none. Raises OperateError where there is no such environment.
+    The region is "" if the environment has none. Raises OperateError if it names no stack.
     """
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -147,7 +147,7 @@ def stack_name(environment: str, path: Path = SAMCONFIG) -> tuple[str, str]:
     if not isinstance(name, str) or not name:
         known = sorted(one for one, value in settings.items() if isinstance(value, dict))
         raise OperateError(
-            f"--config-env {environment}: {path.name} names no stack there; it knows "
+            f"--config-env {environment}: {path.name} names no stack there; it has "
             f"{', '.join(known)}"
         )
     return name, str(found.get("region") or deploy.get("region") or "")
@@ -156,7 +156,7 @@ def stack_name(environment: str, path: Path = SAMCONFIG) -> tuple[str, str]:
 def settings_of(stack: DeployedStack) -> Settings:
     """Return the settings that the stack's functions run with.
 
-    Raises SettingsError where an output is missing or a parameter makes no sense.
+    Raises SettingsError if an output is missing or a parameter is not valid.
     """
     return Settings.of(
         {
@@ -200,13 +200,13 @@ def expected_alarms() -> frozenset[str]:
 
 
 def aws_line(error: BotoCoreError | ClientError) -> str:
-    """Return what to tell people of an error of the SDK's."""
+    """Return one line for people about an error of the AWS SDK."""
     if isinstance(error, NoRegionError):
         return "no region: name it by --region or AWS_DEFAULT_REGION"
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return f"no AWS credentials: {_NOT_SIGNED_IN}"
     if isinstance(error, SSOError | TokenRetrievalError):
-        return f"the AWS session is over: {_NOT_SIGNED_IN}"
+        return f"the AWS session has expired: {_NOT_SIGNED_IN}"
     if isinstance(error, ProfileNotFound | ConfigParseError):
         return f"the AWS settings of this machine: {error}"
     if isinstance(error, ClientError):

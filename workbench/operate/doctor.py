@@ -1,4 +1,4 @@
-"""`scalper doctor`: every check of a stack or of local keys, in the order a person reads them."""
+"""`scalper doctor`: every check of a stack or of local keys, in the order of the printed lines."""
 
 from collections import Counter
 from typing import Any
@@ -16,7 +16,7 @@ _CHECK_WIDTH = 16
 
 
 def examine(subject: Subject) -> list[Finding]:
-    """Return what every check finds; each is made whatever became of the others."""
+    """Return the findings of every check. A check that fails does not stop the others."""
     checks: list[tuple[str, Check]] = []
     stack = subject.stack
     if stack is not None:
@@ -68,7 +68,7 @@ def document(subject: Subject, findings: list[Finding]) -> dict[str, Any]:
 def show(console: Console, findings: list[Finding]) -> None:
     """Print a line for each finding, and below it what to do."""
     for one in findings:
-        # Text, not markup: what AWS and the broker say may hold brackets.
+        # Text, not markup: messages of AWS and the broker may contain brackets.
         line = Text(f"{one.level:<5}", style=_STYLES[one.level])
         line.append(f"{one.check:<{_CHECK_WIDTH}}{one.text}", style="default not bold")
         console.print(line, soft_wrap=True)

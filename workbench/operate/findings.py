@@ -1,6 +1,6 @@
 """What a check finds: a line that is OK, WARN or FAIL, and what to do about it.
 
-Each check stands alone: what keeps one from being made is a line of its own, and the rest go on.
+Each check stands alone. If one cannot be done, a line says why, and the others go on.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """How bad a finding is."""
 
     OK = "OK"
     WARN = "WARN"
@@ -27,38 +27,38 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's."""
+    """One line of the doctor."""
 
     check: str
     level: Level
     text: str
     todo: str = ""
-    """What to do; empty where nothing is to be done."""
+    """What the reader has to do; empty if nothing."""
 
 
 def ok(check: str, text: str) -> Finding:
-    """Return a line that all is well."""
+    """Return a line that says all is well."""
     return Finding(check, Level.OK, text)
 
 
 def warn(check: str, text: str, todo: str) -> Finding:
-    """Return a line that something may be wrong."""
+    """Return a line that says something may be wrong."""
     return Finding(check, Level.WARN, text, todo)
 
 
 def fail(check: str, text: str, todo: str) -> Finding:
-    """Return a line that something is wrong."""
+    """Return a line that says something is wrong."""
     return Finding(check, Level.FAIL, text, todo)
 
 
 class AlreadyReportedError(Exception):
-    """Something that a check needs could not be had, and a line says so already."""
+    """A check needs an answer that failed before, and an earlier line reports that failure."""
 
 
 class AskOnce(Generic[T]):
-    """A question that is asked once; who asks again gets the same answer.
+    """A request that is sent once; later callers get the same answer.
 
-    Where it failed, the first to ask gets the error, and the others AlreadyReportedError.
+    If it fails, the first caller gets the error, and later callers get AlreadyReportedError.
     """
 
     def __init__(self, what: str, ask: Callable[[], T]) -> None:
@@ -68,7 +68,7 @@ class AskOnce(Generic[T]):
         self._failed = False
 
     def __call__(self) -> T:
-        """Return the answer; raises what asking raised, or AlreadyReportedError."""
+        """Return the answer; raises what the request raised, or AlreadyReportedError."""
         if self._failed:
             raise AlreadyReportedError(f"no {self._what}")
         if not self._answers:
@@ -78,7 +78,7 @@ class AskOnce(Generic[T]):
         return self._answers[0]
 
     def again(self) -> T:
-        """Ask anew; raises what asking raises."""
+        """Send the request again; raises what it raises."""
         self._answers = [self._ask()]
         return self._answers[0]
 
@@ -87,7 +87,7 @@ Check = Callable[[], Iterable[Finding]]
 
 
 def run_checks(checks: Sequence[tuple[str, Check]]) -> list[Finding]:
-    """Return what the checks find, in their order; `checks` are their names and themselves."""
+    """Return the findings of named checks, in the order of the checks."""
     findings: list[Finding] = []
     for name, check in checks:
         try:
@@ -99,17 +99,17 @@ def run_checks(checks: Sequence[tuple[str, Check]]) -> list[Finding]:
                 fail(
                     name,
                     "the broker refuses the keys (401)",
-                    "put the keys of this very account, paper or live, into the broker's secret",
+                    "put the keys of this paper or live account into the broker's secret",
                 )
             )
         except ScalperError as error:
-            findings.append(fail(name, str(error), "settle this, then run the doctor again"))
+            findings.append(fail(name, str(error), "solve this, then run the doctor again"))
         except (BotoCoreError, ClientError) as error:
-            findings.append(fail(name, aws_line(error), "settle this, then run the doctor again"))
+            findings.append(fail(name, aws_line(error), "solve this, then run the doctor again"))
         except RequestException as error:
             text = f"no answer: {type(error).__name__}"
-            findings.append(fail(name, text, "see whether this machine reaches the internet"))
+            findings.append(fail(name, text, "check that this machine reaches the internet"))
         except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-            text = f"an answer that cannot be read: {error!r}"
+            text = f"the answer cannot be read: {error!r}"
             findings.append(fail(name, text, "run the doctor again; if it stays, report it"))
     return findings

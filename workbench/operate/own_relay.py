@@ -1,7 +1,7 @@
-"""`scalper relay`: the relay of the stack, on a machine of one's own.
+"""Runs the relay of a stack on a person's machine, for `scalper relay`.
 
-It takes its turn under the same lease, so that it may run beside the stack's: whoever holds the
-lease relays, the other waits. Settings come from the functions' environment variables.
+It uses the lease of the stack's own relay, so both may run: the one that holds the lease relays,
+and the other waits. Settings come from the functions' environment variables.
 """
 
 import math
@@ -23,17 +23,17 @@ from scalper.shell.settings import BrokerKeys, Settings
 from workbench.local.invocations import WithoutMetrics
 
 KEY_ID, SECRET_KEY, WEBHOOK_KEY = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY", "WEBHOOK_KEY"
-"""Variables that take the place of the secrets; the first two are Alpaca's own names."""
+"""Environment variables that replace the secrets. Alpaca itself names the first two so."""
 
 NOTHING = "-"
-"""Stands for a table that is not used: the settings ask for all of them."""
+"""Name of a table that is not used; the settings require a name."""
 
 
 def relay_here(environment: Mapping[str, str], *, leased: bool) -> dict[str, Any]:
-    """Relay until the market is closed, or this process is asked to end; return what came of it.
+    """Relay until the market closes or a signal ends this process; return the relay's summary.
 
-    Raises ScalperError with one line for people: settings that are missing, a clock that is off,
-    keys that are refused, a lease that cannot be read.
+    Raises ScalperError with one line for people if settings are missing, the clock is wrong, the
+    broker refuses the keys, or the lease cannot be read.
     """
     one = _run_of(environment, leased=leased)
     ended = Event()
@@ -47,14 +47,14 @@ def relay_here(environment: Mapping[str, str], *, leased: bool) -> dict[str, Any
 
 
 def _run_of(environment: Mapping[str, str], *, leased: bool) -> Run:
-    """Return the run, after a look at all that has to be right."""
+    """Return the run, its settings, keys, clock and lease checked."""
     given = {"SYMBOLS_TABLE": NOTHING, **environment}
     if not leased:
         given["STATE_TABLE"] = NOTHING
     elif not given.get("STATE_TABLE"):
         raise SettingsError(
-            "STATE_TABLE is not set: give the stack's, for the lease lies there; or --no-lease, "
-            "where nothing else relays for the account"
+            "STATE_TABLE is not set: name the stack's state table, which has the lease; or give "
+            "--no-lease, if no other relay runs for the account"
         )
     settings = Settings.of(given)
     fetch_keys = _keys(environment, settings)
@@ -71,12 +71,14 @@ def _run_of(environment: Mapping[str, str], *, leased: bool) -> Run:
         if one.leases is not None:
             one.leases.present()
     except StoreDownError as error:
-        raise SettingsError(f"no lease in the table {settings.state_table}: {error}") from error
+        raise SettingsError(
+            f"the lease cannot be read in the table {settings.state_table}: {error}"
+        ) from error
     return replace(one, watch_s=math.inf)
 
 
 def _keys(environment: Mapping[str, str], settings: Settings) -> Callable[[], BrokerKeys]:
-    """Return what gives the account's keys: those of the environment, else of the secret."""
+    """Return a function that returns the account's keys, from the environment or the secret."""
     key_id, secret_key = environment.get(KEY_ID, ""), environment.get(SECRET_KEY, "")
     if key_id and secret_key:
         return lambda: BrokerKeys(key_id, secret_key)
@@ -98,7 +100,10 @@ def _webhook_keys(
 
 @contextmanager
 def _ending(ended: Event) -> Iterator[None]:
-    """Set the event on Ctrl-C or SIGTERM: the lease is to be given back; a second one ends it."""
+    """Set the event on the first Ctrl-C or SIGTERM, so that the relay gives the lease back.
+
+    A second one ends the process at once.
+    """
     caught = (signal.SIGINT, signal.SIGTERM)
     before = {int(number): signal.getsignal(number) for number in caught}
 

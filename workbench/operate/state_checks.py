@@ -1,7 +1,7 @@
-"""The doctor's last check: the broker's positions and orders agree with the state table.
+"""The doctor's comparison of the broker's positions and orders with the state table.
 
-The two are read one after the other while trading goes on, and the broker's own lists disagree
-for some seconds; so what differs is looked at again before it is told.
+Table and broker are read one after the other while trading goes on, and the broker's own lists may
+disagree for some seconds. So a check that finds a difference waits and reads again.
 """
 
 import time
@@ -14,14 +14,16 @@ from workbench.operate.findings import Finding, fail, ok, warn
 from workbench.operate.subject import Subject
 
 SETTLE_S = 10.0
-"""How long orders and positions may disagree at the broker."""
+"""Orders and positions at the broker may disagree for so long."""
 
 
 def check_halts(subject: Subject) -> Iterable[Finding]:
-    """Tell what is halted, by hand or by what happened."""
+    """Report halts of the account and of symbols, and states that cannot be read."""
     why = subject.store.account_halt()
     if why:
-        yield warn("halts", f"the account is halted: {why}", "scalper resume, once that is settled")
+        yield warn(
+            "halts", f"the account is halted: {why}", "scalper resume, once the reason is gone"
+        )
     states = subject.states()
     halted = {symbol: state.halt for symbol, state in states.items() if state.halt is not None}
     for symbol, reason in sorted(halted.items()):
@@ -38,12 +40,12 @@ def check_halts(subject: Subject) -> Iterable[Finding]:
         yield fail(
             "state table",
             f"cannot be read: {named(unread)}",
-            "a newer version may have written them: deploy that one",
+            "a newer version may have written them: deploy that version",
         )
 
 
 def check_positions(subject: Subject) -> Iterable[Finding]:
-    """Check that the broker holds what the table says was bought."""
+    """Check that the broker holds the shares that the table says were bought."""
     states, held = subject.states(), subject.positions()
     if states.keys() & _differences(states, held).keys():
         time.sleep(SETTLE_S)
@@ -55,20 +57,20 @@ def check_positions(subject: Subject) -> Iterable[Finding]:
             yield fail(
                 "positions",
                 f"{symbol}: {ours} bought here, and the broker holds {theirs}",
-                "the next pass takes the broker's number; if it was not sold by hand, scalper halt",
+                "the next tick uses the broker's number; if nobody sold by hand, scalper halt",
             )
         elif theirs > ours > 0:
             yield warn(
                 "positions",
                 f"{symbol}: {ours} bought here, and the broker holds {theirs}",
-                "what is more is somebody else's, and is never sold",
+                "the other shares are external, and are never sold",
             )
     external = {symbol: qty for symbol, (ours, qty) in differing.items() if not ours and qty}
     blocking = set(external) & set(rows)
     if blocking:
         yield warn(
             "positions",
-            f"held by somebody else: {named(blocking)}",
+            f"external, in symbols of the table: {named(blocking)}",
             "these symbols are not entered until you sell them or take them off the table",
         )
     shorts = [symbol for symbol, qty in held.items() if qty < 0]
@@ -76,48 +78,46 @@ def check_positions(subject: Subject) -> Iterable[Finding]:
         yield fail("positions", f"short: {named(shorts)}", "buy them back at Alpaca by hand")
     if not differing and not shorts:
         ours = sum(1 for state in states.values() if _expected(state))
-        yield ok("positions", f"{ours} of ours, as the table says")
+        yield ok("positions", f"{ours} of ours, as in the table")
     elif set(differing) == set(external) - blocking and not shorts:
-        yield ok(
-            "positions", f"as the table says; somebody else's are left alone: {named(external)}"
-        )
+        yield ok("positions", f"as in the table; external ones are left alone: {named(external)}")
 
 
 def check_orders(subject: Subject) -> Iterable[Finding]:
     """Check that every open order of ours is in the table."""
     states, opened = subject.states(), subject.open_orders()
-    if _strays(subject, states, opened) or _gone(states, opened):
+    if _unrecorded(subject, states, opened) or _gone(states, opened):
         time.sleep(SETTLE_S)
         states, opened = subject.states.again(), subject.open_orders.again()
-    strays, gone = _strays(subject, states, opened), _gone(states, opened)
+    unrecorded, gone = _unrecorded(subject, states, opened), _gone(states, opened)
     rows, _ = subject.rows()
     external = {one.symbol for one in opened if not _is_known(subject, states, one)}
-    external -= {one.symbol for one in strays}
-    if strays:
+    external -= {one.symbol for one in unrecorded}
+    if unrecorded:
         yield fail(
             "open orders",
-            f"of ours, and not in the table: {', '.join(one.client_order_id for one in strays)}",
-            "the next tick takes them up; if they stay, cancel them at Alpaca by hand",
+            f"ours, and not in the table: {', '.join(one.client_order_id for one in unrecorded)}",
+            "the next tick records them; if they stay, cancel them at Alpaca by hand",
         )
     if gone:
         yield warn(
             "open orders",
             f"in the table, and not open at the broker: {named(gone)}",
-            "the next checkup settles them: run the doctor again in a minute",
+            "the next checkup reconciles them: run the doctor again in a minute",
         )
     if external & set(rows):
         yield warn(
             "open orders",
-            f"somebody else's on {named(external & set(rows))}",
-            "these symbols are not entered until those orders are over",
+            f"external, in symbols of the table: {named(external & set(rows))}",
+            "these symbols are not entered until those orders are closed",
         )
-    if not strays and not gone and not external & set(rows):
-        others = f"; somebody else's are left alone: {named(external)}" if external else ""
-        yield ok("open orders", f"{len(opened)}, as the table says{others}")
+    if not unrecorded and not gone and not external & set(rows):
+        others = f"; external ones are left alone: {named(external)}" if external else ""
+        yield ok("open orders", f"{len(opened)}, as in the table{others}")
 
 
 def check_left_over(subject: Subject) -> Iterable[Finding]:
-    """Check that nothing of an earlier session is still held or working."""
+    """Check that no shares and no orders of an earlier session are left."""
     today = subject.trading_day()
     left = [s for s, one in subject.states().items() if one.session < today and not one.is_flat]
     if left:
@@ -135,7 +135,7 @@ def _items(subject: Subject) -> list[dict[str, dict[str, str]]]:
 
 
 def _expected(state: SymbolState) -> int:
-    """Return how many shares the broker holds by the state: its working order's fills included."""
+    """Return the shares that the broker should hold: the state's, and the working order's fills."""
     order = state.order
     if order is None:
         return state.qty
@@ -145,7 +145,7 @@ def _expected(state: SymbolState) -> int:
 def _differences(
     states: Mapping[str, SymbolState], held: Mapping[str, int]
 ) -> dict[str, tuple[int, int]]:
-    """Return ours and the broker's shares of each symbol for which they differ."""
+    """Return our shares and the broker's, for each symbol in which they differ."""
     ours = {symbol: _expected(state) for symbol, state in states.items()}
     return {
         symbol: (ours.get(symbol, 0), held.get(symbol, 0))
@@ -155,7 +155,7 @@ def _differences(
 
 
 def _is_known(subject: Subject, states: Mapping[str, SymbolState], report: OrderReport) -> bool:
-    """Whether the order is ours by its id, or stands in the place of one of ours."""
+    """Return whether the order is ours by its id, or the successor of one of ours."""
     name = ClientOrderId.parse(report.client_order_id)
     if name is not None and name.mode == subject.settings.mode:
         return True
@@ -163,10 +163,10 @@ def _is_known(subject: Subject, states: Mapping[str, SymbolState], report: Order
     return order is not None and report.broker_id in (order.broker_id, order.successor)
 
 
-def _strays(
+def _unrecorded(
     subject: Subject, states: Mapping[str, SymbolState], opened: Iterable[OrderReport]
 ) -> list[OrderReport]:
-    """Return the open orders that are ours by their id, and that the table does not know."""
+    """Return the open orders that are ours by their id and that the table does not have."""
     found = []
     for report in opened:
         name = ClientOrderId.parse(report.client_order_id)
@@ -183,7 +183,7 @@ def _strays(
 
 
 def _gone(states: Mapping[str, SymbolState], opened: Iterable[OrderReport]) -> list[str]:
-    """Return the symbols whose working order was seen live and is not open any more."""
+    """Return the symbols whose working order is live in the table and not open at the broker."""
     ids = {report.broker_id for report in opened}
     return [
         symbol

@@ -1,4 +1,4 @@
-"""`scalper status`: what each symbol is doing now, as the state table says."""
+"""`scalper status`: what each symbol is doing now, from the state table."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from workbench.operate.subject import Subject
 
 @dataclass(frozen=True, slots=True)
 class SymbolStatus:
-    """One symbol's line; money in dollars."""
+    """The line of one symbol; money in dollars."""
 
     symbol: str
     session: str
@@ -29,26 +29,26 @@ class SymbolStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What stands in the state table."""
+    """What the state table says."""
 
     mode: str
     account_halt: str
     symbols: tuple[SymbolStatus, ...]
     waiting: int
-    """Symbols of the table that have nothing to show."""
+    """How many symbols of the table only wait for a signal."""
     last_day: dict[str, Any] | None
-    """The newest day that was closed, as close_day recorded it."""
+    """The newest day that close_day recorded."""
 
     @property
     def pnl_usd(self) -> float:
-        """What the sessions shown earned so far, before fees."""
+        """The P&L of the shown symbols' sessions so far, before fees."""
         return sum(one.pnl_usd for one in self.symbols)
 
 
 def status_of(subject: Subject, *, every: bool = False) -> Status:
-    """Return what stands; symbols that only wait are counted, and listed where `every` is asked.
+    """Return the status; symbols that only wait are counted, and with `every` also listed.
 
-    Raises StoreError, or what the SDK raises.
+    Raises StoreError, or what the AWS SDK raises.
     """
     today = subject.trading_day()
     states, (rows, _) = subject.states(), subject.rows()
@@ -73,7 +73,7 @@ def document(status: Status) -> dict[str, Any]:
 
 
 def show(console: Console, status: Status) -> None:
-    """Print a table of what is going on, and a line for the rest."""
+    """Print a line for each shown symbol, and the sums."""
     if status.account_halt:
         console.print(
             f"The account is halted: {status.account_halt}", style="bold red", markup=False
@@ -111,7 +111,7 @@ def show(console: Console, status: Status) -> None:
 
 
 def _waits(state: SymbolState, today: str) -> bool:
-    """Whether there is nothing to show: nothing held, working, traded or halted in this session."""
+    """Return whether the symbol has no shares, order, trade or halt in this session."""
     old = state.session.isoformat() < today
     idle = state.is_flat and state.phase in (Phase.TO_BUY, Phase.DONE)
     return idle and (old or (state.trades == 0 and state.entries == 0 and state.halt is None))

@@ -1,4 +1,4 @@
-"""What the doctor looks at: a deployed stack or local keys, each question asked once."""
+"""What the commands examine: a deployed stack or local keys. Each request is sent once."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ KEY_VARIABLES = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
 """Alpaca's own names for the keys of the command line."""
 
 MADE_UP = "-"
-"""Stands for the tables where there are none: no check of local keys reads them."""
+"""Name of the tables for local keys, whose checks read no table."""
 
 
 def _now() -> datetime:
@@ -34,7 +34,7 @@ def _now() -> datetime:
 
 
 class Subject:
-    """A stack, or None for local keys, and what the broker and the tables say of it."""
+    """A stack, or None for local keys, and the answers of the broker and the tables."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Subject:
 
     @classmethod
     def of_stack(cls, stack: DeployedStack, now: Callable[[], datetime] = _now) -> "Subject":
-        """Return the subject of a deployed stack; raises SettingsError where it lacks an output."""
+        """Return the subject of a deployed stack; raises SettingsError if an output is missing."""
         settings = settings_of(stack)
         return cls(
             stack,
@@ -98,13 +98,13 @@ class Subject:
         )
 
     def trading_time(self) -> datetime:
-        """Return the time that decisions go by, as CLOCK says; raises BrokerError."""
+        """Return the time that decisions use, as the setting CLOCK says; raises BrokerError."""
         if self.settings.clock == "broker":
             return self.broker().clock().now
         return self.now()
 
     def trading_day(self) -> date:
-        """Return the New York date by that time; raises BrokerError."""
+        """Return the New York date at that time; raises BrokerError."""
         return new_york_day(self.trading_time())
 
     def question(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
@@ -116,18 +116,15 @@ class Subject:
         return ask(BoundedClient(self.settings.data_url, self.keys), path, query)
 
     def forbid_shorting(self) -> None:
-        """Set the account's `no_shorting`, once; raises BrokerError.
+        """Set the account's `no_shorting`; raises BrokerError.
 
-        In live mode of the account that may be traded alone.
+        In live mode it is set only at the account that the stack may trade.
         (https://docs.alpaca.markets/reference/patchaccountconfig-1)
         """
         self.broker().set_no_shorting(no_shorting=True)
 
     def items(self, partition: str) -> list[dict[str, Any]]:
-        """Return the state table's items of a partition by their sort keys, with their types.
-
-        Without the documents: what is asked is what there is, not what it says.
-        """
+        """Return the state table's items of a partition, sorted by sort key, in DynamoDB's JSON."""
         pages = (
             boto3.client("dynamodb", config=AWS_CONFIG)
             .get_paginator("query")

@@ -1,4 +1,4 @@
-"""What the tests of the commands for a deployed stack share."""
+"""Fixtures of the tests of the commands for a deployed stack."""
 
 from collections.abc import Iterator
 
@@ -13,12 +13,12 @@ from tests.workbench.operate.system import REGION, System, system_with
 
 @pytest.fixture(scope="session")
 def session() -> boto3.Session:
-    """Return a session that has read its models: to read them anew takes a second a test."""
+    """Return a session that has read its service models: reading them takes a second a test."""
     return boto3.Session("testing", "testing", region_name=REGION)
 
 
 @pytest.fixture(autouse=True)
-def _no_account_of_anybodys(monkeypatch: pytest.MonkeyPatch, session: boto3.Session) -> None:
+def _no_real_account(monkeypatch: pytest.MonkeyPatch, session: boto3.Session) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
@@ -33,7 +33,7 @@ def _no_account_of_anybodys(monkeypatch: pytest.MonkeyPatch, session: boto3.Sess
 
 @pytest.fixture
 def webhook() -> Iterator[Scripted]:
-    """Return a webhook that refuses what comes, until a test says otherwise."""
+    """Return a webhook that refuses every request, until a test changes that."""
     with scripted() as server:
         server.answer((401, {"status": "refused"}))
         yield server
@@ -41,6 +41,6 @@ def webhook() -> Iterator[Scripted]:
 
 @pytest.fixture
 def system(webhook: Scripted) -> Iterator[System]:
-    """Return a stack that has nothing amiss."""
+    """Return a deployed system without a fault."""
     with mock_aws(), system_with(webhook.url + "/") as made:
         yield made

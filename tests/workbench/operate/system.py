@@ -52,7 +52,7 @@ class OneStack:
 
 @dataclass
 class System:
-    """A stack that has nothing amiss, until a test breaks something of it."""
+    """A stack without a fault, until a test breaks something."""
 
     stack: DeployedStack
     exchange: Running
@@ -60,12 +60,12 @@ class System:
     topic: str = ""
 
     def examined(self, off: timedelta = timedelta(0)) -> list[Finding]:
-        """Return what the doctor finds by a clock that is `off` from the exchange's."""
+        """Return the doctor's findings; its clock differs by `off` from the exchange's."""
         now = self.exchange.exchange.venue.now + off
         return doctor.examine(Subject.of_stack(self.stack, lambda: now))
 
     def advance(self, to: datetime) -> None:
-        """Move the exchange's clock; nothing else is under way."""
+        """Move the exchange's clock."""
         self.exchange.exchange.venue.advance(to)
 
     @property
@@ -98,7 +98,7 @@ class System:
 
 @contextmanager
 def system_with(webhook_url: str, now: datetime = BEFORE_THE_OPEN) -> Iterator[System]:
-    """Make all that a stack consists of; needs moto's mock around it."""
+    """Create all that a stack consists of; the caller has started moto's mock."""
     exchange = Exchange(two_days(), key_id=KEY, secret_key=SECRET, start=now)
     exchange.venue.ledger.no_shorting = True
     with running(exchange) as live:
@@ -148,7 +148,7 @@ def of(findings: list[Finding], check: str) -> list[Finding]:
 
 
 def not_ok(findings: list[Finding]) -> list[tuple[Level, str, str]]:
-    """Return what is amiss, without what to do about it."""
+    """Return the lines that are not OK, without what to do."""
     return [(one.level, one.check, one.text) for one in findings if one.level is not Level.OK]
 
 

@@ -1,4 +1,4 @@
-"""The commands for a deployed stack: what they print, their exit codes, and their one line."""
+"""The commands for a deployed stack: output, exit codes, and errors in one line."""
 
 import json
 from datetime import date
@@ -26,7 +26,7 @@ from workbench.operate.deployed_stack import (
 
 
 @pytest.fixture(autouse=True)
-def _own_session(monkeypatch: pytest.MonkeyPatch, _no_account_of_anybodys: None) -> None:
+def _own_session(monkeypatch: pytest.MonkeyPatch, _no_real_account: None) -> None:
     """Let each command find its credentials and region by itself."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
@@ -36,7 +36,7 @@ def run(*arguments: str) -> Result:
 
 
 def refused(result: Result) -> str:
-    """Return the one line that a command says on standard error before it ends with 2."""
+    """Return the one line on standard error of a command that ends with 2."""
     assert (result.exit_code, result.stdout) == (2, "")
     [line] = result.stderr.splitlines()
     assert line.startswith("scalper: ")
@@ -44,8 +44,8 @@ def refused(result: Result) -> str:
 
 
 @pytest.fixture
-def told(system: System, monkeypatch: pytest.MonkeyPatch) -> System:
-    """Return a stack that the commands find; its time is the exchange's."""
+def found(system: System, monkeypatch: pytest.MonkeyPatch) -> System:
+    """Return a system that the commands find; it uses the exchange's clock."""
     system.parameters(Clock="broker")
     monkeypatch.setattr(deployed, "stack_lookup", OneStack(system.stack))
     return system
@@ -54,7 +54,7 @@ def told(system: System, monkeypatch: pytest.MonkeyPatch) -> System:
 # --- doctor --------------------------------------------------------------------------------------
 
 
-def test_doctor_prints_a_line_for_each_check_and_ends_with_0(told: System) -> None:
+def test_doctor_prints_a_line_for_each_check_and_ends_with_0(found: System) -> None:
     result = run("doctor")
     assert (result.exit_code, result.stderr) == (0, "")
     *lines, last = result.stdout.splitlines()
@@ -63,8 +63,8 @@ def test_doctor_prints_a_line_for_each_check_and_ends_with_0(told: System) -> No
     assert "OK   keys            they open the account PA0SCALPER00" in lines
 
 
-def test_doctor_ends_with_1_where_something_failed_and_says_what_to_do(told: System) -> None:
-    told.row("ZZZZ")
+def test_doctor_ends_with_1_if_a_check_fails_and_says_what_to_do(found: System) -> None:
+    found.row("ZZZZ")
     result = run("doctor", "--stack", "scalper")
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
@@ -75,8 +75,8 @@ def test_doctor_ends_with_1_where_something_failed_and_says_what_to_do(told: Sys
     assert lines[-1].endswith("0 WARN, 1 FAIL")
 
 
-def test_doctor_prints_json(told: System) -> None:
-    told.store.halt_account("a test")
+def test_doctor_prints_json(found: System) -> None:
+    found.store.halt_account("a test")
     result = run("doctor", "--json")
     assert result.exit_code == 0, "a warning is no failure"
     document = json.loads(result.stdout)
@@ -92,25 +92,25 @@ def test_doctor_prints_json(told: System) -> None:
     assert halted["todo"]
 
 
-def test_doctor_changes_nothing_but_what_it_is_asked_to(told: System) -> None:
-    told.exchange.exchange.venue.ledger.no_shorting = False
+def test_doctor_changes_only_what_its_options_ask_for(found: System) -> None:
+    found.exchange.exchange.venue.ledger.no_shorting = False
     for _ in range(2):
         assert "not set" in run("doctor").stdout
     assert "OK   no_shorting" in run("doctor", "--set-no-shorting").stdout
     assert "OK   no_shorting" in run("doctor").stdout
-    requests = told.exchange.exchange.gate.requests
+    requests = found.exchange.exchange.gate.requests
     assert {one for one in requests if not one.startswith("GET ")} == {
         "PATCH /v2/account/configurations"
     }
 
 
-def test_doctor_checks_local_keys(told: System, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_checks_local_keys(found: System, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("doctor", "--local").exit_code == 1, "there are none yet"
     monkeypatch.setenv("APCA_API_KEY_ID", KEY)
     monkeypatch.setenv("APCA_API_SECRET_KEY", SECRET)
     monkeypatch.setenv("CLOCK", "broker")
     for name in ("ALPACA_TRADING_URL", "ALPACA_DATA_URL"):
-        monkeypatch.setenv(name, told.exchange.url)
+        monkeypatch.setenv(name, found.exchange.url)
     result = run("doctor", "--local", "--json")
     assert (result.exit_code, json.loads(result.stdout)["stack"]) == (0, None)
     monkeypatch.setenv("TRADING_MODE", "maybe")
@@ -118,28 +118,28 @@ def test_doctor_checks_local_keys(told: System, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("command", ["doctor", "status", "halt", "resume"])
-def test_a_stack_that_lacks_an_output_is_one_line(command: str, told: System, monkeypatch) -> None:
-    told.outputs(StateTable="")
-    monkeypatch.setattr(deployed, "stack_lookup", OneStack(told.stack))
+def test_a_stack_that_lacks_an_output_is_one_line(command: str, found: System, monkeypatch) -> None:
+    found.outputs(StateTable="")
+    monkeypatch.setattr(deployed, "stack_lookup", OneStack(found.stack))
     assert "STATE_TABLE is not set" in refused(run(command))
 
 
 # --- halt, resume, status ------------------------------------------------------------------------
 
 
-def test_a_halt_stands_until_it_is_resumed(told: System) -> None:
+def test_a_halt_stands_until_it_is_resumed(found: System) -> None:
     assert run("resume").stdout == "nothing to resume (paper): the account was not halted\n"
     halted = run("halt", "--why", "lunch")
     assert halted.stdout == "halted (paper): no entries until scalper resume; exits go on\n"
-    assert told.store.account_halt() == "lunch"
+    assert found.store.account_halt() == "lunch"
     assert "The account is halted: lunch" in run("status").stdout
     assert run("resume").stdout == "resumed (paper); it was halted: lunch\n"
-    assert told.store.account_halt() == ""
+    assert found.store.account_halt() == ""
     assert "--why is empty" in refused(run("halt", "--why", " "))
 
 
-def test_status_shows_what_is_going_on_and_counts_the_rest(told: System) -> None:
-    told.row("BBB")
+def test_status_shows_active_symbols_and_counts_the_waiting_ones(found: System) -> None:
+    found.row("BBB")
     held = SymbolState(
         symbol="AAA",
         session=FRIDAY,
@@ -150,8 +150,8 @@ def test_status_shows_what_is_going_on_and_counts_the_rest(told: System) -> None
         trades=2,
         halt=Reason.LATE_ORDER,
     )
-    told.remember(held)
-    told.store.record_day(date(2013, 10, 3), json.dumps({"session": "2013-10-03", "trades": 4}))
+    found.remember(held)
+    found.store.record_day(date(2013, 10, 3), json.dumps({"session": "2013-10-03", "trades": 4}))
     result = run("status", "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout) == {
@@ -180,15 +180,15 @@ def test_status_shows_what_is_going_on_and_counts_the_rest(told: System) -> None
     assert "1 symbols shown, 1 wait; P&L of those shown -3.00 USD" in text
 
 
-def test_status_lists_symbols_that_wait_where_it_is_asked(told: System) -> None:
-    told.remember(SymbolState(symbol="AAA", session=FRIDAY))
+def test_status_lists_waiting_symbols_on_request(found: System) -> None:
+    found.remember(SymbolState(symbol="AAA", session=FRIDAY))
     assert json.loads(run("status", "--json").stdout)["symbols"] == []
     [line] = json.loads(run("status", "--json", "--all").stdout)["symbols"]
     assert line["symbol"] == "AAA"
 
 
-def test_a_table_that_is_gone_is_one_line(told: System) -> None:
-    told.lose_table("state")
+def test_a_table_that_is_gone_is_one_line(found: System) -> None:
+    found.lose_table("state")
     for command in ("halt", "resume", "status"):
         assert "the state table does not answer" in refused(run(command))
 
@@ -255,12 +255,12 @@ def test_no_region_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no region: name it by --region" in refused(run("halt"))
 
 
-def test_a_profile_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_profile_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     assert "nobody" in refused(run("doctor"))
 
 
-def test_credentials_that_are_over_are_one_line(webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_credentials_are_one_line(webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = (
         "<ErrorResponse><Error><Code>ExpiredToken</Code><Message>The security token included in "
         "the request is expired</Message></Error></ErrorResponse>"
@@ -275,5 +275,5 @@ def test_an_aws_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch
     assert "AWS does not answer" in refused(run("doctor"))
 
 
-def test_the_outputs_that_are_expected_are_the_contracts() -> None:
+def test_the_expected_outputs_include_those_that_the_commands_need() -> None:
     assert expected_outputs() >= {"StateTable", "SymbolsTable", "BrokerSecret", "WebhookUrl"}

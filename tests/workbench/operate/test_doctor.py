@@ -1,4 +1,4 @@
-"""Each line of the doctor's: OK where all is well, and what it says of what is not."""
+"""Each line of the doctor: OK if all is well, and what it says if something is wrong."""
 
 import json
 from collections.abc import Callable
@@ -36,14 +36,14 @@ def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workbench.operate.state_checks.SETTLE_S", 0.0)
 
 
-def test_a_stack_that_has_nothing_amiss_is_ok_in_every_line(system: System) -> None:
+def test_a_stack_without_a_fault_is_ok_in_every_line(system: System) -> None:
     findings = system.examined()
     assert not_ok(findings) == []
     assert {one.check for one in findings} == CHECKS
     assert all(one.text and not one.todo for one in findings)
 
 
-# --- one thing amiss, one line -------------------------------------------------------------------
+# --- one fault, one line -------------------------------------------------------------------------
 
 
 def disable_a_schedule(system: System) -> None:
@@ -59,7 +59,7 @@ def disable_a_schedule(system: System) -> None:
 def lose_a_resource(kind: str) -> Callable[[System], None]:
     def lose(system: System) -> None:
         name = next(iter(system.stack.of_type(kind)))
-        rest = {one: told for one, told in system.stack.resources.items() if one != name}
+        rest = {one: kept for one, kept in system.stack.resources.items() if one != name}
         system.change(resources=rest)
 
     return lose
@@ -70,7 +70,7 @@ def disable_the_mapping(system: System) -> None:
     boto3.client("lambda").update_event_source_mapping(UUID=uuid, Enabled=False)
 
 
-def give_up_a_message(system: System) -> None:
+def send_a_dead_letter(system: System) -> None:
     boto3.client("sqs").send_message(QueueUrl=system.queues["DeadLetterQueue"], MessageBody="{}")
 
 
@@ -136,7 +136,7 @@ def empty_the_table(system: System) -> None:
         (lose_a_resource("AWS::Scheduler::Schedule"), "FAIL", "schedules", " of "),
         (disable_the_mapping, "FAIL", "queues", "CheckupFunctionDue (Disabled)"),
         (lose_a_resource("AWS::Lambda::EventSourceMapping"), "FAIL", "queues", "no queue reaches"),
-        (give_up_a_message, "FAIL", "dead letters", "1 given up in dead"),
+        (send_a_dead_letter, "FAIL", "dead letters", "messages in dead: 1"),
         (lambda s: s.parameters(NotifyEmail=""), "WARN", "mail", "NotifyEmail is empty"),
         (another_mail, "FAIL", "mail", "no subscription"),
         (raise_the_alarm, "FAIL", "alarms", "on: scalper-not-flat"),
@@ -144,7 +144,7 @@ def empty_the_table(system: System) -> None:
         (lambda s: s.store.halt_account("a test"), "WARN", "halts", "is halted: a test"),
     ],
 )
-def test_one_thing_amiss_is_one_line_with_what_to_do(
+def test_one_fault_is_one_line_with_what_to_do(
     breaks: Callable[[System], None], level: str, check: str, says: str, system: System
 ) -> None:
     breaks(system)
@@ -156,7 +156,7 @@ def test_one_thing_amiss_is_one_line_with_what_to_do(
     assert todo
 
 
-def test_another_stacks_alarm_is_not_this_ones(system: System) -> None:
+def test_an_alarm_of_another_stack_does_not_count(system: System) -> None:
     make_alarm("scalper-live-not-flat")
     boto3.client("cloudwatch").set_alarm_state(
         AlarmName="scalper-live-not-flat", StateValue="ALARM", StateReason="a test"
@@ -167,9 +167,9 @@ def test_another_stacks_alarm_is_not_this_ones(system: System) -> None:
 
 @pytest.mark.parametrize(
     ("status", "says"),
-    [(200, "takes what nobody signed"), (403, "lets nobody in"), (502, "it answers 502")],
+    [(200, "accepts an unsigned request"), (403, "lets no caller in"), (502, "it answers 502")],
 )
-def test_a_webhook_that_does_not_refuse_is_told(
+def test_a_webhook_that_does_not_refuse_is_a_fail(
     status: int, says: str, system: System, webhook: Scripted
 ) -> None:
     webhook.answer((status, {}))
@@ -181,15 +181,15 @@ def test_a_webhook_that_does_not_refuse_is_told(
 @pytest.mark.parametrize(
     ("off_s", "level"), [(0.9, "OK"), (1.5, "WARN"), (2.5, "FAIL"), (-9, "FAIL")]
 )
-def test_a_clock_that_is_off_is_told(off_s: float, level: str, system: System) -> None:
+def test_a_clock_that_is_off_is_reported(off_s: float, level: str, system: System) -> None:
     [line] = of(system.examined(off=timedelta(seconds=off_s)), "clock")
     assert line.level == level
     assert "differ by" in line.text
 
 
-def test_a_mail_that_waits_for_its_confirmation_is_told(system: System, monkeypatch) -> None:
-    told = boto3.client("sns").list_subscriptions_by_topic(TopicArn=system.topic)
-    [subscription] = told["Subscriptions"]
+def test_a_mail_address_without_confirmation_is_a_fail(system: System, monkeypatch) -> None:
+    listed = boto3.client("sns").list_subscriptions_by_topic(TopicArn=system.topic)
+    [subscription] = listed["Subscriptions"]
     from moto.sns.models import SNSBackend
 
     waiting = {**subscription, "SubscriptionArn": "PendingConfirmation"}
@@ -209,7 +209,7 @@ def test_a_mail_that_waits_for_its_confirmation_is_told(system: System, monkeypa
 # --- keys, mode and account ----------------------------------------------------------------------
 
 
-def test_keys_that_are_not_filled_in_fail_once_and_leave_the_rest_to_go_on(system: System) -> None:
+def test_missing_keys_fail_once_and_the_other_checks_go_on(system: System) -> None:
     system.secret("broker", {"key_id": "", "secret_key": ""})
     lines = not_ok(system.examined())
     assert [check for level, check, _ in lines if level == "FAIL"] == ["broker secret"]
@@ -218,7 +218,7 @@ def test_keys_that_are_not_filled_in_fail_once_and_leave_the_rest_to_go_on(syste
     assert not unchecked & {"schedules", "webhook", "dead letters", "mail", "alarms", "halts"}
 
 
-def test_keys_that_the_broker_refuses_are_told(system: System) -> None:
+def test_keys_that_the_broker_refuses_are_a_fail(system: System) -> None:
     system.secret("broker", {"key_id": KEY, "secret_key": "wrong"})
     findings = system.examined()
     [line] = of(findings, "keys")
@@ -236,7 +236,9 @@ def test_live_needs_the_account_that_the_keys_open(system: System) -> None:
     assert "LiveAccountNumber is 123456789 and the keys open PA0SCALPER00" in line.text
 
 
-def test_shorting_is_a_fail_where_money_is_at_stake_and_set_on_request(system: System) -> None:
+def test_allowed_shorting_is_a_fail_in_live_mode_and_no_shorting_is_set_on_request(
+    system: System,
+) -> None:
     account(no_shorting=False)(system)
     system.parameters(TradingMode="live", LiveAccountNumber="PA0SCALPER00")
     [(level, check, _)] = not_ok(system.examined())
@@ -255,7 +257,7 @@ def test_nothing_is_set_at_an_account_that_may_not_be_traded(system: System, num
     assert system.exchange.exchange.venue.ledger.no_shorting is False
 
 
-def test_a_feed_without_a_subscription_is_told(system: System, webhook: Scripted) -> None:
+def test_a_feed_without_a_subscription_is_a_fail(system: System, webhook: Scripted) -> None:
     message = {"message": "subscription does not permit querying recent SIP data"}
     webhook.answer((403, message))
     system.parameters(AlpacaDataUrl=webhook.url, DataFeed="sip")
@@ -270,18 +272,18 @@ def test_a_feed_without_a_subscription_is_told(system: System, webhook: Scripted
     ("changed", "says"),
     [
         ({"status": "inactive"}, "its status is inactive"),
-        ({"tradable": False}, "does not let it be traded"),
+        ({"tradable": False}, "does not allow trading it"),
         ({"class": "crypto"}, "of class crypto"),
     ],
 )
 @pytest.mark.parametrize("many", [False, True])
-def test_an_asset_that_cannot_be_traded_is_told(
+def test_an_asset_that_cannot_be_traded_is_a_fail(
     changed: dict[str, object], says: str, many: bool, system: System, monkeypatch
 ) -> None:
     from workbench.exchange import render
 
     if many:
-        monkeypatch.setattr("workbench.operate.broker_checks.ASKED_SINGLY", 0)
+        monkeypatch.setattr("workbench.operate.broker_checks.REQUESTED_SINGLY", 0)
     real = render.asset
     monkeypatch.setattr(render, "asset", lambda symbol: {**real(symbol), **changed})
     [(level, check, text)] = not_ok(system.examined())
@@ -289,8 +291,8 @@ def test_an_asset_that_cannot_be_traded_is_told(
     assert says in text
 
 
-def test_many_symbols_are_asked_for_at_once(system: System, monkeypatch) -> None:
-    monkeypatch.setattr("workbench.operate.broker_checks.ASKED_SINGLY", 1)
+def test_many_symbols_are_requested_in_one_list(system: System, monkeypatch) -> None:
+    monkeypatch.setattr("workbench.operate.broker_checks.REQUESTED_SINGLY", 1)
     for symbol in ("BBB", "ZZZZ"):
         system.row(symbol, enabled={"BOOL": symbol != "BBB"})
     [(_, _, text)] = not_ok(system.examined())
@@ -300,7 +302,7 @@ def test_many_symbols_are_asked_for_at_once(system: System, monkeypatch) -> None
     assert asked["GET /v2/assets/{symbol}"] == 0
 
 
-# --- is it alive ---------------------------------------------------------------------------------
+# --- ticks and the relay -------------------------------------------------------------------------
 
 
 def claim(system: System, minutes: int) -> None:
@@ -312,16 +314,16 @@ def heartbeat(system: System) -> tuple[str, str]:
     return line.level, line.text
 
 
-def test_in_a_session_the_last_tick_is_minutes_old_at_most(system: System) -> None:
+def test_in_a_session_the_last_tick_is_at_most_three_minutes_old(system: System) -> None:
     system.advance(OPEN + timedelta(minutes=3))
-    assert heartbeat(system) == ("OK", "no session is on: no tick is due")
+    assert heartbeat(system) == ("OK", "no session now: no tick is due")
     system.advance(OPEN + timedelta(minutes=30))
     level, text = heartbeat(system)
     assert (level, text.split(",")[0]) == ("FAIL", "no tick today")
     claim(system, 10)
     assert heartbeat(system)[0] == "FAIL"
     claim(system, 27)
-    assert heartbeat(system) == ("OK", "the last tick of 2013-10-04 was that of 13:57 UTC")
+    assert heartbeat(system) == ("OK", "the last tick of 2013-10-04 was the one of 13:57 UTC")
 
 
 def test_after_the_close_a_session_without_ticks_is_a_warning(system: System) -> None:
@@ -333,7 +335,7 @@ def test_after_the_close_a_session_without_ticks_is_a_warning(system: System) ->
 
 def test_on_a_day_without_a_session_no_tick_is_due(system: System) -> None:
     system.advance(CLOSE + timedelta(days=1))
-    assert heartbeat(system) == ("OK", "no session is on: no tick is due")
+    assert heartbeat(system) == ("OK", "no session now: no tick is due")
 
 
 def lease(system: System, *, ends_in_s: float) -> None:
@@ -349,21 +351,21 @@ def relay(system: System) -> tuple[str, str]:
     return line.level, line.text
 
 
-def test_in_a_session_somebody_holds_the_stream(system: System) -> None:
-    assert relay(system) == ("OK", "no session is on: no relay is due")
+def test_in_a_session_a_relay_holds_the_lease(system: System) -> None:
+    assert relay(system) == ("OK", "no session now: no relay has to run")
     system.advance(NOON)
-    assert relay(system) == ("FAIL", "nobody has held the stream yet")
+    assert relay(system) == ("FAIL", "no relay has held the lease yet")
     lease(system, ends_in_s=10)
-    assert relay(system) == ("OK", "the stream is held by run-1, tenancy 7")
+    assert relay(system) == ("OK", "run-1 holds the lease, token 7")
     lease(system, ends_in_s=-20)
-    assert relay(system) == ("WARN", "the lease ran out 20 s ago")
+    assert relay(system) == ("WARN", "the lease expired 20 s ago")
     lease(system, ends_in_s=-61)
-    assert relay(system) == ("FAIL", "nobody holds the stream; the last was run-1")
+    assert relay(system) == ("FAIL", "no relay holds the lease; the last was run-1")
     system.advance(CLOSE)
-    assert relay(system) == ("OK", "no session is on: no relay is due")
+    assert relay(system) == ("OK", "no session now: no relay has to run")
 
 
-# --- the books -----------------------------------------------------------------------------------
+# --- the state table and the broker --------------------------------------------------------------
 
 
 def order(generation: int = 1, purpose: Purpose = Purpose.TARGET, **changes: Any) -> Order:
@@ -382,14 +384,14 @@ def at_the_broker(system: System, client_order_id: str, symbol: str = "AAA", **c
 
 
 def hold(system: System, qty: int, symbol: str = "AAA") -> None:
-    """Let somebody buy at market."""
+    """Buy at market by hand."""
     at_the_broker(system, f"by-hand-{symbol}", symbol, qty=qty, limit=None)
     system.advance(system.exchange.exchange.venue.now + timedelta(minutes=10))
 
 
 @pytest.fixture
 def noon(system: System) -> System:
-    """Return the stack at noon, its tick just done."""
+    """Return the system at noon, right after a tick."""
     system.advance(NOON - timedelta(minutes=10))
     claim(system, 150)
     return system
@@ -400,37 +402,41 @@ def holding(qty: int, **changes: Any) -> SymbolState:
     return replace(state, **changes)
 
 
-def books(system: System) -> list[tuple[str, str, str]]:
+def differences(system: System) -> list[tuple[str, str, str]]:
     return [one for one in not_ok(system.examined()) if one[1] not in ("heartbeat", "relay")]
 
 
-def test_what_was_bought_here_is_what_the_broker_holds(noon: System) -> None:
+def test_the_broker_holds_the_shares_that_were_bought_here(noon: System) -> None:
     hold(noon, 10)
     noon.remember(holding(10))
-    assert books(noon) == []
+    assert differences(noon) == []
     [line] = of(noon.examined(), "positions")
-    assert line.text == "1 of ours, as the table says"
+    assert line.text == "1 of ours, as in the table"
 
 
 def test_fewer_shares_than_were_bought_here_are_a_fail(noon: System) -> None:
     noon.remember(holding(10))
-    assert books(noon) == [("FAIL", "positions", "AAA: 10 bought here, and the broker holds 0")]
+    assert differences(noon) == [
+        ("FAIL", "positions", "AAA: 10 bought here, and the broker holds 0")
+    ]
 
 
-def test_more_shares_than_were_bought_here_are_somebody_elses(noon: System) -> None:
+def test_more_shares_than_were_bought_here_are_external(noon: System) -> None:
     hold(noon, 15)
     noon.remember(holding(10))
-    assert books(noon) == [("WARN", "positions", "AAA: 10 bought here, and the broker holds 15")]
+    assert differences(noon) == [
+        ("WARN", "positions", "AAA: 10 bought here, and the broker holds 15")
+    ]
 
 
 def test_external_shares_block_a_symbol_of_the_table_and_no_other(system: System) -> None:
     system.advance(OPEN + timedelta(minutes=20))
     hold(system, 5, "BBB")
-    assert books(system) == []
+    assert differences(system) == []
     [line] = of(system.examined(), "positions")
-    assert line.text == "as the table says; somebody else's are left alone: BBB"
+    assert line.text == "as in the table; external ones are left alone: BBB"
     system.row("BBB")
-    assert books(system) == [("WARN", "positions", "held by somebody else: BBB")]
+    assert differences(system) == [("WARN", "positions", "external, in symbols of the table: BBB")]
 
 
 def test_fills_of_a_working_order_count(noon: System) -> None:
@@ -438,58 +444,58 @@ def test_fills_of_a_working_order_count(noon: System) -> None:
     broker_id = at_the_broker(noon, order().client_order_id, side="sell", qty=6, limit=99 * DOLLAR)
     sell = order(filled_qty=4, progress=Progress.LIVE, broker_id=broker_id)
     noon.remember(holding(10, phase=Phase.SELL_SUBMITTED, order=sell, generation=1))
-    assert books(noon) == []
+    assert differences(noon) == []
 
 
-def test_an_open_order_of_ours_that_the_table_does_not_know_is_a_fail(noon: System) -> None:
+def test_an_open_order_of_ours_that_the_table_does_not_have_is_a_fail(noon: System) -> None:
     name = order(2, Purpose.ENTRY).client_order_id
     at_the_broker(noon, name)
-    assert books(noon) == [("FAIL", "open orders", f"of ours, and not in the table: {name}")]
+    assert differences(noon) == [("FAIL", "open orders", f"ours, and not in the table: {name}")]
     noon.remember(SymbolState(symbol="AAA", session=FRIDAY, abandoned=(name,)))
-    assert books(noon) == []
+    assert differences(noon) == []
 
 
-def test_an_order_that_is_not_open_any_more_is_a_warning(noon: System) -> None:
+def test_a_live_order_that_is_no_longer_open_is_a_warning(noon: System) -> None:
     gone = order(1, Purpose.ENTRY, progress=Progress.LIVE, broker_id="gone")
     state = SymbolState(symbol="AAA", session=FRIDAY, phase=Phase.BUY_SUBMITTED, order=gone)
     noon.remember(replace(state, generation=1))
     says = "in the table, and not open at the broker: AAA"
-    assert books(noon) == [("WARN", "open orders", says)]
+    assert differences(noon) == [("WARN", "open orders", says)]
 
 
-def test_somebody_elses_order_matters_on_our_symbols_alone(noon: System) -> None:
+def test_an_external_order_matters_only_on_our_symbols(noon: System) -> None:
     at_the_broker(noon, "by-hand", "BBB")
-    assert books(noon) == []
+    assert differences(noon) == []
     at_the_broker(noon, "by-hand-too", "AAA")
-    assert books(noon) == [("WARN", "open orders", "somebody else's on AAA")]
+    assert differences(noon) == [("WARN", "open orders", "external, in symbols of the table: AAA")]
 
 
-def test_a_difference_that_passes_is_not_told(noon: System, monkeypatch) -> None:
+def test_a_difference_that_goes_away_is_not_reported(noon: System, monkeypatch) -> None:
     noon.remember(holding(10))
-    looks = []
+    waits = []
 
     def settle(_: float) -> None:
-        looks.append("waited")
+        waits.append("waited")
         hold(noon, 10)
 
     monkeypatch.setattr("workbench.operate.state_checks.time.sleep", settle)
-    assert books(noon) == []
-    assert looks == ["waited"]
+    assert differences(noon) == []
+    assert waits == ["waited"]
 
 
-def test_a_symbol_that_is_halted_is_told(system: System) -> None:
+def test_a_halted_symbol_is_a_warning(system: System) -> None:
     system.remember(SymbolState(symbol="AAA", session=FRIDAY, halt=Reason.LATE_ORDER))
     says = "AAA is halted for the day: late_order"
     assert not_ok(system.examined()) == [("WARN", "halts", says)]
 
 
-def test_what_is_left_of_an_earlier_session_is_a_fail(system: System) -> None:
+def test_shares_of_an_earlier_session_are_a_fail(system: System) -> None:
     system.remember(holding(10, session=FRIDAY - timedelta(days=1)))
     lines = [one for one in not_ok(system.examined()) if one[1] == "left over"]
     assert lines == [("FAIL", "left over", "not flat since an earlier session: AAA")]
 
 
-def test_a_state_that_cannot_be_read_is_told(system: System) -> None:
+def test_a_state_that_cannot_be_read_is_a_fail(system: System) -> None:
     system.remember(SymbolState(symbol="AAA", session=FRIDAY))
     table = boto3.client("dynamodb")
     [item] = table.scan(TableName="state")["Items"]
@@ -498,7 +504,7 @@ def test_a_state_that_cannot_be_read_is_told(system: System) -> None:
     assert not_ok(system.examined()) == [("FAIL", "state table", says)]
 
 
-# --- what is in the way of a check ---------------------------------------------------------------
+# --- a check that cannot be done -----------------------------------------------------------------
 
 
 def test_a_table_that_is_gone_fails_its_own_lines_and_no_other(system: System) -> None:
@@ -531,7 +537,7 @@ def test_a_broker_that_answers_nonsense_fails_its_own_lines_alone(
         assert [one.level for one in of(findings, check)] == [Level.OK], check
 
 
-def test_rights_that_are_lacking_are_a_line_that_names_them(system: System, monkeypatch) -> None:
+def test_a_missing_permission_is_a_line_that_names_it(system: System, monkeypatch) -> None:
     from botocore.exceptions import ClientError
 
     def denied(self: object, *_: object, **__: object) -> Any:
