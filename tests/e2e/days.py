@@ -28,7 +28,7 @@ from workbench.market.bars.reader import read_bars
 from workbench.market.bars.writer import write_bars
 from workbench.market.model import Market
 from workbench.market.synthetic import synthetic_market
-from workbench.results.trades import books_of
+from workbench.results.trades import pair_trades
 from workbench.servers.keys import KEY_ID, SECRET_KEY
 from workbench.servers.processes import started
 
@@ -200,7 +200,7 @@ def assert_books_hold(servers: Servers) -> None:
     assert set(held.values()) <= {0}
     account = servers.get("/v2/account")
     assert account["equity"] == account["cash"]
-    pnl = sum(Decimal(trade.pnl) for trade in books_of(orders).trades) / 10_000
+    pnl = sum(Decimal(trade.pnl) for trade in pair_trades(orders).trades) / 10_000
     assert cash == pnl
     assert Decimal(account["cash"]) - CASH == pnl
 
@@ -219,7 +219,7 @@ def trade_rows(orders: Sequence[Mapping[str, Any]]) -> list[TradeRow]:
             str(trade.exit_reason),
             text(trade.pnl),
         )
-        for trade in books_of(orders).trades
+        for trade in pair_trades(orders).trades
     ]
 
 
@@ -233,7 +233,7 @@ def log_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _assert_orders(orders: Sequence[Mapping[str, Any]], market: Market) -> None:
-    books = books_of(orders)
+    books = pair_trades(orders)
     assert books.held == {}
     assert books.oversold == {}
     by_session: dict[tuple[str, date], list[tuple[int, Mapping[str, Any]]]] = {}

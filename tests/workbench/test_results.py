@@ -23,8 +23,8 @@ from workbench.results.trades import (
     ORDER_COLUMNS,
     TRADE_COLUMNS,
     Trade,
-    books_of,
     own_orders,
+    pair_trades,
     summary_of,
     trades_of,
     usd,
@@ -142,12 +142,12 @@ def test_orders_of_others_and_symbols_of_others_do_not_mix() -> None:
 
 
 def test_shares_left_over_on_either_side_are_told() -> None:
-    books = books_of([order(1), order(2, "target", qty=10, filled=4, price="101")])
+    books = pair_trades([order(1), order(2, "target", qty=10, filled=4, price="101")])
     assert (books.held, books.oversold) == ({"SPY": 6}, {})
-    books = books_of([order(1), order(2, "target", qty=12, price="101")])
+    books = pair_trades([order(1), order(2, "target", qty=12, price="101")])
     assert (books.held, books.oversold) == ({}, {"SPY": 2})
     assert [trade.qty for trade in books.trades] == [10]
-    assert books_of([]).trades == ()
+    assert pair_trades([]).trades == ()
 
 
 def test_alpacas_times_have_up_to_nine_decimals_and_need_an_offset() -> None:
@@ -175,7 +175,7 @@ def test_every_share_is_paired_once_and_the_profit_adds_up(
             generation += 1
             orders.append(order(generation, "stop", qty=part, price=f"{sold / 100:.2f}"))
         expected += qty * (sold - bought) * 100
-    books = books_of(reversed(orders))
+    books = pair_trades(reversed(orders))
     assert not books.held
     assert not books.oversold
     assert sum(trade.qty for trade in books.trades) == sum(sum(parts) for parts, _, _ in rounds)

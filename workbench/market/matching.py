@@ -1,9 +1,8 @@
-"""A working order fills on a minute bar by these rules and no others, to the ten-thousandth.
+"""The fill rules: at which price an order fills on a minute bar.
 
-The rules are those of the replay model: fills are whole, volume is not looked at, and an order
-works on bars that start when it was submitted or later, so that nothing inside a bar is guessed.
-The exchange, the replay and the sweep all fill through this module, hence agree. It is pure:
-integers in, integers out.
+Fills are whole, and volume does not matter. An order meets only bars that start when it was
+submitted or later, so nothing inside a bar is guessed. Whatever fills orders on bars calls this
+module. It is pure: prices are integers, ten-thousandths of a dollar.
 """
 
 from datetime import datetime
@@ -16,17 +15,17 @@ Side = Literal["buy", "sell"]
 
 
 def works_on(submitted_at: datetime, bar: Bar) -> bool:
-    """Return whether an order submitted at `submitted_at` (aware UTC) meets this bar at all."""
+    """Return whether an order submitted at `submitted_at` (aware UTC) meets this bar."""
     return bar.start >= submitted_at
 
 
 def buy_limit(limit: Money, bar: Bar) -> Money | None:
-    """Return the price a limit buy fills at: the better of open and limit; None if not reached."""
+    """Return the price a limit buy fills at: the better of open and limit; None if it does not."""
     return min(bar.open, limit) if bar.low <= limit else None
 
 
 def sell_limit(limit: Money, bar: Bar) -> Money | None:
-    """Return the price a limit sell fills at: the better of open and limit; None if not reached."""
+    """Return the price a limit sell fills at: the better of open and limit; None if it does not."""
     return max(bar.open, limit) if bar.high >= limit else None
 
 
@@ -36,15 +35,15 @@ def market(bar: Bar) -> Money:
 
 
 def market_at_close(last: Bar) -> Money:
-    """Return the price of a market order that met no bar: the session's `last` close."""
+    """Return the price of a market order that meets no bar: the close of the session's `last`."""
     return last.close
 
 
 def match(side: Side, limit: Money | None, bar: Bar) -> Money | None:
     """Return the price at which an order fills on a bar that it works on; None if it does not.
 
-    A `limit` of None is a market order. Whether the order works on the bar is the caller's
-    question (`works_on`): a loop that hands over bars in order need not ask it each time.
+    A `limit` of None is a market order. The caller asks `works_on` first; a loop over bars in
+    order need not ask it for each bar.
     """
     if limit is None:
         return market(bar)

@@ -1,4 +1,4 @@
-"""What can be traded on: days of bars inside the exchange's hours, half-days and holidays known."""
+"""A market: days of bars and their sessions, with half-days and holidays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ HOURS = ("open", "close")
 
 @dataclass(frozen=True, slots=True)
 class MarketDay:
-    """One session and every bar of its New York date, out-of-hours ones included."""
+    """One session, and every bar of its New York date, also those outside its hours."""
 
     session: Session
     bars: Mapping[str, tuple[Bar, ...]]
     """By symbol (sorted), ascending by start."""
 
     def session_bars(self, symbol: str) -> tuple[Bar, ...]:
-        """Return the symbol's bars inside the session's hours, the only ones ever traded on."""
+        """Return the symbol's bars inside the session's hours. Only these are traded on."""
         return tuple(bar for bar in self.bars.get(symbol, ()) if self.session.holds(bar.start))
 
 
@@ -31,9 +31,9 @@ class Market:
     days: tuple[MarketDay, ...]
     synthetic: bool
     source: str
-    """What people are shown: file names, or "synthetic market, seed 7"."""
+    """Its name for people: file names, or "synthetic market, seed 7"."""
     refused: tuple[str, ...] = ()
-    """Rows left out, a line each."""
+    """One line for each row that was left out."""
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def sessions_between(first: date, last: date) -> dict[date, Session]:
 
 @lru_cache(maxsize=16)
 def _sessions_of_years(first: int, last: int) -> dict[date, Session]:
-    import exchange_calendars  # half a second of import, for those who read bars only
+    import exchange_calendars  # its import takes half a second, which other commands save
 
     calendar = exchange_calendars.get_calendar("XNYS", start=f"{first}-01-01", end=f"{last}-12-31")
     opens, closes = (calendar.schedule[name].dt.tz_convert(str(NEW_YORK)) for name in HOURS)

@@ -1,11 +1,11 @@
-"""A made-up market that trades like one: seeded, the same bars on every machine and Python.
+"""The synthetic market: a seed gives the same bars on every machine and every Python.
 
-Only `random.Random.random` is used, whose sequence Python keeps, and only + - * / and square
-roots, which every processor rounds alike: the same seed gives the same cents everywhere.
+It uses `random.Random.random` alone, whose sequence Python never changes, and only + - * / and
+square roots, which every processor rounds alike. So a seed gives the same cents everywhere.
 
-Each symbol has a fair value that wanders, and a price that strays from it and comes back within
-some minutes, which is what a scalper lives on. Range and volume are high after the open, low at
-noon and high again before the close; quiet minutes are missing, more so outside regular hours.
+Each symbol has a fair value that wanders. Its price leaves the fair value and comes back within
+some minutes; a scalper earns by that. Range and volume are high after the open, low at noon and
+high again before the close. Some minutes have no bar, and more have none outside regular hours.
 """
 
 import random
@@ -23,17 +23,22 @@ from workbench.market.model import Market, MarketDay, sessions_between
 DAY = date(2025, 9, 17)
 """A Wednesday with regular hours, 09:30 to 16:00."""
 MAX_SYMBOLS = 99
+"""Synthetic symbols end with two digits: SYN01 to SYN99."""
 
 PREMARKET = timedelta(hours=2)
 AFTER_HOURS = timedelta(hours=2)
-STEPS = 12
-"""Trades looked at within a minute: enough for wicks on both sides of a candle."""
-RETURN = 0.92
-"""How much of a stray from the fair value is left a minute later: half of it after 8 minutes."""
-LEAST = 500 * CENT
-"""Five dollars: a liquid symbol's price does not wander below."""
+"""How long before the open and after the close there are bars."""
 
-# Dollars a share at the open, and shares traded in a middling minute.
+STEPS = 12
+"""Prices within a minute: enough for wicks on both sides of a candle."""
+
+RETURN = 0.92
+"""How much of a distance from the fair value is left a minute later: half after 8 minutes."""
+
+LEAST = 500 * CENT
+"""No price falls below five dollars."""
+
+# Dollars a share at the open, and shares traded in an average minute.
 _KINDS = (
     (8.4, 90_000),
     (14.2, 60_000),
@@ -49,10 +54,10 @@ _KINDS = (
 
 
 def synthetic_market(seed: int, symbols: int = 10, day: date = DAY) -> Market:
-    """Return one session of `symbols` made-up symbols, SYN01 and on, each with bars of its own.
+    """Return one session of `symbols` synthetic symbols, SYN01 and on, each with bars of its own.
 
-    A symbol's bars depend on the seed and its name alone, not on how many others there are.
-    Raises BarsError where `day` has no session or the number of symbols is out of bounds.
+    The bars of a symbol depend on the seed and on its name alone.
+    Raises BarsError if `day` has no session or the number of symbols is out of bounds.
     """
     if not 1 <= symbols <= MAX_SYMBOLS:
         raise BarsError(f"a synthetic market has 1 to {MAX_SYMBOLS} symbols, not {symbols}")
@@ -68,25 +73,25 @@ def synthetic_market(seed: int, symbols: int = 10, day: date = DAY) -> Market:
 
 @dataclass(slots=True)
 class _Maker:
-    """One symbol on its way through the day; money is in dollars here, and floats, till a bar."""
+    """Makes the bars of one symbol. Prices are dollars as floats until they become a bar."""
 
     chance: random.Random
     fair: float
-    stray: float
-    turbulence: float
+    distance: float
+    volatility: float
     drift: float
     shares: int
     missing: float
 
     @classmethod
     def of(cls, chance: random.Random, price: float, shares: int) -> "_Maker":
-        """Return a maker whose level, liveliness and trend of the day are drawn by chance."""
+        """Return a maker with a random price level, volatility and trend of the day."""
         return cls(
             chance,
             fair=price * (0.85 + 0.3 * chance.random()),
-            stray=0.0,
-            # Share of the price by which a middling minute moves: 4 to 8 hundredths of a percent.
-            turbulence=0.0004 + 0.0004 * chance.random(),
+            distance=0.0,
+            # The move of an average minute, as a share of the price: 0.04 % to 0.08 %.
+            volatility=0.0004 + 0.0004 * chance.random(),
             # The day's trend, spread over its minutes: -1.2 % to +1.2 %.
             drift=(chance.random() - 0.5) * 0.024 / 390,
             shares=shares,
@@ -99,46 +104,48 @@ class _Maker:
         minutes = range(-(PREMARKET // MINUTE), length + AFTER_HOURS // MINUTE)
         for minute in minutes:
             regular = 0 <= minute < length
-            bustle = _bustle(minute / (length - 1)) if regular else 0.35
-            # The first minute and the last ones are never missing: the busiest of all.
+            activity = _activity(minute / (length - 1)) if regular else 0.35
+            # The first minute and the last ten are never missing: they are the busiest.
             at_edge = minute == 0 or length - 10 <= minute < length
-            absent = (self.missing / bustle if not at_edge else 0.0) if regular else 0.82
+            absent = (self.missing / activity if not at_edge else 0.0) if regular else 0.82
             drawn = self.chance.random()
-            bar = self._bar(opens + minute * MINUTE, bustle, regular)
+            bar = self._bar(opens + minute * MINUTE, activity, regular)
             if drawn >= absent:
                 yield bar
 
-    def _bar(self, start: datetime, bustle: float, regular: bool) -> Bar:
-        """Return the next minute's bar; the price goes on from where it was."""
-        step = self.turbulence * bustle / sqrt(STEPS)
+    def _bar(self, start: datetime, activity: float, regular: bool) -> Bar:
+        """Return the bar of the next minute, which goes on from the last price."""
+        step = self.volatility * activity / sqrt(STEPS)
         if self.chance.random() < 0.004:
-            self.fair *= 1 + 6 * self.turbulence * self._normal()  # news
+            self.fair *= 1 + 6 * self.volatility * self._normal()  # news
         path: list[Money] = []
         for _ in range(STEPS):
             self.fair *= 1 + 0.6 * step * self._normal()
-            self.stray += step * self._normal()
+            self.distance += step * self._normal()
             half_spread = (self.chance.random() - 0.5) * 0.00008
-            path.append(_on_grid(self.fair * (1 + self.stray + half_spread)))
-        self.stray *= RETURN
+            path.append(_on_grid(self.fair * (1 + self.distance + half_spread)))
+        self.distance *= RETURN
         self.fair *= 1 + self.drift
-        moved = (max(path) - min(path)) / path[0] / self.turbulence
-        volume = self.shares * bustle * bustle * (0.35 + 0.4 * moved) * (0.5 + self.chance.random())
+        moved = (max(path) - min(path)) / path[0] / self.volatility
+        volume = (
+            self.shares * activity * activity * (0.35 + 0.4 * moved) * (0.5 + self.chance.random())
+        )
         if not regular:
             volume *= 0.02
-        # Round lots mostly; odd lots print too.
+        # Volume is mostly in hundreds of shares.
         lots = max(1, int(volume / 100)) * 100 + int(self.chance.random() * 100)
         return Bar(start, path[0], max(path), min(path), path[-1], lots)
 
     def _normal(self) -> float:
-        """Return a draw with mean 0 and variance 1: six uniform ones, centred and scaled."""
+        """Return a random number with mean 0 and variance 1, made of six uniform ones."""
         draw = self.chance.random
         return (draw() + draw() + draw() + draw() + draw() + draw() - 3.0) * 1.4142135623730951
 
 
-def _bustle(share: float) -> float:
-    """Return how lively the session is when `share` of it has passed: 1 in the middle, about.
+def _activity(share: float) -> float:
+    """Return how active trading is after a `share` of the session, from 0 to 1.
 
-    3.2 at the open falling within the first hour, 0.75 at noon, 1.9 at the close.
+    It is 3.2 at the open and falls within the first hour; it is 0.75 at noon and 1.9 at the close.
     """
     left = max(0.0, 1 - share / 0.22)
     right = max(0.0, 1 - (1 - share) / 0.15)

@@ -1,7 +1,7 @@
-"""One self-contained page on a run: what was earned, trade by trade, on the bars it was earned on.
+"""The report of a run: one HTML page with its trades on the bars that they were made on.
 
-Nothing is fetched when it opens: styles, scripts and the chart library stand in the page. Amounts
-are exact until they become the page's text; the charts alone turn them into floats.
+The page fetches nothing: styles, scripts and the chart library are in it. Amounts are exact until
+they become text; only the charts turn them into floats.
 """
 
 import json
@@ -28,7 +28,7 @@ FILL_RULES = (
 )
 TEMPLATE = Path(__file__).with_name("report.html")
 REFUSED_SHOWN = 100
-"""Refused rows that the page lists; the rest are counted."""
+"""How many refused rows the page lists; the others are counted."""
 SPARK_POINTS = 72
 _SPARK_WIDTH, _SPARK_HEIGHT = 96, 26
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
@@ -119,7 +119,7 @@ def _chart_data(
 
 
 def _columns(bars: Sequence[Bar]) -> dict[str, list[int]]:
-    """Return bars as columns, which are a fifth of the size of rows with names."""
+    """Return bars as columns, a fifth of the size of rows with names."""
     pick: dict[str, Callable[[Bar], int]] = {
         "t": lambda bar: _minute(bar.start),
         "o": lambda bar: bar.open,
@@ -132,7 +132,7 @@ def _columns(bars: Sequence[Bar]) -> dict[str, list[int]]:
 
 
 def _cancel(symbol: str, order: AlpacaOrder) -> list[Any]:
-    """Return a buy that did not fill: from when to when its limit rested in the book."""
+    """Return a buy that did not fill: its limit, and from when to when it was open."""
     start = parse_time(str(order["submitted_at"]))
     ends = order.get("canceled_at") or order.get("expired_at") or order["submitted_at"]
     end = parse_time(str(ends))
@@ -148,7 +148,7 @@ def _minute(at: datetime) -> int:
 
 
 def _bar_minute(at: datetime) -> int:
-    """Return the start of the bar in which something happened that was known at its end, `at`."""
+    """Return the start of the bar that ended at `at`: what happened in it is known at its end."""
     return _minute(at - timedelta(microseconds=1))
 
 
@@ -183,7 +183,7 @@ def _tiles(
 
 
 def _notices(market: Market, summary: Mapping[str, Any]) -> str:
-    """Return what must not be missed: shares still held, rows left out."""
+    """Return the warnings: shares still held, rows left out."""
     notices = []
     left = [
         _count(number, name)
@@ -204,7 +204,7 @@ def _notices(market: Market, summary: Mapping[str, Any]) -> str:
 
 
 def _symbol_button(market: Market, trades: Sequence[Trade], symbol: str) -> str:
-    """Return the symbol's entry in the list: a line of its closes, its trades and P&L."""
+    """Return the symbol's button in the list: a line of its closes, its trades and P&L."""
     own = [trade for trade in trades if trade.symbol == symbol]
     pnl = sum(trade.pnl for trade in own)
     closes = [bar.close for day in market.days for bar in day.session_bars(symbol)]
@@ -219,7 +219,7 @@ def _symbol_button(market: Market, trades: Sequence[Trade], symbol: str) -> str:
 
 
 def _spark(closes: Sequence[Money]) -> str:
-    """Return a small line of the closes, thinned to what the eye can tell apart."""
+    """Return a small chart of the closes, with as many points as it can show."""
     last = len(closes) - 1
     points = min(SPARK_POINTS, len(closes))
     picked = [closes[round(n * last / max(1, points - 1))] for n in range(points)]
@@ -299,7 +299,7 @@ def _dates(market: Market) -> str:
 
 
 def _hours(market: Market) -> str:
-    """Return the session's hours where all days share them."""
+    """Return the hours of the sessions, if all days have the same."""
     hours = {_hours_of(day) for day in market.days}
     return f"{hours.pop()} New York" if len(hours) == 1 else "hours differ by day, New York"
 

@@ -1,8 +1,8 @@
-"""From the broker's orders to trades and to the files of a run; nothing is ever half-written.
+"""The trades of a run, paired from the broker's orders, and its files, written whole or not at all.
 
-The broker's books are the only source: what was meant does not count, what filled does. Only
-orders of this system's own are looked at (the client id tells), an entry's shares are paired with
-the exits that follow, first in, first out, and each fill of an exit is a row of its own.
+The broker's orders are the only source: only what filled counts. Only this system's orders count;
+the client id shows them. The shares of an entry are paired with the exits that follow, first in,
+first out. Each exit that fills is a trade of its own.
 """
 
 import csv
@@ -21,7 +21,7 @@ from scalper.core.session import parse_time, utc_text
 from workbench.market.model import Market
 
 AlpacaOrder = Mapping[str, Any]
-"""An order as Alpaca's API gives it: amounts and times are text."""
+"""An order as Alpaca's API gives it: amounts and times are texts."""
 
 TRADE_COLUMNS = (
     "symbol",
@@ -73,19 +73,19 @@ class Trade:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
-    """What the orders add up to; a day that ended well has neither held nor oversold shares."""
+class PairedTrades:
+    """The trades that orders made, and the shares that are left without a partner."""
 
     trades: tuple[Trade, ...]
     held: Mapping[str, int]
     """Shares bought and not sold, by symbol."""
     oversold: Mapping[str, int]
-    """Shares sold that were not bought by orders of ours, by symbol: never to happen."""
+    """Shares sold that no order of this system bought, by symbol. This must never happen."""
 
 
 @dataclass(slots=True)
-class _Lot:
-    """Shares of one entry that are still to be sold."""
+class _OpenEntry:
+    """Shares of one entry that are not sold yet."""
 
     qty: int
     at: datetime
@@ -102,9 +102,9 @@ def own_orders(orders: Iterable[AlpacaOrder]) -> list[tuple[ClientOrderId, Alpac
     return sorted(found, key=lambda pair: (pair[0].symbol, pair[0].day, pair[0].generation))
 
 
-def books_of(orders: Iterable[AlpacaOrder]) -> Books:
+def pair_trades(orders: Iterable[AlpacaOrder]) -> PairedTrades:
     """Return the trades that the orders made, by symbol, then entry time, and what is left."""
-    lots: dict[str, list[_Lot]] = {}
+    bought: dict[str, list[_OpenEntry]] = {}
     oversold: dict[str, int] = {}
     trades: list[Trade] = []
     for own, order in own_orders(orders):
@@ -113,40 +113,40 @@ def books_of(orders: Iterable[AlpacaOrder]) -> Books:
             continue
         at = _fill_time(order)
         price = Decimal(str(order["filled_avg_price"]))
-        open_lots = lots.setdefault(own.symbol, [])
+        open_entries = bought.setdefault(own.symbol, [])
         if own.purpose is Purpose.ENTRY:
-            open_lots.append(_Lot(qty, at, price))
+            open_entries.append(_OpenEntry(qty, at, price))
             continue
-        while qty and open_lots:
-            lot = open_lots[0]
-            shares = min(qty, lot.qty)
+        while qty and open_entries:
+            entry = open_entries[0]
+            shares = min(qty, entry.qty)
             trades.append(
                 Trade(
                     symbol=own.symbol,
                     session=own.day,
                     qty=shares,
-                    entry_time=lot.at,
-                    entry_price=money(lot.price),
+                    entry_time=entry.at,
+                    entry_price=money(entry.price),
                     exit_time=at,
                     exit_price=money(price),
                     exit_reason=own.purpose,
-                    pnl=money(shares * (price - lot.price)),
+                    pnl=money(shares * (price - entry.price)),
                 )
             )
             qty -= shares
-            lot.qty -= shares
-            if lot.qty == 0:
-                open_lots.pop(0)
+            entry.qty -= shares
+            if entry.qty == 0:
+                open_entries.pop(0)
         if qty:
             oversold[own.symbol] = oversold.get(own.symbol, 0) + qty
-    held = {symbol: sum(lot.qty for lot in rest) for symbol, rest in lots.items() if rest}
+    held = {symbol: sum(entry.qty for entry in rest) for symbol, rest in bought.items() if rest}
     trades.sort(key=lambda trade: (trade.symbol, trade.entry_time, trade.exit_time))
-    return Books(tuple(trades), held, oversold)
+    return PairedTrades(tuple(trades), held, oversold)
 
 
 def trades_of(orders: Iterable[AlpacaOrder]) -> list[Trade]:
     """Return the trades that the orders made, by symbol, then entry time."""
-    return list(books_of(orders).trades)
+    return list(pair_trades(orders).trades)
 
 
 def summary_of(
@@ -154,8 +154,8 @@ def summary_of(
 ) -> dict[str, Any]:
     """Return summary.json's object: what the files show, and what only the run has `counted`.
 
-    The run is to count at least ticks, open_orders, open_positions and seconds. `buys` are
-    entries sent, `cancels` those of them that ended without a share; `bars` lie in session hours.
+    The run counts at least ticks, open_orders, open_positions and seconds. `buys` are the entries
+    sent, `cancels` the entries that ended without a fill, `bars` those in session hours.
     """
     own = own_orders(orders)
     entries = [order for parsed, order in own if parsed.purpose is Purpose.ENTRY]
@@ -181,9 +181,9 @@ def summary_of(
 
 
 def is_cancel(order: AlpacaOrder) -> bool:
-    """Return whether the order was taken back, or expired, before a share filled."""
-    taken_back = order.get("status") in {"canceled", "expired"}
-    return taken_back and not Decimal(str(order.get("filled_qty") or 0))
+    """Return whether the order was canceled, or expired, before a share filled."""
+    ended_early = order.get("status") in {"canceled", "expired"}
+    return ended_early and not Decimal(str(order.get("filled_qty") or 0))
 
 
 def usd(amount: Money) -> float:
@@ -201,9 +201,9 @@ def write_results(
 ) -> None:
     """Write trades.csv, orders.csv, report.html and summary.json into `out`.
 
-    All are complete before the first takes its place. The old summary goes first and the new one
-    comes last: where a summary stands, the other files belong to it. Whatever else lies in `out`
-    (console.log, a person's own files) is left alone.
+    All files are complete before the first one is put in its place. The old summary is removed
+    first and the new one comes last, so the other files always belong to the summary. Other files
+    in `out` stay as they are.
     """
     out.mkdir(parents=True, exist_ok=True)
     stage = out / _STAGE
@@ -224,7 +224,7 @@ def write_results(
 
 
 def _fill_time(order: AlpacaOrder) -> datetime:
-    """Return when the order filled; one that ended partly filled has no `filled_at` of its own."""
+    """Return when the order filled. One that ended partly filled has no `filled_at`."""
     for name in ("filled_at", "canceled_at", "expired_at", "updated_at", "submitted_at"):
         if order.get(name):
             return parse_time(str(order[name]))
@@ -250,7 +250,7 @@ def _order_row(own: ClientOrderId, order: AlpacaOrder) -> list[str | int]:
         return utc_text(parse_time(str(order[name]))) if order.get(name) else ""
 
     def price(name: str) -> str:
-        """Four decimals at least; an average keeps what more it has."""
+        """Return a price with four decimals, or with all that an average has."""
         if not order.get(name):
             return ""
         exact = Decimal(str(order[name]))

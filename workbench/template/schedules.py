@@ -1,6 +1,6 @@
-"""The schedules of template.yaml: which function is due at which minute, and with what input.
+"""The schedules of template.yaml: which function is due at which minute, and with which input.
 
-Read are SAM's ScheduleV2 events with cron expressions, as EventBridge Scheduler defines them:
+It reads SAM's ScheduleV2 events with cron expressions, as EventBridge Scheduler defines them:
 minutes, hours, day of month, month, day of week (1-7 is SUN-SAT), year.
 (https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html)
 """
@@ -24,7 +24,7 @@ _CRON = re.compile(r"cron\((.+)\)")
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One schedule: a function's handler, its input text and the wall-clock minutes it fires at."""
+    """One schedule: a handler, its input, and the minutes of its time zone at which it fires."""
 
     handler: str
     input: str
@@ -37,7 +37,7 @@ class Schedule:
     years: frozenset[int]
 
     def is_due(self, at: datetime) -> bool:
-        """Return whether it fires in the whole minute `at`, an aware time."""
+        """Return whether the schedule fires in the whole minute `at`, an aware time."""
         wall = at.astimezone(self.zone)
         return (
             wall.minute in self.minutes
@@ -58,7 +58,7 @@ class Schedule:
 def schedules_of(template: Mapping[str, Any]) -> list[Schedule]:
     """Return every schedule of a SAM template's functions, in the template's order.
 
-    Raises ValueError where an expression is not the kind of cron that is read here.
+    Raises ValueError if an expression is not a cron expression of six fields.
     """
     return [
         _schedule(function["Properties"]["Handler"], event["Properties"])

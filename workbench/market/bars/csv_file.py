@@ -8,7 +8,7 @@ from workbench.market.bars.fields import BarsError, shown
 
 
 def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that are not blank, numbered from 1; raises BarsError where unreadable."""
+    """Yield the rows that are not blank, numbered from 1; raises BarsError."""
     row = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -17,16 +17,16 @@ def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                     yield row, fields
     except UnicodeDecodeError:
         raise BarsError(f"{path}: row {_undecodable(path)}: not UTF-8 text") from None
-    except csv.Error as fault:
-        raise BarsError(f"{path}: row {row + 1}: not CSV: {fault}") from None
-    except OSError as fault:
-        raise BarsError(f"{path}: cannot be read: {fault.strerror or fault}") from None
+    except csv.Error as error:
+        raise BarsError(f"{path}: row {row + 1}: not CSV: {error}") from None
+    except OSError as error:
+        raise BarsError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def of_width(
     path: Path, header: Sequence[str], rows: Iterator[tuple[int, list[str]]]
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows; one with more or fewer fields than the header is a fault."""
+    """Yield the rows; raises BarsError at one with more or fewer fields than the header."""
     width = len(header)
     for row, fields in rows:
         if len(fields) < width:

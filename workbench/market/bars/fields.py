@@ -12,10 +12,10 @@ COLUMNS = ("symbol", "timestamp", "open", "high", "low", "close", "volume")
 FIRST_YEAR, LAST_YEAR = 1971, 2100
 
 CACHE_LIMIT = 500_000
-"""Distinct texts remembered; beyond it the memory is emptied, not grown."""
+"""How many distinct texts are kept; beyond that the cache is emptied."""
 
 SHOWN = 40
-"""Characters of a faulty value that a message shows."""
+"""How many characters of a wrong value a message shows."""
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"(\d{1,18})(?:\.0*)?", re.ASCII)
@@ -26,14 +26,14 @@ _UTC_OFFSETS = frozenset({"Z", "+00:00", "-00:00", "+0000", "-0000"})
 
 
 class BarsError(ValueError):
-    """The bars cannot be used: one line naming file, row and column, for people."""
+    """The bars cannot be used. The message is one line for people: file, row, column, reason."""
 
 
 class Prices(dict[str, Money]):
-    """Text -> price; most prices of a file repeat, so most are looked up, not parsed."""
+    """The price of each text: most prices of a file repeat, so few are parsed."""
 
     def __missing__(self, value: str) -> Money:
-        """Parse a price not seen yet; raises ValueError saying what is wrong with it."""
+        """Parse a new text; raises ValueError that says what is wrong with it."""
         if value == "":
             raise ValueError("is missing")
         if _NUMBER.fullmatch(value) is None:
@@ -51,10 +51,10 @@ class Prices(dict[str, Money]):
 
 
 class Starts(dict[str, datetime]):
-    """Text -> start of a bar; symbols share their minutes."""
+    """The start of a bar of each text: symbols share their minutes."""
 
     def __missing__(self, value: str) -> datetime:
-        """Parse a time not seen yet; raises ValueError saying what is wrong with it."""
+        """Parse a new text; raises ValueError that says what is wrong with it."""
         start = start_of(value)
         if len(self) >= CACHE_LIMIT:
             self.clear()
@@ -73,7 +73,7 @@ def check_header(path: Path, place: str, header: Sequence[str]) -> None:
 
 
 def start_of(value: str) -> datetime:
-    """Return the start that a timestamp names; raises ValueError saying what is wrong."""
+    """Return the start that a timestamp names; raises ValueError that says what is wrong."""
     found = _STAMP.fullmatch(value)
     if found is None:
         why = f"{shown(value)} is not an ISO 8601 time" if value else "is missing"
@@ -95,7 +95,7 @@ def start_of(value: str) -> datetime:
 
 
 def volume_of(value: str) -> int:
-    """Return whole shares, zero included; raises ValueError saying what is wrong."""
+    """Return whole shares, zero included; raises ValueError that says what is wrong."""
     found = _WHOLE.fullmatch(value)
     if found is None:
         why = f"{shown(value)} is no whole number of shares" if value else "is missing"
@@ -123,5 +123,5 @@ def disorder(opened: Money, top: Money, bottom: Money, closed: Money) -> str:
 
 
 def shown(value: str) -> str:
-    """Return a faulty value on one line, cut to a length that can be read."""
+    """Return a wrong value on one line, shortened."""
     return repr(value if len(value) <= SHOWN else value[:SHOWN] + "…")

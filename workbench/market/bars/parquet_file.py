@@ -10,12 +10,12 @@ MAGIC = b"PAR1"
 """The first bytes of every Parquet file."""
 
 PARQUET_ROWS = 65_536
-"""Rows held as text at a time."""
+"""How many rows are held as text at a time."""
 _UTC_ZONES = frozenset({"UTC", "Etc/UTC", "GMT", "Z", "+00:00"})
 
 
 def parquet_rows(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Yield the rows as text, so that they go through the same checks as a CSV's."""
+    """Yield the numbered rows as text; raises BarsError."""
     try:
         import pyarrow as pa  # large, and CSV needs none of it
         import pyarrow.parquet as pq
@@ -30,8 +30,8 @@ def parquet_rows(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
                 for fields in zip(*columns, strict=True):
                     row += 1
                     yield row, fields
-    except (pa.ArrowException, OSError) as fault:
-        line = " ".join(str(fault).split())[:200]
+    except (pa.ArrowException, OSError) as error:
+        line = " ".join(str(error).split())[:200]
         raise BarsError(f"{path}: row {row + 1}: not readable as Parquet: {line}") from None
     if row == 0:
         raise BarsError(f"{path}: row 1, column symbol: no rows, only a schema")

@@ -1,9 +1,9 @@
-"""Bars files become a market, exactly, or nothing does: a fault is one line with its place.
+"""Reads bars files as a market, exactly or not at all: each error is one line with its place.
 
-Columns symbol,timestamp,open,high,low,close,volume in any order, others are ignored; `timestamp`
-is the bar's start, ISO 8601 in UTC. Rows may come unsorted and from several files. A fault that
-leaves open what was meant ends the run (`BarsError`); rows of a day on which nothing can be
-traded are refused one by one and kept as lines in `Market.refused`.
+The columns are symbol,timestamp,open,high,low,close,volume in any order; others are ignored.
+`timestamp` is the start of the bar, ISO 8601 in UTC. Rows may be unsorted and in several files. An
+ambiguous row ends the run (`BarsError`). The rows of a day on which nothing can be traded are
+refused one by one, as lines of `Market.refused`.
 
 Rows are numbered as in the file: a CSV's header is row 1, a Parquet file's first row is row 1.
 """
@@ -38,7 +38,7 @@ from workbench.market.bars.parquet_file import MAGIC, parquet_rows
 from workbench.market.model import Market, MarketDay, sessions_between
 
 SYNTHETIC_SYMBOL = re.compile(r"SYN\d\d")
-"""Made-up bars keep being called synthetic after a round trip: no listed symbol has digits."""
+"""A file of such symbols is a synthetic market: no listed symbol has digits."""
 
 
 def read_bars(paths: Sequence[Path]) -> Market:
@@ -54,7 +54,7 @@ def read_bars(paths: Sequence[Path]) -> Market:
 
 @dataclass(slots=True)
 class _Series:
-    """One symbol's bars of one New York date, as they come, and where each one came from."""
+    """One symbol's bars of one New York date, in the order of the files, and their places."""
 
     bars: list[Bar] = field(default_factory=list)
     places: list[tuple[int, int]] = field(default_factory=list)
@@ -73,9 +73,9 @@ class _BarsByDay:
         self.starts = Starts()
 
     def read(self, number: int, path: Path) -> None:
-        """Add every row of a file; raises BarsError at the first that is at fault."""
+        """Add every row of a file; raises BarsError at the first row with an error."""
         pick, rows = _rows(path)
-        # A New York date begins on a whole UTC hour, so the text's first 13 characters tell it.
+        # A New York date begins on a whole UTC hour, so 13 characters of the text give the date.
         by_hour: dict[str, _Day] = {}
         prices, starts = self.prices, self.starts
         row = 0
@@ -86,7 +86,7 @@ class _BarsByDay:
                 opened, top, bottom, closed = prices[first], prices[high], prices[low], prices[last]
                 shares = int(volume) if volume.isdecimal() else volume_of(volume)
             except (ValueError, IndexError):
-                raise self._fault(path, row, pick, fields) from None
+                raise self._error(path, row, pick, fields) from None
             if not bottom <= opened <= top or not bottom <= closed <= top:
                 raise BarsError(f"{path}: row {row}, {disorder(opened, top, bottom, closed)}")
             day = by_hour.get(stamp[:13])
@@ -153,8 +153,8 @@ class _BarsByDay:
             for number, row in series.places:
                 yield number, row, why
 
-    def _fault(self, path: Path, row: int, pick: Any, fields: Sequence[str]) -> BarsError:
-        """Return the error of a row that could not be read: its first faulty column's."""
+    def _error(self, path: Path, row: int, pick: Any, fields: Sequence[str]) -> BarsError:
+        """Return the error of a row that could not be read: that of its first wrong column."""
         try:
             values = dict(zip(COLUMNS, pick(fields), strict=True))
         except IndexError:
@@ -170,8 +170,8 @@ class _BarsByDay:
                     volume_of(value)
                 elif column != "symbol":
                     self.prices[value]
-            except ValueError as fault:
-                return BarsError(f"{path}: row {row}, column {column}: {fault}")
+            except ValueError as error:
+                return BarsError(f"{path}: row {row}, column {column}: {error}")
         raise AssertionError(f"{path}: row {row} was refused, and is right")
 
 
@@ -182,8 +182,8 @@ def _rows(path: Path) -> tuple[Any, Iterator[tuple[int, Sequence[str]]]]:
             head = file.read(len(MAGIC))
     except FileNotFoundError:
         raise BarsError(f"{path}: no such file") from None
-    except OSError as fault:
-        raise BarsError(f"{path}: cannot be read: {fault.strerror or fault}") from None
+    except OSError as error:
+        raise BarsError(f"{path}: cannot be read: {error.strerror or error}") from None
     if not head:
         raise BarsError(f"{path}: row 1: the file is empty; expected {','.join(COLUMNS)}")
     if head == MAGIC or path.suffix.lower() in {".parquet", ".pq"}:
@@ -203,7 +203,7 @@ def _names(paths: Sequence[Path]) -> str:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Suspend the cycle collector: millions of bars hold no cycles, and it would walk them all."""
+    """Stop the garbage collector: millions of bars hold no cycles, and it would visit them all."""
     was_on = gc.isenabled()
     gc.disable()
     try:
