@@ -1,4 +1,4 @@
-"""Thirty seconds after a tick that left orders at work: reconcile them."""
+"""Thirty seconds after a tick that leaves working orders: reconcile them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from scalper.shell.trading.checkup import checkup
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
-    """Check up once, however many messages came; raises to have them delivered again."""
+    """Run one checkup for any number of messages; raise an error to get them again."""
     with telemetry.sent():
         engine = current_engine()
         return {**checkup(engine, engine.now()), "batchItemFailures": []}

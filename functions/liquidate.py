@@ -1,4 +1,4 @@
-"""Five minutes before the close, on half-days too: flat."""
+"""Five minutes before the close, on half-days too: sell everything."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from scalper.shell.trading.liquidate import liquidate
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
-    """Liquidate where it is time to; raises to be invoked again."""
+    """Liquidate if it is time; raise an error to be invoked again."""
     with telemetry.sent():
         engine = current_engine()
         return liquidate(engine, events.scheduled_time(event) or engine.now())

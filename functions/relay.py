@@ -1,4 +1,4 @@
-"""Through market hours: the broker's websocket, posted on to the webhook."""
+"""During market hours: post the events of the broker's websocket to the webhook."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,6 @@ from scalper.shell.runtime import current_relay, time_left
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
-    """Relay until shortly before the function's time is over, if nobody else does."""
+    """Relay until shortly before Lambda's time limit, unless another run holds the lease."""
     with telemetry.sent():
         return run(current_relay(), time_left(context))

@@ -1,4 +1,4 @@
-"""Each minute of the session: bars, then a decision for every symbol."""
+"""Each minute of the session: fetch bars, and decide every symbol."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from scalper.shell.trading.tick import tick
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
-    """Tick once for a schedule's event, or for each message of the tick queue."""
+    """Run one tick for a schedule's event, or one for each message of the tick queue."""
     with telemetry.sent():
         engine = current_engine()
         answers = [tick(engine, due) for due in events.ticks_due(event, engine.now)]

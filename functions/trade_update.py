@@ -1,4 +1,4 @@
-"""The webhook: an order event, and the next order at once."""
+"""The webhook: join an order event, and send the next order at once."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from scalper.shell.trading.trade_update import trade_update
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
-    """Answer a Function URL's request: 200 taken, 4xx refused, 503 to be sent again."""
+    """Answer a Function URL's request: 200 if done, 4xx if refused, 503 to get it again."""
     with telemetry.sent():
         try:
             delivery = webhook.receive(event, current_webhook_keys, renewed_webhook_keys)

@@ -16,7 +16,6 @@ from scalper.shell.metrics import Metric
 from scalper.shell.ports import Fill, Stored
 from scalper.shell.trading import close_day as close
 from scalper.shell.trading import tick as ticks
-from scalper.shell.trading import tick_metrics as measures
 from scalper.shell.trading.day_summary import MAX_LISTED
 from tests.shell.conftest import Records
 from tests.shell.fakes import CLOSE, CUTOFF, DAY, PRICE, QTY, Desk, client_id, minute
@@ -32,7 +31,7 @@ def metrics(monkeypatch: pytest.MonkeyPatch) -> Metrics:
     def count(name: Metric, value: float = 1) -> None:
         counted.setdefault(name, []).append(value)
 
-    for module in (close, measures, ticks):
+    for module in (close, tick_metrics, ticks):
         monkeypatch.setattr(module, "count", count)
     return counted
 

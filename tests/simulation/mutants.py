@@ -129,7 +129,7 @@ MUTANTS = (
                 " so it confirms nothing about it.\n"
                 "                event = _unconfirmed(event)\n",
                 "                event = _unconfirmed(event)\n"
-                "            except StoreError:\n"
+                "            except ScalperError:\n"
                 "                return replace(stored, state=step.state), step\n",
             ),
         ),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scalper.shell.trading import batch as parts
+from scalper.shell.trading import batch
 from workbench.simulation.campaign import Tally, simulate
 
 RECORDED = Path(__file__).parents[2] / "bench/results/simulation.json"
@@ -38,7 +38,7 @@ def test_two_hundred_thousand_requests_and_nothing_breaks():
 
 def test_nor_where_lists_stand_for_questions(monkeypatch: pytest.MonkeyPatch):
     """As with hundreds of symbols: what became of an order is read from a list of the day's."""
-    monkeypatch.setattr(parts, "MANY", 0)
+    monkeypatch.setattr(batch, "MANY", 0)
     tally = simulate(SEEDS, 1)
     assert tally.failures == [], told(tally)
 

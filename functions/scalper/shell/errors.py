@@ -1,17 +1,17 @@
-"""What can go wrong outside the core, named by what the caller does about it.
+"""Errors of the shell, named by what the caller does about them.
 
 ScalperError
 ├── SettingsError          tell the owner in one line what to set; nothing can run
 ├── WebhookRefusedError    answer with its HTTP status; nothing was changed
 ├── StoreError
-│   ├── ConflictError      somebody else wrote the item: load it and decide again
+│   ├── ConflictError      another invocation wrote the item: load it and decide again
 │   └── StoreDownError     nothing was written: send nothing
 └── BrokerError
     ├── RefusedError       definite: the request had no effect
     │   ├── DuplicateOrderError  an earlier send may have landed: ask for the order
     │   └── UnauthorizedError  fetch the keys again once, then enter nothing
-    │       └── WrongAccountError  not the account that may be traded: do nothing at all
-    ├── UnknownOutcomeError    it may have had its effect: ask before doing it again
+    │       └── WrongAccountError  the keys are of another account: send nothing at all
+    ├── UnknownOutcomeError    the request may have had its effect: ask before sending it again
     └── BrokerDownError    a question got no answer: try again later
 """
 
@@ -21,11 +21,11 @@ class ScalperError(Exception):
 
 
 class SettingsError(ScalperError):
-    """A setting or a secret is missing or makes no sense; the text says what to set."""
+    """A setting or a secret is missing or not valid; the text says what to set."""
 
 
 class WebhookRefusedError(ScalperError):
-    """A delivery is not taken."""
+    """The webhook refuses a delivery."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -67,15 +67,15 @@ class UnauthorizedError(RefusedError):
 
 
 class WrongAccountError(UnauthorizedError):
-    """The keys open another account than the one that may be traded; nothing was sent to it."""
+    """The keys are not of the account that may be traded; nothing was sent."""
 
     def __init__(self, why: str) -> None:
         super().__init__(403, None, why)
 
 
 class UnknownOutcomeError(BrokerError):
-    """A time-out, a 5xx, a dead connection or an unreadable answer to a request with an effect."""
+    """A request with an effect met a time-out, a 5xx, a dead connection or an unreadable answer."""
 
 
 class BrokerDownError(BrokerError):
-    """A request without effect got no usable answer, its retries included."""
+    """A request without an effect got no usable answer, after its retries."""

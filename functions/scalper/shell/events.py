@@ -1,4 +1,4 @@
-"""What AWS hands to a handler, read: schedules' inputs and queue messages."""
+"""Events of AWS for the handlers: inputs of schedules, and messages of queues."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -13,10 +13,10 @@ from scalper.shell.trading.tick_schedule import MAX_LINKS, TickDue
 
 
 def scheduled_time(event: Mapping[str, Any]) -> datetime | None:
-    """Return the event's scheduled time; None where it has none, or the bare placeholder.
+    """Return the event's scheduled time, None if it has none.
 
-    Scheduler puts an RFC 3339 time in the place of <aws.scheduler.scheduled-time>; an emulator
-    may leave the placeholder as it is. Raises SettingsError for any other text.
+    Scheduler replaces <aws.scheduler.scheduled-time> by an RFC 3339 time. An emulator may leave
+    the placeholder: that counts as none. Raises SettingsError for any other text.
     """
     text = event.get("scheduled_time")
     if text is None or text == "" or (isinstance(text, str) and text.startswith("<aws.")):
@@ -28,9 +28,9 @@ def scheduled_time(event: Mapping[str, Any]) -> datetime | None:
 
 
 def ticks_due(event: Mapping[str, Any], now: Callable[[], datetime]) -> list[TickDue]:
-    """Return the ticks that an event asks for: its own, or those in its queue messages.
+    """Return the ticks of an event: its own, or one for each of its queue messages.
 
-    Raises SettingsError where the shard makes no sense.
+    Raises SettingsError if a shard or a link is not valid.
     """
     if "Records" in event:
         return [_armed(_body(record), now) for record in event["Records"]]
@@ -38,7 +38,7 @@ def ticks_due(event: Mapping[str, Any], now: Callable[[], datetime]) -> list[Tic
 
 
 def _armed(body: Mapping[str, Any], now: Callable[[], datetime]) -> TickDue:
-    """Return the tick of a message; one that does not say which in its row it is is the first."""
+    """Return the tick of a message. A message without a link counts as the first."""
     link = body.get("link", 1)
     if not isinstance(link, int) or not 1 <= link <= MAX_LINKS:
         raise SettingsError(f"link {link!r} makes no sense")

@@ -1,4 +1,4 @@
-"""A store in memory, and one that falls back on it: the liquidation works with the table down."""
+"""A store in memory, and one that falls back on it, so that the liquidation needs no table."""
 
 from datetime import date, datetime
 
@@ -12,7 +12,7 @@ from scalper.shell.telemetry import count, logger
 
 
 class MemoryStore:
-    """The store's protocol over dictionaries; forgotten with the process."""
+    """The Store protocol over dictionaries. The states end with the process."""
 
     def __init__(self) -> None:
         self._states: dict[str, Stored] = {}
@@ -21,7 +21,7 @@ class MemoryStore:
         self.days: dict[date, str] = {}
 
     def load(self, symbol: str) -> Stored | None:
-        """Return the symbol's state, None where there is none."""
+        """Return the symbol's state, None if there is none."""
         return self._states.get(symbol)
 
     def load_all(self, shard: int, shard_count: int) -> dict[str, Stored]:
@@ -29,10 +29,10 @@ class MemoryStore:
         return {s: one for s, one in self._states.items() if in_shard(s, shard, shard_count)}
 
     def save(self, before: Stored, state: SymbolState) -> Stored:
-        """Write the state if the item still is `before`; raises ConflictError otherwise."""
+        """Write the state if the item is still `before`; otherwise raise ConflictError."""
         present = self._states.get(state.symbol)
         if (present.version if present else None) != before.version:
-            raise ConflictError(f"{state.symbol}: written by somebody else")
+            raise ConflictError(f"{state.symbol}: another invocation wrote it")
         schema = max(before.schema, SCHEMA)
         stored = Stored(state, (before.version or 0) + 1, schema, before.unknown)
         self._states[state.symbol] = stored
@@ -46,7 +46,7 @@ class MemoryStore:
         return first
 
     def account_halt(self) -> str:
-        """Return why the account enters nothing, "" where it may."""
+        """Return why the account enters nothing, "" if it may enter."""
         return self._halt
 
     def halt_account(self, why: str) -> None:
@@ -59,10 +59,10 @@ class MemoryStore:
 
 
 class LastResortStore(MemoryStore):
-    """The table while it answers, memory where it does not; for the liquidation alone.
+    """The table while it answers, and memory if it does not; only the liquidation uses it.
 
-    What it keeps in memory nobody else sees. Client ids are deterministic, so that whoever finds
-    the table back again makes the same ids, learns that they exist and takes the orders up.
+    No other invocation sees what is in memory. Client order ids are deterministic: an invocation
+    that finds the table back makes the same ids, learns that they exist, and joins their orders.
     """
 
     def __init__(self, store: Store) -> None:
@@ -70,11 +70,11 @@ class LastResortStore(MemoryStore):
         self._store = store
 
     def load(self, symbol: str) -> Stored | None:
-        """Return the symbol's state; raises StoreError where only the table could know it."""
+        """Return the symbol's state; raise StoreError if it is only in the table, which is down."""
         return super().load(symbol) or self._store.load(symbol)
 
     def load_all(self, shard: int, shard_count: int) -> dict[str, Stored]:
-        """Return the states that the table gives, none where it does not answer."""
+        """Return the table's states, none if it does not answer."""
         try:
             return self._store.load_all(shard, shard_count)
         except StoreError as error:
@@ -82,7 +82,7 @@ class LastResortStore(MemoryStore):
             return {}
 
     def save(self, before: Stored, state: SymbolState) -> Stored:
-        """Write to the table, or to memory where it does not answer or cannot be read."""
+        """Write to the table, or to memory if the table does not answer or cannot be read."""
         if super().load(state.symbol) is None:
             try:
                 return self._store.save(before, state)

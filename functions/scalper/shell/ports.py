@@ -1,4 +1,4 @@
-"""What trading needs of the world: protocols, and the plain data that they speak in."""
+"""The ports: protocols for everything that trading needs from outside, and their plain data."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One execution as the broker's book of the account's activities has it."""
+    """One execution, from the broker's list of account activities."""
 
     order_id: str
     """The broker's id of the order."""
@@ -39,11 +39,11 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Whole shares of a symbol, whoever bought them; a short position's are negative."""
+    """Whole shares of a symbol, ours and external ones; negative if short."""
 
     qty: int
     free: int
-    """Those that no open order holds (`qty_available`)."""
+    """Shares that no open order holds (`qty_available`)."""
 
 
 NOTHING = Position(0, 0)
@@ -51,7 +51,7 @@ NOTHING = Position(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A trade update: what it says of the order, and the execution's price and time."""
+    """A trade update: the order's report, and the price and the time of the execution."""
 
     report: OrderReport
     price: Money | None
@@ -59,7 +59,7 @@ class Delivery:
 
 
 class Broker(Protocol):
-    """What the engine needs of a broker; the simulator has one of its own."""
+    """What trading needs of a broker; the simulator has its own."""
 
     def clock(self) -> Clock:
         """Return the broker's time."""
@@ -70,7 +70,7 @@ class Broker(Protocol):
         ...
 
     def account_block(self) -> str:
-        """Return why the broker takes no orders of the account, "" where it does."""
+        """Return why the broker takes no orders of the account, "" if it takes them."""
         ...
 
     def submit(self, symbol: str, order: Order) -> OrderReport:
@@ -82,15 +82,15 @@ class Broker(Protocol):
         ...
 
     def cancel(self, broker_id: str) -> None:
-        """Ask for a cancel; whatever the answer, only `find` tells what came of it."""
+        """Ask for a cancel. Whatever the answer is, only `find` shows the effect."""
         ...
 
     def find(self, client_order_id: str) -> OrderReport | None:
-        """Return what the broker knows of an order, None where it answers 404."""
+        """Return the broker's report of an order, None if it answers 404."""
         ...
 
     def find_by_id(self, broker_id: str) -> OrderReport | None:
-        """Return what the broker knows of an order by its own id, None where it answers 404."""
+        """Return the report of the order with a broker's id, None if the broker answers 404."""
         ...
 
     def open_orders(self) -> list[OrderReport]:
@@ -98,13 +98,13 @@ class Broker(Protocol):
         ...
 
     def orders_since(self, start: datetime) -> list[OrderReport]:
-        """Return every order submitted after `start`, whatever became of it, oldest first."""
+        """Return every order submitted after `start`, closed ones included, oldest first."""
         ...
 
     def positions(self) -> dict[str, Position]:
-        """Return what is held by symbol, external shares included.
+        """Return the positions by symbol, external shares included.
 
-        A symbol of which less than a share is held is there, with 0; one without a position is not.
+        A position of less than one share is there, with 0 shares.
         """
         ...
 
@@ -115,15 +115,15 @@ class Broker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """What one request brought."""
+    """The bars of one request."""
 
     by_symbol: Mapping[str, Sequence[Bar]]
     refused: tuple[str, ...] = ()
-    """A line for each bar that made no sense."""
+    """A line for each bar that is not valid."""
 
 
 class MarketData(Protocol):
-    """Where minute bars come from; the simulator has one of its own."""
+    """The source of minute bars; the simulator has its own."""
 
     def bars(self, symbols: Sequence[str], start: datetime, end: datetime) -> Bars:
         """Return the bars whose starts lie in [start, end]; a symbol may be missing."""
@@ -132,7 +132,7 @@ class MarketData(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A symbol's state as it was read or written, with what the next write has to match."""
+    """A symbol's state as it was read or written, with the version that the next write replaces."""
 
     state: SymbolState
     version: int | None
@@ -144,10 +144,10 @@ class Stored:
 
 
 class Store(Protocol):
-    """What the engine needs of the state table; the simulator has one of its own."""
+    """What trading needs of the state table; the simulator has its own."""
 
     def load(self, symbol: str) -> Stored | None:
-        """Return the symbol's state by a consistent read, None where there is no item."""
+        """Return the symbol's state by a consistent read, None if there is no item."""
         ...
 
     def load_all(self, shard: int, shard_count: int) -> dict[str, Stored]:
@@ -155,7 +155,7 @@ class Store(Protocol):
         ...
 
     def save(self, before: Stored, state: SymbolState) -> Stored:
-        """Write the state if the item still is `before`; raises ConflictError otherwise."""
+        """Write the state if the item is still `before`; otherwise raise ConflictError."""
         ...
 
     def claim_minute(self, minute: datetime, shard: int, shard_count: int) -> bool:
@@ -163,7 +163,7 @@ class Store(Protocol):
         ...
 
     def account_halt(self) -> str:
-        """Return why the account enters nothing, "" where it may."""
+        """Return why the account enters nothing, "" if it may enter."""
         ...
 
     def halt_account(self, why: str) -> None:
@@ -171,7 +171,7 @@ class Store(Protocol):
         ...
 
     def record_day(self, day: date, summary: str) -> None:
-        """Keep a session's summary, JSON text, in the place of an earlier one."""
+        """Keep a session's summary, JSON text; replace an earlier one."""
         ...
 
 
@@ -202,15 +202,15 @@ class SymbolRules:
 
 
 class Symbols(Protocol):
-    """Where the list of symbols comes from."""
+    """The source of the list of symbols."""
 
     def read(self) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
-        """Return the rows that make sense by symbol, and a line for each that does not."""
+        """Return the valid rows by symbol, and a line for each other row."""
         ...
 
 
 class FanOut(Protocol):
-    """Runs tasks side by side; the simulator takes turns instead."""
+    """Runs tasks side by side; the simulator runs them in turns."""
 
     def __call__(self, tasks: Sequence[Callable[[], T]], /) -> list[T]:
         """Return the tasks' results in their order; an exception of one is raised."""
@@ -218,14 +218,14 @@ class FanOut(Protocol):
 
 
 class Outbox(Protocol):
-    """Where messages to other functions and to people go."""
+    """Sends messages to other functions and to the owner."""
 
     def checkup_in(self, delay_s: int, at: datetime) -> None:
         """Let the checkup run after a delay."""
         ...
 
     def tick_in(self, delay_s: int, event: Mapping[str, Any]) -> None:
-        """Let a tick's event come after a delay, where there is a queue for it."""
+        """Send a tick's event with a delay, if there is a queue for it."""
         ...
 
     def notify(self, subject: str, text: str) -> None:
@@ -234,14 +234,14 @@ class Outbox(Protocol):
 
 
 class Timing(Protocol):
-    """A clock on the wall, one that only counts, and a wait."""
+    """A wall clock, a monotonic clock, and a wait."""
 
     def now(self) -> datetime:
         """Return this machine's time, aware UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Return seconds that only rise, to bound waits by."""
+        """Return seconds of a monotonic clock, for bounds of waits."""
         ...
 
     def sleep(self, seconds: float) -> None:
