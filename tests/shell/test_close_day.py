@@ -16,6 +16,7 @@ from scalper.shell.metrics import Metric
 from scalper.shell.ports import Fill, Stored
 from scalper.shell.trading import close_day as close
 from scalper.shell.trading import tick as ticks
+from scalper.shell.trading import tick_metrics
 from scalper.shell.trading.day_summary import MAX_LISTED
 from tests.shell.conftest import Records
 from tests.shell.fakes import CLOSE, CUTOFF, DAY, PRICE, QTY, Desk, client_id, minute
