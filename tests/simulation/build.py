@@ -23,7 +23,7 @@ class AnyPoints(CrashPoints):
 
 
 class Unwatched(Checks):
-    """Checks that hold nothing against what no engine would do."""
+    """Checks that accept whatever a test does."""
 
     def saved(self, old, new) -> None:
         pass
@@ -54,7 +54,7 @@ def unwatched(scheduler: Scheduler) -> Checks:
 
 
 def let_pass(scheduler: Scheduler, seconds: float) -> None:
-    """Let everything happen that is due in so many seconds, and no more."""
+    """Run what is due within so many seconds."""
     until = scheduler.now + int(seconds * SECOND)
     while scheduler._due and scheduler._due[0][0] <= until:
         scheduler.now, _, act = heappop(scheduler._due)
@@ -63,7 +63,7 @@ def let_pass(scheduler: Scheduler, seconds: float) -> None:
 
 
 def invoked(scheduler: Scheduler, work: Callable[[], object], label: str = "tick 1") -> Invocation:
-    """Begin an invocation; it goes on where the scheduler does."""
+    """Begin an invocation; the scheduler runs the rest of it."""
     invocation = Invocation(label.partition(" ")[0], label)
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""AWS in this process, no account of anybody's in reach, no waits: as in the shell's tests."""
+"""As in the tests of the shell: AWS in this process, no real account, no waits."""
 
 from tests.shell.conftest import _aws_environment, _no_waits, aws, records
 

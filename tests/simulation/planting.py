@@ -20,33 +20,33 @@ from tests.simulation.mutants import Edit, Mutant
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "functions"
 MAX_SEEDS = 500
-"""Days within which a mistake has to show."""
+"""The most days that a mistake may stay unfound."""
 
 TIMEOUT_S = 1200.0
 """For one mutant's days, on a machine that is busy with others."""
 
 
 class StaleMutantError(Exception):
-    """The code that a mutant changes is not as the mutant says."""
+    """The text that a mutant replaces is not in the code once."""
 
 
 class BrokenMutantError(Exception):
-    """The mutated code does not run: that proves nothing."""
+    """The mutated code does not run, which proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hunt:
-    """What the simulated days made of a mistake."""
+    """What simulated days found of a mistake."""
 
     killed_by_seed: int | None
-    """None where no day showed it."""
+    """None if no day found it."""
     seeds_run: int
     seconds: float
     violation: str
 
 
 def hunt(mutant: Mutant | None, *, first: int = 1, seeds: int = MAX_SEEDS) -> Hunt:
-    """Simulate days with the mistake planted, until one breaks a rule; None plants nothing.
+    """Simulate days with a mistake planted, until one has a violation; None plants nothing.
 
     Raises StaleMutantError, and BrokenMutantError where the days do not run.
     """
@@ -76,7 +76,7 @@ def hunt(mutant: Mutant | None, *, first: int = 1, seeds: int = MAX_SEEDS) -> Hu
 
 
 def planted(text: str, edits: Sequence[Edit]) -> str:
-    """Return a file's text with edits made; raises StaleMutantError where one does not fit."""
+    """Return a file's text with edits made; raises StaleMutantError if one does not fit."""
     for edit in edits:
         if text.count(edit.old) != 1:
             raise StaleMutantError(f"{edit.file} has {text.count(edit.old)} times:\n{edit.old}")
@@ -86,7 +86,7 @@ def planted(text: str, edits: Sequence[Edit]) -> str:
 
 @contextmanager
 def _planted(edits: Sequence[Edit]) -> Iterator[Path]:
-    """Keep a copy of what ships, with edits made, for a while."""
+    """Give a copy of what ships with edits made, and remove it afterwards."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         functions = Path(folder) / "functions"
         shutil.copytree(SHIPPED, functions, ignore=shutil.ignore_patterns("__pycache__"))
@@ -97,7 +97,7 @@ def _planted(edits: Sequence[Edit]) -> Iterator[Path]:
 
 
 def _main(functions: str, first: str, seeds: str) -> None:
-    """Print, as JSON: the seed that broke a rule or null, days run, and what it broke."""
+    """Print as JSON: the seed with a violation or null, the days run, and the violation."""
     import scalper
     from workbench.simulation import campaign
 

@@ -92,14 +92,14 @@ class TestReplay:
         assert [line.split()[0] for line in answer.splitlines()] == ["3", "8", "12"]
         assert all(int(line.split()[1]) > 100 for line in answer.splitlines())
 
-    def test_a_day_hangs_on_no_day_before_it(self):
+    def test_a_day_does_not_depend_on_the_days_before_it(self):
         alone = [day(seed).trace for seed in (5, 6)]
         points = CrashPoints(OPERATIONS)
         for seed in range(1, 5):
             run_day(seed, points)
         assert [run_day(seed, points, traced=True).trace for seed in (5, 6)] == alone
 
-    def test_days_that_are_over_are_not_kept_but_for_the_last(self):
+    def test_only_the_last_day_stays_in_memory(self):
         """A campaign runs tens of thousands of them in one process."""
 
         def alive() -> int:
@@ -122,21 +122,21 @@ class TestReplay:
         assert len(texts) == 8
 
     def test_the_faults_of_a_day_as_a_script_are_the_same_day(self):
-        stormy = [one for one in map(day, range(1, 20)) if len(one.faults) > 5]
-        assert len(stormy) > 5
-        for one in stormy:
+        faulty = [one for one in map(day, range(1, 20)) if len(one.faults) > 5]
+        assert len(faulty) > 5
+        for one in faulty:
             again = day(one.seed, one.faults)
             assert again.trace == one.trace
             assert again.faults == one.faults
 
     def test_a_day_without_faults_trades_and_ends_well(self):
-        calm = day(3, [])
-        assert (calm.violation, calm.faults, calm.crashes) == ("", [], 0)
-        assert calm.trades > 0
+        plain = day(3, [])
+        assert (plain.violation, plain.faults, plain.crashes) == ("", [], 0)
+        assert plain.trades > 0
 
 
 class TestScriptText:
-    def test_a_script_goes_through_its_text(self):
+    def test_a_script_reads_back_from_its_text(self):
         scripts = [one.faults for one in map(day, range(1, 12))]
         assert any(scripts)
         for script in scripts:
@@ -146,7 +146,7 @@ class TestScriptText:
         assert script_text([]) == "none"
         assert parse_script("none") == []
 
-    def test_places_have_spaces_slashes_and_colons_are_the_last(self):
+    def test_the_last_colon_separates_place_and_kind(self):
         text = "tick 31/3:crash_before, AAA 4:bar_late"
         assert parse_script(text) == [
             Fault("tick 31/3", FaultKind.CRASH_BEFORE),
@@ -154,7 +154,7 @@ class TestScriptText:
         ]
 
     @pytest.mark.parametrize("text", ["", "x", "tick 1/1:no_such_kind", ":slow", "a:slow,,b:slow"])
-    def test_what_is_no_fault_is_refused(self, text: str):
+    def test_a_text_that_is_no_fault_is_refused(self, text: str):
         with pytest.raises(ValueError, match="not a fault"):
             parse_script(text)
 
@@ -164,7 +164,7 @@ class TestShrink:
     @pytest.mark.parametrize(
         "kinds", [(FaultKind.TICK_LOST,), (FaultKind.ROW_PAUSED, FaultKind.TICK_LOST)]
     )
-    def test_what_is_left_are_the_faults_that_matter(self, plant, kinds: tuple[str, ...]):
+    def test_shrinking_leaves_the_faults_that_matter(self, plant, kinds: tuple[str, ...]):
         plant(*kinds)
         seed = failing_seed()
         failed = day(seed)
@@ -182,7 +182,7 @@ class TestShrink:
         assert failed.violation == PLANTED
         assert shrink(2, failed.faults, OPERATIONS) == []
 
-    def test_a_fault_that_is_idle_only_without_a_later_one_goes_too(
+    def test_a_fault_that_is_needless_without_a_later_one_is_removed_too(
         self, monkeypatch: pytest.MonkeyPatch
     ):
         """The day fails by b; c hides it unless a is there too."""
@@ -197,7 +197,9 @@ class TestShrink:
         monkeypatch.setattr(SimulatedDay, "run", fails)
         assert shrink(1, [a, b, c], OPERATIONS) == [b]
 
-    def test_it_ends_after_so_many_days(self, plant, monkeypatch: pytest.MonkeyPatch):
+    def test_shrinking_ends_after_a_bounded_number_of_days(
+        self, plant, monkeypatch: pytest.MonkeyPatch
+    ):
         plant(FaultKind.EVENT_LOST, FaultKind.TICK_LATE)
         seed = failing_seed()
         faults = day(seed).faults
@@ -270,13 +272,13 @@ class TestDocument:
 
 
 class TestCommand:
-    def test_days_that_hold_end_with_0(self):
+    def test_days_without_a_violation_end_with_exit_code_0(self):
         ended = CliRunner().invoke(app, ["simulate", "--seeds", "2", "--first", "7"])
         assert ended.exit_code == 0
         assert json.loads(ended.stdout)["seeds"] == 2
         assert ended.stderr == ""
 
-    def test_a_violation_ends_with_1_and_tells_how_to_see_it_again(self, plant):
+    def test_a_violation_ends_with_exit_code_1_and_tells_how_to_replay_it(self, plant):
         plant(FaultKind.EVENT_LOST)
         ended = CliRunner().invoke(app, ["simulate", "--seeds", "60", "--until-failure"])
         assert ended.exit_code == 1
@@ -287,7 +289,7 @@ class TestCommand:
         assert CliRunner().invoke(app, [*again, "--faults", failure["faults"]]).exit_code == 1
         assert CliRunner().invoke(app, [*again, "--faults", "none"]).exit_code == 0
 
-    def test_what_is_no_fault_ends_with_2(self):
+    def test_a_text_that_is_no_fault_ends_with_exit_code_2(self):
         ended = CliRunner().invoke(app, ["simulate", "--faults", "tick 1/1:sunshine"])
         assert ended.exit_code == 2
         assert "sunshine" in ended.stderr

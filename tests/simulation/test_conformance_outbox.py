@@ -140,7 +140,7 @@ def test_an_armed_tick_arrives_as_it_is_once_and_not_before_its_delay(post: Post
     assert post.arrived(0) == 0
 
 
-def test_the_owner_is_told_what_is_said(post: Post):
+def test_a_notification_arrives_as_a_mail(post: Post):
     assert post.mails() == []
     post.outbox.notify("a subject", "a text\nof two lines")
     assert post.mails() == [("a subject", "a text\nof two lines")]

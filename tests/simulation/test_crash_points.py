@@ -77,7 +77,7 @@ def requests() -> list[tuple[str, ast.Attribute]]:
     ]
 
 
-def test_whatever_could_be_a_request_is_found_or_known_to_be_none():
+def test_each_attribute_named_like_an_operation_is_a_site_or_known_to_be_none():
     missed = [(file, ast.unparse(node)) for file, node in requests() if not is_found(file, node)]
     assert missed == []
     assert {file for file, _ in requests()} <= set(FILES)

@@ -1,4 +1,4 @@
-"""The same seed gives the same faults, a script exactly its own, calm none."""
+"""A seed gives the same faults each time, a script its own, and a plan that is over none."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_a_seed_gives_the_same_faults_each_time_and_seeds_differ():
     assert len({tuple(drawn(SimulatedFaultPlan(seed))) for seed in range(40)}) > 20
 
 
-def test_what_is_told_is_what_is_written_down():
+def test_the_plan_lists_each_fault_that_it_injects():
     plan = SimulatedFaultPlan(eventful())
     told = []
     for number in range(1, REQUESTS + 1):
@@ -57,7 +57,7 @@ def test_what_is_told_is_what_is_written_down():
     assert plan.injected == told
 
 
-def test_only_what_a_menu_holds_goes_wrong_with_its_request():
+def test_a_request_meets_only_the_faults_of_its_menu():
     for seed in range(60):
         for menu in MENUS:
             plan = SimulatedFaultPlan(seed)
@@ -65,7 +65,7 @@ def test_only_what_a_menu_holds_goes_wrong_with_its_request():
             assert picked <= {None, *menu.kinds}
 
 
-def test_every_kind_is_some_days_fault():
+def test_every_kind_strikes_on_some_day():
     seen = {fault.kind for seed in range(400) for fault in drawn(SimulatedFaultPlan(seed))}
     assert seen == set(KINDS)
 
@@ -97,7 +97,7 @@ def test_a_fault_that_the_request_cannot_meet_is_not_injected():
     assert plan.injected == []
 
 
-def test_calm_injects_nothing():
+def test_a_plan_that_is_over_injects_nothing():
     plan = SimulatedFaultPlan(eventful())
     plan.is_over = True
     assert drawn(plan) == []
@@ -105,7 +105,7 @@ def test_calm_injects_nothing():
     assert drawn(plan) != []
 
 
-def test_weather_draws_alike_in_a_calm():
+def test_a_plan_that_is_over_draws_the_same_numbers():
     seed = eventful()
     one, other = SimulatedFaultPlan(seed), SimulatedFaultPlan(seed)
     other.is_over = True
@@ -120,7 +120,7 @@ def test_weather_draws_alike_in_a_calm():
     assert one.injected == other.injected != []
 
 
-def test_the_amount_of_a_fault_hangs_on_seed_and_fault_alone():
+def test_the_amount_of_a_fault_depends_on_seed_and_fault_alone():
     def amount(seed: int, *script: Fault) -> float:
         plan = SimulatedFaultPlan(seed, script)
         for fault in script:

@@ -1,4 +1,4 @@
-"""Days without ticks at their end, and owners who sell what this system holds."""
+"""Days without ticks at their end, and manual sales of what this system holds."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -69,7 +69,7 @@ class TestSellsOfWhatIsNotHeld:
         ("purpose", "sold_s"),
         [(Purpose.BAILOUT, None), (Purpose.TARGET, None), (Purpose.BAILOUT, 9.9)],
     )
-    def test_a_bail_out_or_what_nobody_else_sold_is_held_against_it(
+    def test_a_bailout_after_a_manual_sale_or_a_sell_without_one_is_a_violation(
         self, purpose: Purpose, sold_s: float | None
     ):
         with pytest.raises(Violation, match="would sell short"):
@@ -79,6 +79,8 @@ class TestSellsOfWhatIsNotHeld:
         ("purpose", "sold_s"),
         [(Purpose.BAILOUT, 10.1), (Purpose.TARGET, 9.9), (Purpose.STOP, 9.9)],
     )
-    def test_what_was_on_its_way_or_goes_out_at_once_is_not(self, purpose: Purpose, sold_s: float):
+    def test_a_sell_decided_before_the_manual_sale_or_sent_at_once_is_none(
+        self, purpose: Purpose, sold_s: float
+    ):
         with pytest.raises(RefusedError, match="insufficient qty"):
             self.sell(purpose, sold_s=sold_s)

@@ -1,4 +1,4 @@
-"""Each planted mistake is found by a simulated day, and what ships without one passes them all."""
+"""A simulated day finds each planted mistake, and the real code passes the same days."""
 
 from collections import Counter
 from typing import Any

@@ -69,7 +69,7 @@ class Answers(dict[str, Any]):
 
 
 class Played:
-    """A session under a Scheduler and a queue with wills of their own."""
+    """A session whose Scheduler and queue are late, repeat or lose."""
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class TestAWholeSession:
         played = Played(lambda number: [37.0] if number == 1 or numbers.random() < 0.6 else [])
         played.assert_on_the_second()
 
-    def test_as_many_missing_in_a_row_as_a_row_of_messages_is_long(self):
+    def test_missing_schedules_in_a_row_cost_nothing_up_to_the_longest_chain(self):
         gap = range(20, 20 + MAX_LINKS - 1)
         played = Played(lambda number: [] if number in gap else [37.0], SHORT)
         played.assert_on_the_second(SHORT)
@@ -198,11 +198,11 @@ class TestAWholeSession:
         played = Played(lambda number: [37.0] if number <= 10 else [], SHORT)
         assert sorted(played.ran) == list(range(1, 10 + MAX_LINKS + 1))
 
-    def test_no_row_is_so_long_that_lambda_takes_it_for_a_loop(self):
+    def test_no_chain_is_so_long_that_lambda_takes_it_for_a_loop(self):
         played = Played(lambda number: [37.0] if number == 1 else [], SHORT)
         assert 1 < len(played.ran) < TAKEN_FOR_A_LOOP
 
-    def test_one_lost_message_costs_nothing_where_the_other_comes(self):
+    def test_one_lost_message_costs_nothing_if_the_other_comes(self):
         played = Played(lambda number: [37.0], copies=lambda number: min(number % 3, 1))
         played.assert_on_the_second()
 
@@ -253,7 +253,7 @@ class TestAWholeSession:
         assert 0 <= min(played.lags) <= max(played.lags) <= LATEST_S
         assert played.statuses["early"] == SHORT
 
-    def test_messages_that_come_seconds_late_start_late_by_that(self):
+    def test_a_message_that_comes_seconds_late_starts_its_tick_as_late(self):
         played = Played(
             lambda number: [37.0], SHORT, slow_s=lambda numbers: 5.0, copies=lambda number: 2
         )

@@ -197,7 +197,9 @@ def busy(scheduler: Scheduler) -> Callable[[], None]:
 class TestCrash:
     @pytest.mark.parametrize("at", range(1, 18))
     @pytest.mark.parametrize("seed", range(3))
-    def test_before_a_request_nothing_of_the_invocation_happens_any_more(self, at: int, seed: int):
+    def test_a_crash_before_a_request_stops_the_invocation_before_its_effect(
+        self, at: int, seed: int
+    ):
         scheduler = scheduler_of(seed, [Fault(f"tick 1/{at}", FaultKind.CRASH_BEFORE)], traced=True)
         invocation = invoked(scheduler, busy(scheduler))
         scheduler.run()
@@ -209,7 +211,7 @@ class TestCrash:
 
     @pytest.mark.parametrize("at", range(1, 18))
     @pytest.mark.parametrize("seed", range(3))
-    def test_after_a_request_its_effect_is_the_last(self, at: int, seed: int):
+    def test_a_crash_after_a_request_makes_its_effect_the_last(self, at: int, seed: int):
         scheduler = scheduler_of(seed, [Fault(f"tick 1/{at}", FaultKind.CRASH_AFTER)], traced=True)
         invocation = invoked(scheduler, busy(scheduler))
         scheduler.run()
@@ -262,7 +264,7 @@ class TestCrash:
         scheduler.run()
         assert scheduler.trace == []
 
-    def test_an_answer_that_is_an_error_is_seen_by_nobody(self):
+    def test_a_crash_after_a_request_hides_its_error(self):
         scheduler = scheduler_of(script=[Fault("tick 1/1", FaultKind.CRASH_AFTER)])
 
         def fail(fault: FaultKind | None) -> None:
@@ -277,7 +279,7 @@ class TestViolation:
     def violate(self, fault: FaultKind | None) -> None:
         raise Violation("never")
 
-    def test_it_passes_through_handlers(self):
+    def test_a_crash_passes_through_handlers(self):
         scheduler = scheduler_of()
 
         def handler() -> None:
@@ -290,7 +292,7 @@ class TestViolation:
         with pytest.raises(Violation, match="never"):
             scheduler.run()
 
-    def test_it_passes_through_a_fan_out(self):
+    def test_a_crash_passes_through_a_fan_out(self):
         scheduler = scheduler_of()
 
         def handler() -> None:

@@ -1,4 +1,4 @@
-"""Whole simulated days: nothing breaks, whatever fails, wherever the process dies."""
+"""Whole simulated days have no violation, whatever fails and wherever a process dies."""
 
 import json
 from pathlib import Path

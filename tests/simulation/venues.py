@@ -1,4 +1,4 @@
-"""Three brokers, each with the hand that moves its time, fills its orders and places external ones.
+"""Three brokers, each with a way to move its time, fill its orders and place external ones.
 
 Orders that are to rest are bought at $1 and sold at $90: no market here comes near. An order at
 market fills within the next minute by the venue's own rules.
@@ -27,7 +27,7 @@ MARKET: Money = 10 * DOLLAR
 
 
 class Venue(Protocol):
-    """A broker, and what happens at it without this system."""
+    """A broker, and what happens there without this system."""
 
     broker: Broker
     session: Session
@@ -42,12 +42,12 @@ class Venue(Protocol):
         """Fill so many shares of an order at a price."""
 
     def place(self, symbol: str, client_order_id: str, qty: int, limit: Money) -> None:
-        """Let somebody else buy in the same account."""
+        """Place an external buy."""
 
 
 @dataclass
 class AlpacaVenue:
-    """The real adapter over HTTP, and the exchange's own book."""
+    """The real adapter over HTTP, with the exchange's ledger."""
 
     client: Client
 
@@ -78,7 +78,7 @@ class AlpacaVenue:
 
 
 class SimulatedVenue:
-    """The simulator's broker; limit orders fill by hand alone."""
+    """The simulator's broker; limit orders fill only by `fill`."""
 
     def __init__(self, seed: int) -> None:
         self.session = SESSION

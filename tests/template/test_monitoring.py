@@ -89,7 +89,7 @@ def test_a_count_of_what_is_no_member_is_found(tmp_path: Path, argument: str) ->
         emitted(tmp_path)
 
 
-def test_what_is_counted_is_looked_at(nested: dict[str, Template]) -> None:
+def test_every_metric_is_on_the_dashboard_or_in_an_alarm(nested: dict[str, Template]) -> None:
     assert named(nested).keys() == EMITTED.keys()
 
 
@@ -197,7 +197,7 @@ def test_only_what_must_never_hide_behind_another_alarm_tells_by_itself(
     assert telling == TOLD_BY_THEMSELVES
 
 
-def test_nothing_that_stays_silent_is_taken_for_a_fault_but_by_an_expression(
+def test_a_metric_without_points_raises_an_alarm_only_by_an_expression(
     nested: dict[str, Template],
 ) -> None:
     for name, alarm in alarms(nested).items():

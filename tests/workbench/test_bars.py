@@ -171,7 +171,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("column", "value", "why"), FAULTS.values(), ids=FAULTS)
-def test_a_faulty_value_is_named_by_file_row_and_column(
+def test_a_wrong_value_is_named_by_file_row_and_column(
     tmp_path: Path, column: str, value: str, why: str
 ) -> None:
     fields = GOOD.replace("13:30", "13:31").split(",")
@@ -214,7 +214,7 @@ def test_a_minute_given_twice_names_both_rows(tmp_path: Path) -> None:
     )
 
 
-def test_files_that_are_none_are_named(tmp_path: Path) -> None:
+def test_missing_and_empty_files_are_named(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere.csv"
     assert refusal(missing) == f"{missing}: no such file"
     assert f"{tmp_path}: cannot be read: " in refusal(tmp_path)
@@ -293,7 +293,7 @@ PARQUET_FAULTS = {
 
 
 @pytest.mark.parametrize(("column", "values", "why"), PARQUET_FAULTS.values(), ids=PARQUET_FAULTS)
-def test_a_fault_in_parquet_is_named_too(
+def test_a_wrong_value_in_parquet_is_named_too(
     tmp_path: Path, column: str, values: pa.Array, why: str
 ) -> None:
     path = parquet_file(tmp_path, **{column: values})
@@ -341,7 +341,7 @@ def markets(draw: st.DrawFn) -> Market:
 
 @given(market=markets())
 @settings(deadline=None, max_examples=60)
-def test_what_is_written_is_read_again_exactly(
+def test_written_bars_are_read_back_exactly(
     market: Market, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("bars") / "bars.csv"

@@ -84,7 +84,7 @@ def test_order_works_on_bars_that_start_when_it_was_submitted_or_later(seconds: 
     assert works_on(START + timedelta(seconds=seconds), bar()) is works
 
 
-def test_volume_is_not_looked_at():
+def test_volume_does_not_matter():
     assert buy_limit(100, Bar(START, 100, 110, 90, 105, 0)) == buy_limit(100, bar())
 
 

@@ -231,7 +231,7 @@ def test_below_a_dollar_the_tick_is_a_hundredth_of_a_cent() -> None:
     assert run(bars)[0][0][:5] == ("3903", "13:52", "0.5123", "13:53", "0.5223")
 
 
-def test_symbols_do_not_meet() -> None:
+def test_symbols_do_not_affect_each_other() -> None:
     bars = [*SIGNAL, RISE, AWAY]
     both = plain_trades(rows(bars, "SPY") + rows(bars, "AIG"), OPEN, CLOSE)
     assert [trade[0] for trade in both] == ["AIG", "SPY"]

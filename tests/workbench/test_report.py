@@ -115,7 +115,7 @@ def test_every_trade_is_in_the_table_and_marked_in_the_bar_of_its_fill(
             assert columns["l"][n] <= price <= columns["h"][n]
 
 
-def test_canceled_buys_are_marked_where_they_rested(page: str) -> None:
+def test_canceled_buys_are_marked_at_their_limits(page: str) -> None:
     cancels = Page(page).charts()["cancels"]
     assert len(cancels) == 4
     for symbol, day, limit, start, end, qty in cancels:

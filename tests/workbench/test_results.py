@@ -92,7 +92,7 @@ def test_generations_are_numbers_not_text() -> None:
     assert [trade.exit_reason for trade in trades_of(orders)] == ["target", "stop"]
 
 
-def test_an_exit_in_parts_is_a_row_for_each() -> None:
+def test_an_exit_of_two_orders_is_two_trades() -> None:
     orders = [
         order(1),
         order(2, "target", filled=4, price="100.01"),
@@ -227,7 +227,7 @@ def test_a_days_trades_come_back_from_its_orders_to_the_cent_and_minute(tmp_path
     assert read_csv(out / "trades.csv")[1:] == [list(row) for row in expected]
 
 
-def test_what_else_lies_in_the_folder_stays_and_old_results_are_replaced(tmp_path: Path) -> None:
+def test_other_files_in_the_folder_stay_and_old_results_are_replaced(tmp_path: Path) -> None:
     for name in ("console.log", "mine.txt", "trades.csv", "summary.json"):
         (tmp_path / name).write_text("old")
     with (tmp_path / "console.log").open("a") as log:
@@ -240,7 +240,7 @@ def test_what_else_lies_in_the_folder_stays_and_old_results_are_replaced(tmp_pat
     assert json.loads((tmp_path / "summary.json").read_text()) == {"trades": 1}
 
 
-def test_a_fault_while_writing_leaves_the_old_files_whole(tmp_path: Path) -> None:
+def test_an_error_while_writing_leaves_the_old_files_whole(tmp_path: Path) -> None:
     write(tmp_path, [order(1), order(2, "target")])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 

@@ -36,7 +36,7 @@ OPERATIONS = frozenset(
     )
 ) | {"symbols.read"}
 
-NEWER = {"mood": "calm"}
+NEWER = {"added_later": "yes"}
 """A field that only the newer version knows."""
 
 
