@@ -1,7 +1,8 @@
-"""Whole days in bad plan: real processes, stores, connections; everything else goes wrong.
+"""Whole days with real faults: real processes, stores and connections, which fail and are killed.
 
-`plan` decides what strikes, by a seed; `servers` stand in front of the servers and let it happen
-to what the functions ask; `exchange` is the simulated one with a will of its own; `workers` are
-the functions' processes, which a server kills; `day` plays AWS over all of it; `audit` looks at the
-exchange's and the table's records at the end; `season` runs many days.
+`fault_plan` decides by a seed and a list which fault strikes where. `fault_proxy` stands in front
+of each server and makes requests fail. `exchange` is the simulated exchange, made unreliable.
+`processes` runs each function in a process that may be killed. `platform` does what AWS does.
+`day` composes one day of all of them. At its end `audit` compares the records of the exchange with
+those of the table. `campaign` plays many days.
 """

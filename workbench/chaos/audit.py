@@ -1,4 +1,4 @@
-"""What holds at the end of a day, by the exchange's books and the table's items alone.
+"""The audit of a day: what must hold at its end, by the exchange's ledger and the table's items.
 
 Amounts are ten-thousandths of a dollar, compared exactly.
 """
@@ -20,8 +20,8 @@ CAUSELESS = frozenset(
         Reason.REPLACED_ORDER,
     }
 )
-"""Halts over what the plan never does: nobody else trades here, no fill is taken back, and no
-order lands after it may be given up. Where one is seen, the order path itself lost its way."""
+"""Halts for reasons that no fault here gives: nobody else trades, no fill is taken back, and no
+order lands after the core may abandon it. Such a halt means that the order path is wrong."""
 
 
 def violations(
@@ -32,7 +32,7 @@ def violations(
     symbols: Sequence[str],
     cash_before: Money,
 ) -> Iterator[str]:
-    """Yield a line for each thing that does not hold; a day that ended well has none."""
+    """Yield a line for each violation; a day that ended well has none."""
     held = {symbol: position.qty for symbol, position in ledger.positions.items()}
     yield from invariants.account_at_end(held, ledger.open_orders())
     own = invariants.own_orders(ledger.orders)
@@ -46,7 +46,7 @@ def violations(
 
 
 def halts_without_cause(states: Mapping[str, SymbolState]) -> Iterator[str]:
-    """Yield a line for each symbol that is halted over what never happened."""
+    """Yield a line for each symbol that is halted for something that never happened."""
     for state in states.values():
         if state.halt in CAUSELESS:
             yield f"I4 {state.symbol} is halted: {state.halt}"

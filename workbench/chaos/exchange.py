@@ -1,7 +1,7 @@
-"""The simulated exchange with a will of its own: late orders, parts, lost cancels, lost events.
+"""The simulated exchange, made unreliable: late orders, partial fills, lost cancels and events.
 
-Lateness goes by the exchange's clock. At each landing of an order its books are looked at: what
-must never be the case (`Ledger`) is written down, whatever the plan was.
+Delays go by the exchange's clock. Each time an order lands, the venue checks the invariants and
+notes each violation, whatever the plan was.
 """
 
 import heapq
@@ -34,8 +34,8 @@ from workbench.market.model import Market
 
 LANDS_LATE_S = (5, 50)
 HIDDEN_S = (5, 30)
-"""A buy is given up 120 s after its decision, at the earliest, and sent for the last time 30 s
-after it (core/machine.py): the longest lateness and the longest invisibility fit in between."""
+"""The core sends a buy for the last time 30 s after its decision and abandons it after 120 s at the
+earliest (core/machine.py). The longest delay and the longest invisibility fit in between."""
 
 REJECTED_AFTER_S = (1, 45)
 CANCELED_AFTER_S = (10, 90)
@@ -57,7 +57,7 @@ class PartialFills:
         return self._plan.draw("part of a fill").randint(1, order.remaining - 1)
 
     def qty_before_cancel(self, order: VenueOrder) -> int:
-        """Return what the cancel comes too late for: all, a part, or mostly nothing."""
+        """Return the shares that the plan fills first: all, a part, or mostly none."""
         kinds = (FaultKind.CANCEL_LOSES_TO_FILL, FaultKind.CANCEL_AFTER_PARTIAL_FILL)
         kind = self._plan.strikes("fills before cancels", *kinds)
         if kind == FaultKind.CANCEL_LOSES_TO_FILL:
@@ -93,12 +93,12 @@ class UnreliableVenue(Venue):
     # Time ----------------------------------------------------------------------------------
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
-        """Do something when the clock is so much further."""
+        """Do something this many seconds of the clock later."""
         due = self.now + timedelta(seconds=seconds)
         heapq.heappush(self._agenda, (due, next(self._numbers), action))
 
     def advance(self, to: datetime) -> None:
-        """Move the clock; what is due on the way happens at its time."""
+        """Move the clock. What is due on the way happens at its time."""
         while self._agenda and self._agenda[0][0] <= to:
             due, _, action = heapq.heappop(self._agenda)
             self._advance(max(due, self.now))
@@ -111,7 +111,7 @@ class UnreliableVenue(Venue):
         super().advance(to)
 
     def end_faults(self) -> None:
-        """End the bad plan: what is late comes now, what is stuck is canceled."""
+        """End the faults: what is late comes now, what is stuck is canceled."""
         self.plan.end_faults()
         self._hidden.clear()
         while self._agenda:
@@ -123,7 +123,7 @@ class UnreliableVenue(Venue):
     # Orders --------------------------------------------------------------------------------
 
     def submit(self, ticket: Ticket) -> VenueOrder:
-        """Take an order on, and look at what must never be the case."""
+        """Take an order on, and check the invariants."""
         try:
             order = super().submit(ticket)
         except Refusal as refusal:
@@ -133,9 +133,7 @@ class UnreliableVenue(Venue):
                 self._violated(f"I1 both sides at work: {ticket}")
             raise
         self._check_landed(order)
-        kind = self.plan.strikes(
-            "injection of orders", FaultKind.SUBMIT_HIDDEN, FaultKind.REJECTED_LATER
-        )
+        kind = self.plan.strikes("orders", FaultKind.SUBMIT_HIDDEN, FaultKind.REJECTED_LATER)
         if kind == FaultKind.SUBMIT_HIDDEN:
             seconds = self.plan.draw("invisible for").randint(*HIDDEN_S)
             self._hidden[order.client_order_id] = self.now + timedelta(seconds=seconds)
@@ -145,7 +143,7 @@ class UnreliableVenue(Venue):
         return order
 
     def submit_later(self, body: bytes) -> None:
-        """Take an order on when its request has arrived at last."""
+        """Take an order on when its delayed request arrives."""
 
         def land() -> None:
             try:
@@ -156,7 +154,7 @@ class UnreliableVenue(Venue):
         self.later(self.plan.draw("late by").randint(*LANDS_LATE_S), land)
 
     def is_hidden(self, client_order_id: object) -> bool:
-        """Return whether no request shows the order yet."""
+        """Return if no request shows the order yet."""
         until = self._hidden.get(str(client_order_id))
         return until is not None and self.now < until
 
@@ -169,7 +167,7 @@ class UnreliableVenue(Venue):
         if order_id in self._stuck or order.status == "pending_cancel":
             return
         kinds = (FaultKind.CANCEL_STUCK, FaultKind.CANCEL_LATE)
-        kind = self.plan.strikes("injection of cancels", *kinds)
+        kind = self.plan.strikes("cancels", *kinds)
         if kind:
             self.tell(self.ledger.pend_cancel(order, self.now))
         if kind == FaultKind.CANCEL_STUCK:
@@ -181,7 +179,7 @@ class UnreliableVenue(Venue):
             self._cancel_now(order_id)
 
     def _cancel_now(self, order_id: str) -> None:
-        """Cancel an order; half of the cancels that lose to a fill are response as if they won."""
+        """Cancel an order. Half of the cancels that lose to a fill are answered as if they won."""
         try:
             super().cancel(order_id)
         except Refusal:
@@ -189,18 +187,19 @@ class UnreliableVenue(Venue):
                 raise
 
     def _cancel_at_last(self, order_id: str) -> None:
+        """Cancel an order that is still open; no fill comes first any more."""
         if self.ledger.order(order_id).is_open:
-            super().cancel(order_id)
+            self.tell(self.ledger.cancel(order_id, self.now))
 
     def _reject(self, order_id: str) -> None:
         order = self.ledger.order(order_id)
         if order.is_open and not order.filled_qty:
             self.tell(self.ledger.reject(order, self.now))
 
-    # What must never be the case -----------------------------------------------------------
+    # Invariants ----------------------------------------------------------------------------
 
     def _check_landed(self, order: VenueOrder) -> None:
-        """Look at the books as an order has just landed."""
+        """Check the ledger right after an order landed."""
         broken = invariants.at_landing(
             order,
             live=[one.client_order_id for one in self.ledger.open_orders(order.symbol)],
@@ -215,7 +214,7 @@ class UnreliableVenue(Venue):
 
 
 class UnreliableStream(Stream):
-    """A stream that loses, repeats, delays and mixes up its messages, and hangs up."""
+    """A stream that loses, repeats, delays and reorders its messages, and hangs up."""
 
     def __init__(self, credentials: Credentials, venue: UnreliableVenue) -> None:
         super().__init__(credentials)
@@ -225,7 +224,7 @@ class UnreliableStream(Stream):
         self._undelivered = Counter[str]()
 
     def tell(self, update: Update) -> None:
-        """Send an update, or do to it what the plan wants."""
+        """Send an update, or do to it what the plan says."""
         if not self.listening:
             return
         kinds = (
@@ -235,7 +234,7 @@ class UnreliableStream(Stream):
             FaultKind.EVENT_OUT_OF_ORDER,
             FaultKind.EVENT_STREAM_CLOSED,
         )
-        kind = self._venue.plan.strikes("injection of events", *kinds)
+        kind = self._venue.plan.strikes("events", *kinds)
         if kind == FaultKind.EVENT_LOST:
             return
         if kind == FaultKind.EVENT_DELAYED:
@@ -258,15 +257,16 @@ class UnreliableStream(Stream):
         if held is not None:
             super().tell(held)
 
-    def _put(self, message: Any) -> None:
+    def put(self, message: Any) -> None:
+        """Send a message, and count it as under way."""
         if self.listening and message.get("stream") == "trade_updates":
             with self._lock:
                 self._undelivered[_text(message)] += 1
-        super()._put(message)
+        super().put(message)
 
     async def connect(self, socket: WebSocket) -> None:
-        """Serve a connection; what was on the way to the one before is lost."""
-        if not self._connected:
+        """Serve a connection; what was under way to the one before is lost."""
+        if not self.is_connected:
             self.clear_undelivered()
         await super().connect(socket)
 
@@ -277,7 +277,7 @@ class UnreliableStream(Stream):
             return self._undelivered.total()
 
     def mark_delivered(self, text: str) -> None:
-        """Take note that a message needs to be waited for no longer."""
+        """Note that nobody has to wait for a message any more."""
         with self._lock:
             if self._undelivered[text] > 1:
                 self._undelivered[text] -= 1
@@ -285,48 +285,50 @@ class UnreliableStream(Stream):
                 del self._undelivered[text]
 
     def clear_undelivered(self) -> None:
-        """Wait for nothing that was sent so far."""
+        """Forget all messages that were sent so far."""
         with self._lock:
             self._undelivered.clear()
 
 
-class UnreliableExchange(Exchange):
-    """The exchange in bad plan; POST /exchange/end-faults ends it."""
+class UnreliableExchange:
+    """An exchange of an unreliable venue and stream; POST /exchange/end-faults ends the faults."""
 
-    venue: UnreliableVenue
-    stream: UnreliableStream
-
-    def __init__(self, market: Market, plan: FaultPlan, *, lot: Money, **options: Any) -> None:
-        """Put it together; good plan until `plan.begin`."""
-        self._plan = plan
-        self._lot = lot
-        super().__init__(market, **options)
+    def __init__(
+        self,
+        market: Market,
+        plan: FaultPlan,
+        *,
+        lot: Money,
+        key_id: str,
+        secret_key: str,
+        start: datetime,
+    ) -> None:
+        """Put it together; `lot` is what no entry may exceed."""
+        self.venue = UnreliableVenue(market, plan, lot=lot, start=start)
+        self.stream = UnreliableStream(Credentials(key_id, secret_key), self.venue)
         plan.now = lambda: self.venue.now
-        self.app.router.routes.insert(
-            0, self._route(Endpoint("POST", "/exchange/end-faults", self._calm))
-        )
+        self.app = Exchange(
+            market,
+            key_id=key_id,
+            secret_key=secret_key,
+            venue=self.venue,
+            stream=self.stream,
+            control=(Endpoint("POST", "/exchange/end-faults", self._end_faults),),
+        ).app
 
-    def make_venue(self, market: Market, cash: Money | None, start: datetime | None) -> Venue:
-        """Return a venue with a will of its own."""
-        return UnreliableVenue(market, self._plan, lot=self._lot, cash=cash, start=start)
-
-    def make_stream(self, credentials: Credentials) -> Stream:
-        """Return a stream with a will of its own."""
-        return UnreliableStream(credentials, self.venue)
-
-    def _calm(self, _: Venue, __: Call) -> Answer:
+    def _end_faults(self, _: Venue, __: Call) -> Answer:
         self.venue.end_faults()
         return Answer({"now": stamp(self.venue.now)})
 
 
 class ExchangeInterceptor(Interceptor):
-    """What the exchange's server knows of orders and positions, whichever requests are made."""
+    """Refuses, delays and hides orders, and shows old positions, whoever asks."""
 
     def __init__(self, venue: UnreliableVenue) -> None:
         self._venue = venue
 
     def answer_instead(self, request: ProxiedRequest) -> ProxiedResponse | None:
-        """Refuse an order, or let it land later; show old positions."""
+        """Refuse an order, or let it land later. Show old positions."""
         plan = self._venue.plan
         if request.method == "POST" and request.path == "/v2/orders":
             kinds = (
@@ -334,7 +336,7 @@ class ExchangeInterceptor(Interceptor):
                 FaultKind.REFUSED_NOT_TRADABLE,
                 FaultKind.SUBMIT_LATE,
             )
-            match plan.strikes("injection of submits", *kinds):
+            match plan.strikes("submits", *kinds):
                 case FaultKind.REFUSED_BUYING_POWER:
                     return _refused(refusals.buying_power("0", "1"))
                 case FaultKind.REFUSED_NOT_TRADABLE:
@@ -343,7 +345,7 @@ class ExchangeInterceptor(Interceptor):
                     self._venue.submit_later(request.body)
                     return ProxiedResponse(504, [("content-type", "text/html")], b"<html></html>")
         is_positions = request.method == "GET" and request.path == "/v2/positions"
-        if is_positions and plan.strikes("injection of positions", FaultKind.POSITIONS_STALE):
+        if is_positions and plan.strikes("positions", FaultKind.POSITIONS_STALE):
             return ProxiedResponse(200, JSON, json.dumps(self._venue.positions_before).encode())
         return None
 

@@ -1,8 +1,8 @@
 """The functions' processes: warm ones are used again, and any of them may be killed at any time.
 
-The parent of the workers is a process that is itself forked while this one has no thread
-yet, with everything imported and no client made: a cold start takes some hundredths of a second.
-A worker runs one invocation at a time, as a Lambda environment does; it ends with its parent.
+The workers have a pre-forked parent: a process that is forked before this one has a thread, with
+everything imported and no client made. So a cold start takes some hundredths of a second. A worker
+runs one invocation at a time, as a Lambda environment does. It ends with its parent.
 """
 
 import importlib
@@ -41,7 +41,7 @@ _MAX_BYTES = 1 << 20
 
 
 class WorkerDiedError(ScalperError):
-    """The process ended in the middle of the invocation: what it did, it did."""
+    """The process ended during the invocation. What it did until then took effect."""
 
 
 class InvocationFailedError(ScalperError):
@@ -50,7 +50,7 @@ class InvocationFailedError(ScalperError):
 
 @dataclass(slots=True)
 class Worker:
-    """One process, and how many requests its present invocation has made."""
+    """One process, and the number of requests of its present invocation."""
 
     name: str
     function: str
@@ -106,7 +106,7 @@ class Workers:
         return answer["result"]
 
     def count_request(self, name: str) -> str:
-        """Count a request of a worker; return when it is to be killed, "" where it is not."""
+        """Count a request of a worker; return when to kill it, "" for not at all."""
         with self._lock:
             worker = self._workers.get(name)
             if worker is None or not worker.busy:
@@ -117,7 +117,7 @@ class Workers:
             return worker.kill_point.when
 
     def kill(self, name: str, when: str = BEFORE) -> None:
-        """Kill a worker by SIGKILL, in the middle of what it does."""
+        """Kill a worker by SIGKILL, and count it."""
         with self._lock:
             worker = self._workers.pop(name, None)
         if worker is not None:
@@ -125,7 +125,7 @@ class Workers:
             self._plan.killed(worker.function, when)
 
     def end(self, function: str) -> None:
-        """End a function's workers; no kill that counts."""
+        """End a function's workers; this counts as no kill."""
         for worker in list(self._workers.values()):
             if worker.function == function:
                 self._end(worker)
@@ -172,8 +172,8 @@ def _kill(worker: Worker) -> None:
 
 
 def _fork_workers(commands: socket.socket, log: Path) -> NoReturn:
-    """Fork a worker for each command until there is nobody to command any more."""
-    # Nobody waits for the workers: the kernel is to forget each one that ends.
+    """Fork a worker for each command, until the commanding process ends."""
+    # Nobody waits for the workers: let the kernel forget each one that ends.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log_to(log)
@@ -196,7 +196,7 @@ def _fork_workers(commands: socket.socket, log: Path) -> NoReturn:
 
 
 def log_to(log: Path) -> None:
-    """Make a file of what the handlers print and log."""
+    """Write what the handlers print and log to a file."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -213,7 +213,7 @@ def _log_by(stream: Any) -> None:
 
 
 def _work(handler: str, channel: Connection) -> NoReturn:
-    """Be a Lambda environment: one invocation after the other, until the other end is closed."""
+    """Run one invocation after the other, as a Lambda environment, until the channel is closed."""
     _scale_time()
     module, _, function = handler.partition(".")
     call = getattr(importlib.import_module(module), function)

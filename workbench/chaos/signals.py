@@ -1,4 +1,4 @@
-"""A signal that enters often: a day of storms is to have orders under way."""
+"""A signal that enters often, so that a chaos day has many orders."""
 
 from collections.abc import Sequence
 

@@ -7,7 +7,7 @@ synchronous, so requests and the clock never interleave.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -47,27 +47,30 @@ class Exchange:
         pace: float = 0.0,
         start: datetime | None = None,
         requests_per_minute: int | None = None,
+        venue: Venue | None = None,
+        stream: Stream | None = None,
+        control: Sequence[Endpoint] = (),
     ) -> None:
-        """Put an exchange together; raises ValueError where an option makes no sense.
+        """Put an exchange together; raises ValueError if an option makes no sense.
 
-        `pace` is simulated seconds per real second, 0 for a clock moved by hand alone.
+        `pace` is simulated seconds per real second, 0 for a clock moved by hand alone. A `venue`
+        given replaces the one of `market`, `cash` and `start`; a `stream` given replaces the plain
+        one. `control` are more endpoints for whoever drives the exchange.
         """
         if not 0 <= pace <= MAX_PACE:
             raise ValueError(f"the pace must be from 0 to {MAX_PACE:g}")
         if requests_per_minute is not None and requests_per_minute < 1:
             raise ValueError("requests_per_minute must be at least 1")
         credentials = Credentials(key_id, secret_key)
-        self.venue = self.make_venue(market, cash, start)
+        self.venue = venue or Venue(market, cash=cash, start=start)
         self.gate = Gate(self.venue, credentials, requests_per_minute)
-        self.stream = self.make_stream(credentials)
+        self.stream = stream or Stream(credentials)
         self.venue.tell = self.stream.tell
         self._pace = pace
-        control = (
-            Endpoint("POST", "/exchange/advance", self._advance),
-            Endpoint("GET", "/exchange/state", self._state),
-        )
         endpoints = (
             *control,
+            Endpoint("POST", "/exchange/advance", self._advance),
+            Endpoint("GET", "/exchange/state", self._state),
             *trading.ENDPOINTS,
             *account.ENDPOINTS,
             *market_data.ENDPOINTS,
@@ -80,14 +83,6 @@ class Exchange:
             exception_handlers={HTTPException: _unrouted},
         )
         self.app.router.redirect_slashes = False
-
-    def make_venue(self, market: Market, cash: Money | None, start: datetime | None) -> Venue:
-        """Return the venue; an exchange with a will of its own has another."""
-        return Venue(market, cash=cash, start=start)
-
-    def make_stream(self, credentials: Credentials) -> Stream:
-        """Return the stream; an exchange with a will of its own has another."""
-        return Stream(credentials)
 
     def _route(self, endpoint: Endpoint) -> Route:
         async def answer(request: Request) -> Response:

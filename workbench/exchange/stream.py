@@ -33,7 +33,7 @@ class Stream:
     def __init__(self, credentials: Credentials) -> None:
         """Start with nobody connected."""
         self._credentials = credentials
-        self._connected = False
+        self.is_connected = False
         self._queue: asyncio.Queue[bytes | None] | None = None
 
     @property
@@ -44,9 +44,10 @@ class Stream:
     def tell(self, update: Update) -> None:
         """Send an update to whoever listens: the only way by which events leave."""
         if self._queue is not None:
-            self._put(render.trade_update(update))
+            self.put(render.trade_update(update))
 
-    def _put(self, message: Mapping[str, object]) -> None:
+    def put(self, message: Mapping[str, object]) -> None:
+        """Queue a message for whoever listens; hang up on a client that is too far behind."""
         if self._queue is None:
             return
         if self._queue.qsize() >= MAX_QUEUED:
@@ -62,10 +63,10 @@ class Stream:
 
     async def connect(self, socket: WebSocket) -> None:
         """Serve a connection until it ends, or answer its handshake with 429."""
-        if self._connected:
+        if self.is_connected:
             await socket.send_denial_response(_too_many())
             return
-        self._connected = True
+        self.is_connected = True
         sender: asyncio.Task[None] | None = None
         try:
             await socket.accept()
@@ -79,7 +80,7 @@ class Stream:
             pass
         finally:
             self._queue = None
-            self._connected = False
+            self.is_connected = False
             if sender is not None:
                 sender.cancel()
                 with suppress(asyncio.CancelledError):

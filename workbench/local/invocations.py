@@ -22,14 +22,14 @@ CHECKUP = "checkup.handler"
 
 
 class Context:
-    """What the handlers may ask of Lambda's context object."""
+    """The part of Lambda's context object that the handlers use."""
 
     def __init__(self) -> None:
         self.aws_request_id = str(uuid4())
         self.remaining_ms = 900_000
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return what Lambda's own does."""
+        """Return the invocation's remaining time in milliseconds."""
         return self.remaining_ms
 
 

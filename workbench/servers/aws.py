@@ -58,7 +58,7 @@ def use_endpoint(url: str) -> None:
 def create_resources(
     template: Mapping[str, Any], *, broker: Mapping[str, str], webhook: Mapping[str, str]
 ) -> Resources:
-    """Create what the template declares, or find it where it is there already.
+    """Create what the template declares, or find it if it is there already.
 
     `broker` and `webhook` become the secrets' values, as the user and the deployment fill them.
     """
@@ -114,7 +114,7 @@ def _address(server: Any) -> str:
 
 def _server(port: int, front: Callable[[Application], Application] = lambda app: app) -> Any:
     """Return the web server, bound to its port, that is still to be run."""
-    # moto and its web server take a second to import, which a day that uses them need not wait.
+    # moto and its web server take a second to import. A day that uses them need not wait for it.
     import moto.sqs.models
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import WSGIRequestHandler, make_server
@@ -124,12 +124,12 @@ def _server(port: int, front: Callable[[Application], Application] = lambda app:
         disable_nagle_algorithm = True
 
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-            """Say nothing: the day has a log of its own."""
+            """Log nothing: the day has a log of its own."""
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     clock = _Clock()
     setattr(moto.sqs.models, "unix_time_millis", clock.milliseconds)  # noqa: B010 - not exported
-    # moto measures a message's retention by real time, to which a past day's are long expired.
+    # moto measures retention by real time: the messages of a past day would have expired.
     kept = "is_message_valid_based_on_retention_period"
     setattr(moto.sqs.models.SQSBackend, kept, lambda *_: True)
     app = DomainDispatcherApplication(create_backend_app)
@@ -204,7 +204,7 @@ def _table(name: str, properties: Mapping[str, Any]) -> str:
 
 
 def _queue(client: Any, name: str, declared: Mapping[str, Any]) -> str:
-    """Create a queue, the one that its dead letters go to first."""
+    """Create a queue, and before it the one that takes its dead letters."""
     attributes: dict[str, str] = {}
     for key, value in declared[name].get("Properties", {}).items():
         if key == "RedrivePolicy":

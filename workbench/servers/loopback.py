@@ -18,7 +18,7 @@ PING_EVERY_S, PONG_WITHIN_S = 30.0, 60.0
 
 
 class Server(uvicorn.Server):
-    """uvicorn that says when it is ready, and for which a signal is an orderly end."""
+    """uvicorn that reports when it is ready, and that ends in order on a signal."""
 
     def __init__(self, app: Any, on_ready: Callable[[], None]) -> None:
         super().__init__(
@@ -39,7 +39,7 @@ class Server(uvicorn.Server):
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then say so."""
+        """Start, then report it."""
         await super().startup(sockets)
         self._on_ready()
 
@@ -60,8 +60,8 @@ class Server(uvicorn.Server):
 
 def listen(port: int) -> socket.socket:
     """Return a socket bound to a loopback port, a free one for 0; raises OSError."""
-    # The protocol is named because asyncio sets TCP_NODELAY only then: without it, Nagle's
-    # algorithm and delayed acknowledgements make each answer 44 ms late.
+    # asyncio sets TCP_NODELAY only if the protocol is named. Without it, Nagle's algorithm and
+    # delayed acknowledgements make each answer 44 ms late.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -78,7 +78,7 @@ def address(listener: socket.socket) -> str:
 
 
 def end_with_stdin() -> None:
-    """Let this process end as by SIGTERM once its standard input is closed at the other end."""
+    """End this process as by SIGTERM when the other end closes its standard input."""
 
     def wait() -> None:
         while os.read(0, 4096):

@@ -1,4 +1,4 @@
-"""The servers of a local day: each in a process of its own, and asked over HTTP."""
+"""The servers of a local day: each runs in a process of its own and answers over HTTP."""
 
 import re
 import subprocess
@@ -24,7 +24,7 @@ _READY = re.compile(r"(http://127\.0\.0\.1:\d+)")
 
 
 class LocalDayError(Exception):
-    """The day cannot go on; one line for people."""
+    """The day cannot go on; its message is one line for people."""
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def started(arguments: Sequence[str]) -> Iterator[str]:
 
 
 class Servers:
-    """The exchange and AWS as who plays a day asks them; raises LocalDayError without an answer."""
+    """Asks the exchange and AWS for whoever plays a day; raises LocalDayError without an answer."""
 
     def __init__(self, exchange_url: str, aws_url: str) -> None:
         self.exchange_url = exchange_url
@@ -75,21 +75,21 @@ class Servers:
         self._http = httpx.Client(timeout=REQUEST_TIMEOUT_S, trust_env=False)
 
     def state(self) -> dict[str, Any]:
-        """Return the exchange's clock, its sessions and how many listen and were told."""
+        """Return the exchange's clock, its sessions, and its numbers of listeners and events."""
         state: dict[str, Any] = self.get("/exchange/state")
         return state
 
     def set_queues_clock(self, at: str) -> None:
-        """Let the queues of AWS take an ISO 8601 time for now."""
+        """Set the clock of the queues to an ISO 8601 time."""
         self._post(f"{self.aws_url}{CLOCK_PATH}", content=at)
 
     def advance(self, to: datetime) -> int:
-        """Move both clocks; return how many trade updates the exchange has told so far."""
+        """Move both clocks; return how many trade updates the exchange has made so far."""
         self.set_queues_clock(to.isoformat())
         return int(self.post("/exchange/advance", json={"to": to.isoformat()}).json()["events"])
 
     def equity_usd(self) -> float:
-        """Return what the account is worth now, for people to look at."""
+        """Return what the account is worth now, for display."""
         return float(self.get("/v2/account")["equity"])
 
     def orders(self) -> list[dict[str, Any]]:

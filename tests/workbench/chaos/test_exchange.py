@@ -148,6 +148,16 @@ def test_a_cancel_takes_effect_later_and_the_order_may_fill_until_then(venue):
     assert status(venue, order) == ("canceled", 0)
 
 
+def test_a_late_cancel_does_not_lose_to_a_fill_when_its_time_comes(venue):
+    """Regression: the clock was refused its move, because the fill policy filled the order."""
+    venue.sure.kinds = {"cancel_late"}
+    order = resting(venue)
+    venue.cancel(order.id)
+    venue.sure.kinds = {"cancel_loses_to_fill"}
+    go(venue, CANCELED_AFTER_S[1])
+    assert status(venue, order) == ("canceled", 0)
+
+
 def test_a_cancel_is_stuck_until_the_faults_end(venue):
     venue.sure.kinds = {"cancel_stuck"}
     order = resting(venue)
