@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from bench.cli_help import EMPTY, empty_application
 from tests.e2e.days import ROOT
 from workbench.cli.app import COMMANDS, app
-from workbench.cli.exit_codes import ExitCode, fail
+from workbench.cli.shared.exit_codes import ExitCode, fail
 from workbench.cli.shared.lazy import Entry
 
 LARGE = ("boto3", "botocore", "alpaca", "pyarrow", "plotly", "exchange_calendars", "moto", "rich")

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.exit_codes import ExitCode, fail
-from workbench.cli.options import SeedOption
+from workbench.cli.shared.exit_codes import ExitCode, fail
+from workbench.cli.shared.options import SeedOption
 
 
 def cloud(

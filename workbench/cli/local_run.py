@@ -14,7 +14,7 @@ from rich.table import Table
 
 from scalper.core.pricing import money, pnl_text
 from scalper.core.session import new_york_text
-from workbench.cli.exit_codes import ExitCode, fail
+from workbench.cli.shared.exit_codes import ExitCode, fail
 from workbench.cli.shared.inputs import dollars, paths_of, read_market
 from workbench.local.day import LEAD, Collaborators, LocalDay, LocalOutcome
 from workbench.local.invocations import WithoutMetrics

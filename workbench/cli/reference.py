@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import typer
 from typer.testing import CliRunner
 
-from workbench.cli import exit_codes
 from workbench.cli.app import COMMANDS, app
-from workbench.cli.exit_codes import ExitCode
+from workbench.cli.shared import exit_codes
+from workbench.cli.shared.exit_codes import ExitCode
 from workbench.docs.markdown import code, table
 from workbench.source.remarks import remarks
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.exit_codes import fail
+from workbench.cli.shared.exit_codes import fail
 
 
 def relay(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.options import SeedOption
+from workbench.cli.shared.options import SeedOption
 
 
 def run(

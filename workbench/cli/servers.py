@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.exit_codes import fail
-from workbench.cli.options import SeedOption, UntilEofOption
+from workbench.cli.shared.exit_codes import fail
+from workbench.cli.shared.options import SeedOption, UntilEofOption
 from workbench.servers.keys import KEY_ID, SECRET_KEY
 
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from workbench.cli.exit_codes import ExitCode, fail
-from workbench.cli.options import FiguresOption, FirstOption
+from workbench.cli.shared.exit_codes import ExitCode, fail
+from workbench.cli.shared.options import FiguresOption, FirstOption
 
 
 def simulate(

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.exit_codes import ExitCode, fail
-from workbench.cli.options import EnvironmentOption, JsonOption, RegionOption, StackOption
+from workbench.cli.shared.exit_codes import ExitCode, fail
+from workbench.cli.shared.options import EnvironmentOption, JsonOption, RegionOption, StackOption
 
 
 def doctor(
@@ -38,7 +38,7 @@ def doctor(
     """
     from rich.console import Console
 
-    from workbench.cli.deployed import errors_in_one_line, find_subject
+    from workbench.cli.shared.deployed import errors_in_one_line, find_subject
     from workbench.operate.doctor import document, examine, is_healthy, show
     from workbench.operate.subject import Subject
 
@@ -75,7 +75,7 @@ def status(
     """
     from rich.console import Console
 
-    from workbench.cli.deployed import errors_in_one_line, find_subject
+    from workbench.cli.shared.deployed import errors_in_one_line, find_subject
     from workbench.operate.status import document, show, status_of
 
     with errors_in_one_line():
@@ -103,7 +103,7 @@ def halt(
     """
     if not why.strip():
         fail("--why is empty: say why, whoever resumes will want to know")
-    from workbench.cli.deployed import errors_in_one_line, find_subject
+    from workbench.cli.shared.deployed import errors_in_one_line, find_subject
 
     with errors_in_one_line():
         subject = find_subject(stack, config_env, region)
@@ -123,7 +123,7 @@ def resume(
 
     Exit code 0, also if the account was not halted; 2 if the stack or its tables cannot be reached.
     """
-    from workbench.cli.deployed import errors_in_one_line, find_subject
+    from workbench.cli.shared.deployed import errors_in_one_line, find_subject
 
     with errors_in_one_line():
         subject = find_subject(stack, config_env, region)

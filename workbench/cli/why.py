@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.exit_codes import fail
-from workbench.cli.options import EnvironmentOption, JsonOption, RegionOption, StackOption
+from workbench.cli.shared.exit_codes import fail
+from workbench.cli.shared.options import EnvironmentOption, JsonOption, RegionOption, StackOption
 
 LOCAL_LOG = Path("out/run/console.log")
 """Where `scalper run` leaves its log unless --out says otherwise."""
@@ -52,7 +52,7 @@ def why(
         fail(f"{symbol}: give a symbol such as TSLA or BRK.B")
     from rich.console import Console
 
-    from workbench.cli.deployed import errors_in_one_line, find_stack
+    from workbench.cli.shared.deployed import errors_in_one_line, find_stack
     from workbench.operate.logs import local_lines, stack_lines
     from workbench.operate.why import document, explain, period, show
 

@@ -14,8 +14,8 @@ from scalper.core.model import Phase, Reason, SymbolState
 from scalper.core.pricing import DOLLAR
 from tests.workbench.exchange.conftest import FRIDAY, KEY, SECRET
 from tests.workbench.operate.system import OneStack, System
-from workbench.cli import deployed
 from workbench.cli.app import app
+from workbench.cli.shared import deployed
 from workbench.operate.deployed_stack import (
     CloudFormationLookup,
     OperateError,

@@ -20,8 +20,8 @@ from scalper.shell.telemetry import logger
 from tests.shell.conftest import Records
 from tests.shell.fakes import OPEN, PRICE, Desk, client_id, minute
 from tests.workbench.operate.system import OneStack
-from workbench.cli import deployed
 from workbench.cli.app import app
+from workbench.cli.shared import deployed
 from workbench.operate import logs
 from workbench.operate.deployed_stack import DeployedStack, OperateError, StackResource
 from workbench.operate.logs import read_lines

@@ -1,1 +1,1 @@
-"""What the commands share besides their options: loading a command, reading inputs."""
+"""What several commands use: options, exit codes, lazy loading, inputs, the deployed stack."""

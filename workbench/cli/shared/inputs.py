@@ -4,7 +4,7 @@ import glob
 from pathlib import Path
 
 from scalper.core.pricing import Money, money
-from workbench.cli.exit_codes import fail
+from workbench.cli.shared.exit_codes import fail
 from workbench.market.bars.fields import BarsError
 from workbench.market.bars.reader import read_bars
 from workbench.market.model import Market

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from requests import RequestException
 
 from scalper.shell.errors import ScalperError
-from workbench.cli.exit_codes import fail
+from workbench.cli.shared.exit_codes import fail
 from workbench.operate.deployed_stack import (
     CloudFormationLookup,
     DeployedStack,
