@@ -17,7 +17,7 @@ from tests.fuzz.deliveries import delivery
 from tests.fuzz.http_requests import application, storm
 from tests.fuzz.judge import Verdict, judging
 from workbench.docs import provenance
-from workbench.servers.loopback import serving
+from workbench.servers.asgi import serving
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "webhook_fuzz.json"

@@ -11,7 +11,7 @@ from scalper.shell import webhook
 from tests.fuzz.deliveries import delivery
 from tests.fuzz.http_requests import application, storm
 from tests.fuzz.judge import judging
-from workbench.servers.loopback import serving
+from workbench.servers.asgi import serving
 
 REQUESTS = 20_000
 OVER_HTTP = 500

@@ -5,6 +5,7 @@ import inspect
 import json
 import subprocess
 import sys
+from contextlib import closing
 from functools import cache
 
 import pytest
@@ -15,6 +16,7 @@ from tests.e2e.days import ROOT
 from workbench.cli.app import COMMANDS, app
 from workbench.cli.shared.exit_codes import ExitCode, fail
 from workbench.cli.shared.lazy import Entry
+from workbench.servers.loopback import listen
 
 LARGE = ("boto3", "botocore", "alpaca", "pyarrow", "plotly", "exchange_calendars", "moto", "rich")
 NAMES = [one.name for one in COMMANDS]
@@ -40,7 +42,7 @@ def loaded_by(program: str, *arguments: str) -> set[str]:
         text=True,
         check=True,
     )
-    return set(json.loads(done.stderr))
+    return set(json.loads(done.stderr.splitlines()[-1]))
 
 
 def large(modules: set[str]) -> set[str]:
@@ -89,6 +91,29 @@ from {EMPTY} import app as main
         *("workbench", "workbench.cli", "workbench.cli.app"),
         *("workbench.cli.shared", "workbench.cli.shared.lazy"),
     }
+
+
+@pytest.mark.parametrize("option", [("--start", "noon"), ("--cash", "much")])
+def test_the_process_of_the_exchange_imports_neither_aws_nor_charts(
+    option: tuple[str, str],
+) -> None:
+    modules = loaded_by(_RUN_AND_LIST.replace("== 0", "== 2"), "exchange", "--port", "0", *option)
+    assert "workbench.exchange.server" in modules
+    # The sessions come from exchange_calendars, whose pandas imports pyarrow.
+    needed = {"exchange_calendars", "pyarrow"}
+    assert {one.partition(".")[0] for one in large(modules)} <= needed
+    assert not any(one.startswith("scalper.shell") for one in modules)
+
+
+def test_the_process_of_aws_imports_no_market_and_no_charts() -> None:
+    with closing(listen(0)) as listener:
+        listener.listen()
+        port = str(listener.getsockname()[1])
+        modules = loaded_by(_RUN_AND_LIST.replace("== 0", "== 2"), "aws", "--port", port)
+    roots = {one.partition(".")[0] for one in modules}
+    assert "moto" in roots
+    assert not roots & {"alpaca", "plotly", "pyarrow", "exchange_calendars", "rich", "uvicorn"}
+    assert not any(one.startswith(("scalper", "workbench.market")) for one in modules)
 
 
 # --- what it says --------------------------------------------------------------------------------

@@ -30,8 +30,8 @@ from workbench.local.invocations import WithoutMetrics
 from workbench.market import synthetic
 from workbench.market.model import Market
 from workbench.servers import aws
+from workbench.servers.asgi import serving
 from workbench.servers.keys import KEY_ID, SECRET_KEY
-from workbench.servers.loopback import serving
 from workbench.servers.processes import LocalDayError, Servers
 
 LOT_USD = 2000

@@ -27,7 +27,8 @@ from workbench.exchange.stream import Stream
 from workbench.exchange.venue import END_OF_TIME, Venue
 from workbench.exchange.wire import parse_wire_time, stamp
 from workbench.market.model import Market
-from workbench.servers.loopback import Server, address, listen, serving
+from workbench.servers.asgi import Server, serving
+from workbench.servers.loopback import address, listen
 
 PACE_STEP_S = 0.05
 """How often, in real seconds, a paced clock moves."""

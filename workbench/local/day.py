@@ -33,7 +33,7 @@ from workbench.local.invocations import (
 from workbench.local.trade_updates import REFUSED_KEYS, RelayedTradeUpdates, TradeUpdates
 from workbench.market.model import Market, MarketDay
 from workbench.servers import aws
-from workbench.servers.loopback import serving
+from workbench.servers.asgi import serving
 from workbench.servers.processes import LocalDayError, Servers
 from workbench.template.declared import load_template
 from workbench.template.schedules import Schedule, schedules_of

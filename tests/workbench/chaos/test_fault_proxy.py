@@ -43,7 +43,7 @@ from workbench.chaos.fault_proxy import (
     has_effect,
     server_of,
 )
-from workbench.servers.loopback import serving
+from workbench.servers.asgi import serving
 
 SESSION = Session.of(date(2024, 11, 29), "09:30", "13:00")
 TRUTH = {"id": "b1", "client_order_id": "c1"}

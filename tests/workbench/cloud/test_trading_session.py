@@ -14,7 +14,7 @@ from workbench.cloud.gateway import ExchangeTime
 from workbench.cloud.trading_session import PacedClock, latest_full_session, time_of_day
 from workbench.exchange.server import Exchange, running
 from workbench.market.synthetic import synthetic_market
-from workbench.servers.loopback import serving
+from workbench.servers.asgi import serving
 
 WITHIN_S = 10.0
 
