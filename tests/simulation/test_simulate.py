@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scalper.shell.trading import batch
-from workbench.simulation.campaign import Tally, simulate
+from workbench.simulation.campaign import CampaignTally, simulate
 
 RECORDED = Path(__file__).parents[2] / "bench/results/simulation.json"
 STEPS = 200_000
@@ -18,7 +18,7 @@ def _no_waits() -> None:
     """Leave the waits as they are: they pass in virtual time, and a seed is to replay exactly."""
 
 
-def told(tally: Tally) -> str:
+def told(tally: CampaignTally) -> str:
     return "\n".join(failure.text() for failure in tally.failures)
 
 

@@ -35,7 +35,7 @@ def violations(
     """Yield a line for each violation; a day that ended well has none."""
     held = {symbol: position.qty for symbol, position in ledger.positions.items()}
     yield from invariants.account_at_end(held, ledger.open_orders())
-    own = invariants.own_orders(ledger.orders)
+    own = invariants.own_orders_by_generation(ledger.orders)
     for symbol in symbols:
         yield from invariants.symbol_at_end(symbol, states.get(symbol), own.get(symbol, {}))
     yield from invariants.summary_at_end(
@@ -54,9 +54,9 @@ def halts_without_cause(states: Mapping[str, SymbolState]) -> Iterator[str]:
 
 def sales(ledger: OrderLedger, symbol: str | None = None) -> int:
     """Return how many sells filled, in full or in part: the number of trades."""
-    return invariants.trades_of(
+    return invariants.count_trades(
         order
-        for own, orders in invariants.own_orders(ledger.orders).items()
+        for own, orders in invariants.own_orders_by_generation(ledger.orders).items()
         for order in orders.values()
         if symbol in (None, own)
     )

@@ -55,7 +55,7 @@ OwnOrders = Mapping[int, OwnOrder]
 """The orders of one symbol, by generation."""
 
 
-def own_orders(
+def own_orders_by_generation(
     orders: Mapping[str, VenueOrder], successors: Mapping[str, str] | None = None
 ) -> dict[str, dict[int, OwnOrder]]:
     """Return this system's orders by symbol and generation; external ones are left out.
@@ -82,7 +82,7 @@ def chain_of(
     return tuple(chain)
 
 
-def trades_of(orders: Iterable[OwnOrder]) -> int:
+def count_trades(orders: Iterable[OwnOrder]) -> int:
     """Return how many sells filled, in full or in part: the number of trades."""
     return sum(order.is_sell and order.filled_qty > 0 for order in orders)
 
@@ -166,7 +166,7 @@ def symbol_at_end(
     entries = sum(not order.is_sell and order.filled_qty > 0 for order in orders.values())
     if state.entries != entries:
         yield f"I4 {symbol}: {state.entries} entries in the item, {entries} at the exchange"
-    trades = trades_of(orders.values())
+    trades = count_trades(orders.values())
     if state.trades != trades:
         yield f"I4 {symbol}: {state.trades} trades in the item, {trades} made"
     earned = sum(order.earned for order in orders.values())

@@ -55,7 +55,7 @@ T = TypeVar("T")
 WEBHOOK_KEY = "whsec_c2ltdWxhdGVk"
 
 
-class Context:
+class SimulatedContext:
     """Lambda's context object. The handlers ask nothing of it."""
 
 
@@ -192,7 +192,7 @@ class SimulatedAws:
             runtime.sources.engine = lambda _: engine
             ended_well = False
             try:
-                answer = handler_of(function)(event, Context())
+                answer = handler_of(function)(event, SimulatedContext())
                 ended_well = not (function == "trade_update" and answer["statusCode"] >= 500)
                 self.answers[function] = answer
                 self.scheduler.note(f"[{invocation.label}] answers {answer}")

@@ -57,7 +57,7 @@ def _replay(seed: int) -> str:
 
 
 @dataclass(slots=True)
-class Tally:
+class CampaignTally:
     """The sum of the days run so far."""
 
     first: int
@@ -107,13 +107,13 @@ def simulate(
     script: Script | None = None,
     until_failure: bool = False,
     shrinks: bool = True,
-    progress: Callable[[Tally], None] = lambda _: None,
-) -> Tally:
+    progress: Callable[[CampaignTally], None] = lambda _: None,
+) -> CampaignTally:
     """Run the days `first` to `first + seeds - 1`, or until one fails; with a script, its faults.
 
     The first `MAX_SHOWN` failing days are shrunk.
     """
-    tally = Tally(first)
+    tally = CampaignTally(first)
     thresholds = gc.get_threshold()
     gc.freeze()
     # A day leaves few cycles. The default would look for them a thousand times a second.

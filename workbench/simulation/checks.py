@@ -193,7 +193,7 @@ class Checks:
 
     def end(self, items: dict[str, Stored], summary: dict[str, Any]) -> tuple[int, Money]:
         """Check the day as a whole; return its trades and its profit."""
-        own = invariants.own_orders(self.book.orders, self._successors)
+        own = invariants.own_orders_by_generation(self.book.orders, self._successors)
         opened = [
             one
             for orders in own.values()
@@ -215,7 +215,9 @@ class Checks:
                 pnl += state.pnl
             else:
                 pnl += sum(order.earned for order in orders.values())
-        trades = invariants.trades_of(order for orders in own.values() for order in orders.values())
+        trades = invariants.count_trades(
+            order for orders in own.values() for order in orders.values()
+        )
         told_pnl = None if self.sold_by_hand else pnl
         self._demand(invariants.summary_at_end(summary or None, trades=trades, pnl=told_pnl))
         return trades, pnl

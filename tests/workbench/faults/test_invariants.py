@@ -115,18 +115,18 @@ def test_what_is_held_or_open_at_the_end_is_not_flat(book: OrderLedger) -> None:
 def test_own_orders_are_by_symbol_and_generation_without_external_ones(book: OrderLedger) -> None:
     book.cancel(book.order_by_client_id(name(3, "target")).id, SESSION.open + MINUTE)
     order(book, "hand-1", 1, filled=1, side="buy")
-    own = invariants.own_orders(book.orders)
+    own = invariants.own_orders_by_generation(book.orders)
     assert list(own) == ["AAA"]
     assert sorted(own["AAA"]) == [1, 2, 3]
     assert [own["AAA"][n].earned for n in (1, 2, 3)] == [-100 * DOLLAR, 50 * DOLLAR, 0]
-    assert invariants.trades_of(own["AAA"].values()) == 1
+    assert invariants.count_trades(own["AAA"].values()) == 1
 
 
 def test_a_replaced_order_counts_with_what_stands_in_its_place(book: OrderLedger) -> None:
     replaced = book.order_by_client_id(name(3, "target"))
     book.replace(replaced, SESSION.open + MINUTE)
     successor = order(book, "the exchange's own", 5, filled=2, side="sell")
-    own = invariants.own_orders(book.orders, {replaced.id: successor.id})["AAA"][3]
+    own = invariants.own_orders_by_generation(book.orders, {replaced.id: successor.id})["AAA"][3]
     assert [one.id for one in own.chain] == [replaced.id, successor.id]
     assert (own.client_order_id, own.filled_qty) == (name(3, "target"), 2)
     assert own.earned == 20 * DOLLAR
@@ -144,7 +144,7 @@ def test_the_profit_is_not_compared_where_a_person_sold_our_shares(book: OrderLe
         trades=1,
         pnl=7,
     )
-    own = invariants.own_orders(book.orders)["AAA"]
+    own = invariants.own_orders_by_generation(book.orders)["AAA"]
     assert list(invariants.symbol_at_end("AAA", state, own, has_manual_sale=True)) == []
     (line,) = invariants.symbol_at_end("AAA", state, own)
     assert line == "P&L of AAA: 7 in the item, -500000 at the exchange"
