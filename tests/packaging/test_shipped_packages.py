@@ -1,5 +1,6 @@
 """What `sam build` puts into a function is enough to import it, and no more than wanted."""
 
+import fcntl
 import os
 import platform
 import re
@@ -27,10 +28,26 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
 
 @pytest.fixture(scope="module")
 def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A function as `sam build` makes it, for this interpreter, so that it can be imported."""
+    """A function as `sam build` makes it, for this interpreter, so that it can be imported.
+
+    The workers of pytest-xdist share the folder: the first of them builds, the others wait.
+    """
     if sys.platform != "linux":
         pytest.skip("packages are built for Linux")
-    folder = tmp_path_factory.mktemp("function")
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, built = shared / "function", shared / "function-is-built"
+    with (shared / "function-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not built.exists():
+            build(folder)
+            built.touch()
+    return folder
+
+
+def build(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
     subprocess.run(
         ["make", "--makefile", str(ROOT / "functions/Makefile"), "build-TickFunction"],
         cwd=ROOT / "functions",
@@ -44,13 +61,16 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
         check=True,
     )
-    return folder
 
 
 def modules_after_importing(module: str, artefact: Path) -> set[str]:
-    """Import `module` with nothing on the path but the artefact and the standard library."""
+    """Import `module` with nothing on the path but the artefact and the standard library.
+
+    Compiled modules go beside the artefact, not into it: it stays as `sam build` makes it.
+    """
+    compiled = artefact.with_name("function-compiled")
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", IMPORT, module],
+        [sys.executable, "-I", "-S", "-X", f"pycache_prefix={compiled}", "-c", IMPORT, module],
         env={"ARTEFACT": str(artefact), "PATH": os.defpath, "AWS_DEFAULT_REGION": "us-east-1"},
         capture_output=True,
         text=True,
