@@ -42,8 +42,8 @@ class FailuresAtOnce:
         if report.failed and terminal is not None:
             crash = getattr(report.longrepr, "reprcrash", None)
             first_line = str(crash.message if crash else report.longrepr).partition("\n")[0]
-            terminal.ensure_newline()
-            terminal.write_line(f"FAILED {report.nodeid} ({report.when}): {first_line}", red=True)
+            line = f"\nFAILED {report.nodeid} ({report.when}): {first_line}"
+            terminal.write_line(line, red=True, bold=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -33,6 +33,12 @@ def test_a_synthetic_day_trades_as_the_rules_say(tmp_path):
 
 
 @pytest.mark.soak
+def test_a_whole_synthetic_day_trades_as_the_rules_say(tmp_path):
+    bars = [synthetic_bars(tmp_path, seed=6, symbols=2, day=date(2024, 11, 27))]
+    assert_a_run_is_exact(tmp_path / "out", bars)
+
+
+@pytest.mark.soak
 def test_a_second_session_trades_as_if_there_had_been_no_first(tmp_path):
     """Regression: the second day's ticks saw the first day's DONE, and nothing was entered."""
     day = date(2024, 7, 3)

@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -18,8 +18,10 @@ from tests.workbench.plain_loop import (
     plain_trades,
     read_rows,
 )
+from workbench.market.bars.writer import write_bars
+from workbench.market.synthetic import synthetic_market
 
-SHARED_BARS = Path(__file__).parents[3] / "shared" / "bars"
+REAL_BARS = Path(__file__).parents[3] / "shared" / "bars"
 OPEN = datetime.fromisoformat("2013-10-04T13:30:00Z")
 CLOSE = datetime.fromisoformat("2013-10-04T20:00:00Z")
 L = 385
@@ -248,17 +250,37 @@ DAYS = {
 }
 
 
-@pytest.mark.skipif(not SHARED_BARS.is_dir(), reason="needs the real bars in ../shared/bars")
+@pytest.mark.skipif(not REAL_BARS.is_dir(), reason="the real minute bars may not be copied here")
 @pytest.mark.parametrize("day", DAYS)
 def test_real_days_give_plausible_trades(day: str, capsys: pytest.CaptureFixture[str]) -> None:
     opens, closes = (datetime.fromisoformat(f"{day}T{time}Z") for time in DAYS[day])
-    bars = read_rows(SHARED_BARS / f"{day}.csv")
+    bars = read_rows(REAL_BARS / f"{day}.csv")
     trades, cancels = plain_day(bars, opens, closes)
     with capsys.disabled():
         sys.stdout.write(
             f"\n{day}: {len(trades)} trades {dict(Counter(trade[7] for trade in trades))},"
             f" {len(cancels)} buys canceled, ${sum(Decimal(trade[8]) for trade in trades)} "
         )
+    assert_plausible(trades, day, opens, closes, {"SPY", "IBM", "BAC", "AIG", "AAPL", "GOOG"})
+
+
+@pytest.mark.parametrize("seed", range(1, 7))
+@pytest.mark.parametrize(
+    ("day", "close"), [(date(2024, 11, 27), "21:00"), (date(2024, 11, 29), "18:00")], ids=str
+)
+def test_synthetic_days_give_plausible_trades(
+    seed: int, day: date, close: str, tmp_path: Path
+) -> None:
+    market = synthetic_market(seed, 4, day)
+    write_bars(market, tmp_path / "bars.csv")
+    opens, closes = (datetime.fromisoformat(f"{day}T{time}Z") for time in ("14:30", close))
+    trades, _ = plain_day(read_rows(tmp_path / "bars.csv"), opens, closes)
+    assert_plausible(trades, str(day), opens, closes, set(market.symbols))
+
+
+def assert_plausible(
+    trades: Sequence[TradeRow], day: str, opens: datetime, closes: datetime, symbols: set[str]
+) -> None:
     assert trades
     for symbol, session, qty, bought_at, bought, sold_at, sold, reason, pnl in trades:
         assert session == day
@@ -274,7 +296,7 @@ def test_real_days_give_plausible_trades(day: str, capsys: pytest.CaptureFixture
         else:
             assert reason == "liquidation"
             assert end > closes - timedelta(minutes=5)
-        assert symbol in {"SPY", "IBM", "BAC", "AIG", "AAPL", "GOOG"}
+        assert symbol in symbols
     # One position at a time: an entry is never before the exit that came before it.
     for before, after in pairwise(trades):
         assert before[0] != after[0] or before[5] < after[3]
