@@ -1,4 +1,4 @@
-"""The command line: what it refuses, in one line, and what it leaves behind when it is stopped."""
+"""The command line: it refuses bad input in one line, and a stopped run leaves results alone."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ RESULTS = ("trades.csv", "orders.csv", "summary.json", "report.html", "console.l
 
 
 def run(*arguments: str | Path) -> Result:
-    """Run the command line in this process: only for what ends before a day begins."""
+    """Run the command line in this process: only for runs that end before a day begins."""
     return CliRunner().invoke(app, ["run", *map(str, arguments)])
 
 
@@ -56,19 +56,19 @@ def out(tmp_path) -> Path:
     return folder
 
 
-def assert_as_it_was(out: Path, *besides: str) -> None:
-    assert {path.name for path in out.iterdir()} == {*RESULTS, *besides}
+def assert_unchanged(out: Path, *added: str) -> None:
+    assert {path.name for path in out.iterdir()} == {*RESULTS, *added}
     for name in RESULTS:
         assert (out / name).read_text() == f"earlier {name}"
 
 
-def assert_refused(result: Result, *parts: str) -> None:
+def assert_refused(result: Result, *texts: str) -> None:
     assert result.exit_code == 2
     assert result.stdout == ""
     [line] = result.stderr.splitlines()
     assert line.startswith("scalper: ")
-    for part in parts:
-        assert part in line, line
+    for text in texts:
+        assert text in line, line
 
 
 # --- bars ----------------------------------------------------------------------------------------
@@ -104,37 +104,39 @@ def assert_refused(result: Result, *parts: str) -> None:
         (f"{GOOD},1".replace("14:30", "14:31"), ["row 3", "column 8"]),
     ],
 )
-def test_bars_that_cannot_be_used_are_one_line_with_their_place(content, places, tmp_path, out):
+def test_bars_that_cannot_be_used_are_refused_in_one_line_with_the_place(
+    content, places, tmp_path, out
+):
     bars = tmp_path / "bars.csv"
     if isinstance(content, str):
         content = f"{HEADER}\n{GOOD}\n{content}\n".encode()
     bars.write_bytes(content)
     assert_refused(run(bars, "--out", out), str(bars), *places)
-    assert_as_it_was(out)
+    assert_unchanged(out)
 
 
 def test_bars_of_a_day_without_a_session_are_refused(tmp_path, out):
     bars = tmp_path / "bars.csv"
     bars.write_text(f"{HEADER}\n{GOOD.replace('11-29', '11-30')}\n")
     assert_refused(run(bars, "--out", out), str(bars), "row 2", "Saturday")
-    assert_as_it_was(out)
+    assert_unchanged(out)
 
 
 @pytest.mark.parametrize("name", ["absent.csv", "absent-*.csv", "no/folder/absent.csv", ""])
-def test_a_bars_file_that_is_not_there_is_named(name, tmp_path, out):
+def test_a_missing_bars_file_is_named(name, tmp_path, out):
     assert_refused(run(f"{tmp_path}/{name}", "--out", out), f"{tmp_path}")
-    assert_as_it_was(out)
+    assert_unchanged(out)
 
 
-def test_one_bad_file_of_several_is_enough(tmp_path, out):
+def test_one_bad_file_among_several_is_refused(tmp_path, out):
     good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
     good.write_text(f"{HEADER}\n{GOOD}\n")
     bad.write_text(f"{HEADER}\n{GOOD.replace('10.05', 'x')}\n")
     assert_refused(run(good, bad, "--out", out), str(bad), "row 2", "column close")
-    assert_as_it_was(out)
+    assert_unchanged(out)
 
 
-def test_a_refused_run_says_so_from_the_shell_too_and_makes_no_folder(tmp_path):
+def test_a_refused_run_of_the_console_script_makes_no_folder(tmp_path):
     result = scalper("run", tmp_path / "absent.csv", "--out", tmp_path / "new")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == f"scalper: {tmp_path / 'absent.csv'}: no such file\n"
@@ -145,12 +147,12 @@ def test_a_refused_run_says_so_from_the_shell_too_and_makes_no_folder(tmp_path):
 
 
 @pytest.mark.parametrize("lot", ["abc", "-5", "0", "NaN", "inf", "", "1e400", "0.00001"])
-def test_a_lot_that_is_no_number_of_dollars_above_zero_is_refused(lot, out):
+def test_a_lot_that_is_not_a_number_of_dollars_above_zero_is_refused(lot, out):
     assert_refused(run("--lot", lot, "--out", out), "--lot")
-    assert_as_it_was(out)
+    assert_unchanged(out)
 
 
-def test_results_do_not_go_into_a_file(tmp_path):
+def test_results_cannot_be_written_into_a_file(tmp_path):
     bars = synthetic_bars(tmp_path, seed=1, symbols=1)
     taken = tmp_path / "taken"
     taken.write_text("mine")
@@ -174,19 +176,19 @@ def test_a_port_in_use_is_named(command):
 @pytest.mark.parametrize(
     "options", [["--start", "noon"], ["--cash", "much"], ["--pace", "1e9"], ["--bars", "absent"]]
 )
-def test_an_exchange_that_makes_no_sense_is_refused(options):
+def test_bad_options_of_the_exchange_are_refused(options):
     assert_refused(CliRunner().invoke(app, ["exchange", "--port", "0", *options]))
 
 
 @pytest.mark.parametrize("command", [[], ["run"], ["exchange"], ["aws"]])
-def test_every_command_tells_what_it_does(command):
+def test_the_help_of_a_command_shows_its_usage_and_no_hidden_option(command):
     result = CliRunner().invoke(app, [*command, "--help"])
     assert result.exit_code == 0
     assert "Usage:" in result.stdout
-    assert "--until-eof" not in result.stdout, "between processes only"
+    assert "--until-eof" not in result.stdout, "only another process uses it"
 
 
-def test_the_bare_command_shows_its_commands():
+def test_scalper_without_a_command_lists_the_commands():
     result = CliRunner().invoke(app, [])
     assert all(name in result.output for name in ("run", "exchange", "aws"))
 
@@ -270,7 +272,7 @@ def test_a_run_that_is_stopped_leaves_earlier_results_and_no_processes(number, t
     else:
         assert (process.returncode, errors) == (-number, "")
     wait_for(lambda: all(is_gone(pid) for pid in servers))
-    assert_as_it_was(out, "unfinished.log")
+    assert_unchanged(out, "unfinished.log")
 
 
 @pytest.mark.parametrize("victim", ["exchange", pytest.param("aws", marks=pytest.mark.soak)])
@@ -292,28 +294,28 @@ def test_a_server_that_dies_ends_the_run_in_one_line(victim, tmp_path, out):
     [line] = errors.splitlines()
     assert "does not answer" in line
     assert str(out / "unfinished.log") in line
-    assert_as_it_was(out, "unfinished.log")
+    assert_unchanged(out, "unfinished.log")
 
 
-# --- servers that do not fit ---------------------------------------------------------------------
+# --- servers that do not match the run -----------------------------------------------------------
 
 
-def assert_ends_in_one_line(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+def assert_ends_in_one_line(done: subprocess.CompletedProcess[str], *texts: str) -> None:
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
-    for part in parts:
-        assert part in line, line
+    for text in texts:
+        assert text in line, line
 
 
-def test_an_exchange_with_other_keys_is_told_apart_in_one_line(tmp_path, out):
+def test_an_exchange_with_other_keys_is_reported_in_one_line(tmp_path, out):
     bars = synthetic_bars(tmp_path, seed=1, symbols=1)
     with servers(bars, "--key-id", "other", "--secret-key", "keys") as running:
         done = running.run(out)
     assert_ends_in_one_line(done, "refuses the key local-key", "--key-id", "--secret-key")
-    assert_as_it_was(out, "unfinished.log")
+    assert_unchanged(out, "unfinished.log")
 
 
-def test_other_keys_in_the_secret_are_told_apart_in_one_line(tmp_path, out):
+def test_wrong_keys_in_the_secret_are_reported_in_one_line(tmp_path, out):
     bars = synthetic_bars(tmp_path, seed=1, symbols=1)
     with servers(bars) as running:
         client(running, "secretsmanager").create_secret(
@@ -323,7 +325,7 @@ def test_other_keys_in_the_secret_are_told_apart_in_one_line(tmp_path, out):
     assert_ends_in_one_line(done, "refuses the keys", "secret BrokerSecret", '"key_id"')
 
 
-def test_empty_keys_in_the_secret_are_told_apart_in_one_line(tmp_path, out):
+def test_empty_keys_in_the_secret_are_reported_in_one_line(tmp_path, out):
     bars = synthetic_bars(tmp_path, seed=1, symbols=1)
     with servers(bars) as running:
         declared = load_template()["Resources"]["BrokerSecret"]["Properties"]
@@ -334,7 +336,7 @@ def test_empty_keys_in_the_secret_are_told_apart_in_one_line(tmp_path, out):
     assert_ends_in_one_line(done, "broker keys are not set", "secret BrokerSecret", '"key_id"')
 
 
-def test_an_exchange_that_plays_other_bars_is_told_apart_in_one_line(tmp_path, out):
+def test_an_exchange_that_plays_other_bars_is_reported_in_one_line(tmp_path, out):
     bars = synthetic_bars(tmp_path, seed=1, symbols=1)
     other = synthetic_bars(tmp_path, seed=2, symbols=2)
     with servers(other) as running:
@@ -342,18 +344,18 @@ def test_an_exchange_that_plays_other_bars_is_told_apart_in_one_line(tmp_path, o
     assert_ends_in_one_line(done, "plays other bars", str(HALF_DAY))
 
 
-def test_an_address_where_nothing_answers_is_told_in_one_line(tmp_path, out):
+def test_an_address_that_does_not_answer_is_reported_in_one_line(tmp_path, out):
     bars = synthetic_bars(tmp_path, seed=1, symbols=1)
     nothing = "http://127.0.0.1:9"
     assert_ends_in_one_line(Servers(bars, nothing, nothing).run(out), "does not answer")
     with started(["exchange", "--port", "0", "--bars", str(bars)]) as exchange_url:
         done = Servers(bars, exchange_url, nothing).run(out)
     assert_ends_in_one_line(done, nothing, "does not answer")
-    assert_as_it_was(out, "unfinished.log")
+    assert_unchanged(out, "unfinished.log")
 
 
 def client(running: Servers, service: Any) -> Any:
-    """Return a client of the local AWS that takes nothing from the environment."""
+    """Return a client of the local AWS that ignores the environment."""
     return boto3.client(
         service,
         endpoint_url=running.aws_url,
@@ -367,9 +369,9 @@ def client(running: Servers, service: Any) -> Any:
 
 
 @pytest.mark.soak
-def test_rows_that_make_no_sense_are_refused_and_the_other_symbols_trade_unchanged(tmp_path):
+def test_invalid_rows_are_refused_and_the_other_symbols_trade_unchanged(tmp_path):
     bars = synthetic_bars(tmp_path, seed=6)
-    nonsense = [
+    invalid = [
         {"symbol": {"S": "tsla "}},
         {"symbol": {"S": "X" * 300}},
         {"symbol": {"S": "NOPE"}},
@@ -383,7 +385,7 @@ def test_rows_that_make_no_sense_are_refused_and_the_other_symbols_trade_unchang
     session = sessions_between(HALF_DAY, HALF_DAY)[HALF_DAY]
     paused_at = session.open + 90 * MINUTE
     put = {
-        (session.open + 30 * MINUTE).isoformat(): nonsense,
+        (session.open + 30 * MINUTE).isoformat(): invalid,
         paused_at.isoformat(): [{"symbol": {"S": "SYN03"}, "lot": {"N": "-5"}}],
     }
     expected, _ = plain_days([bars])
@@ -398,14 +400,14 @@ def test_rows_that_make_no_sense_are_refused_and_the_other_symbols_trade_unchang
     assert own == [row for row in expected if row[0] == "SYN03"][: len(own)]
     until = f"{paused_at + 2 * MINUTE:%Y-%m-%dT%H:%M:%SZ}"
     assert own
-    assert all(row[3] <= until for row in own), "no entry after its row makes no sense"
+    assert all(row[3] <= until for row in own), "an invalid row allows no entry"
     lines = [line for line in log_lines(tmp_path / "driver.log") if "refused" in line["message"]]
-    told = {line.get("error", "") for line in lines}
+    errors = {line.get("error", "") for line in lines}
     for symbol in ("'tsla '", "'XXXX", "AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "SYN03"):
-        assert any(symbol in line for line in told), symbol
+        assert any(symbol in line for line in errors), symbol
 
 
-def test_the_local_aws_and_exchange_end_on_a_signal_without_a_word():
+def test_the_local_aws_and_exchange_end_on_a_signal_without_output():
     for command in ("aws", "exchange"):
         process = subprocess.Popen(
             [*SCALPER, command, "--port", "0"],
