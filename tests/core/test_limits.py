@@ -7,6 +7,8 @@ import pytest
 
 from scalper.core.limits import (
     ACCOUNT_LIMITS,
+    EXTERNAL_LIMITS,
+    EXTERNAL_REASONS,
     LIMITS,
     STANDING_LIMITS,
     Facts,
@@ -169,6 +171,11 @@ class TestAdmission:
             broken = breaks(broken)
         assert admit([broken], 0) == [broken]
         assert [refusal(one) for one in admit([broken], 7)] == [Reason.NO_BAR]
+
+
+def test_the_external_reasons_are_those_of_the_external_limits() -> None:
+    found = {limit(breaks(FREE)) for limit in EXTERNAL_LIMITS for breaks in BREAK.values()} - {None}
+    assert found == EXTERNAL_REASONS
 
 
 def test_standing_limits_come_in_the_order_of_all_limits() -> None:

@@ -15,7 +15,7 @@ from scalper.shell.trading import tick as ticks
 from tests.shell.fakes import Desk
 from tests.shell.scripted import Scripted, scripted
 
-# How long an example takes says nothing where tests share two cores.
+# The time of one example means nothing while tests share two cores.
 hypothesis.settings.register_profile("without deadline", deadline=None)
 hypothesis.settings.load_profile("without deadline")
 

@@ -96,7 +96,7 @@ class TestTradeUpdates:
         desk.checkup(2)
         assert desk.sent()[-1][1] == client_id(2, "target")
 
-    def test_the_target_is_at_the_executions_price_where_that_is_higher(self, desk: Desk):
+    def test_the_target_is_at_the_price_of_the_execution_if_that_is_higher(self, desk: Desk):
         desk.broker.fill(desk.buy(1), PRICE - DOLLAR)
         report = desk.broker.book[client_id(1)]
         desk.update(report, minute(1.5), PRICE + 50 * CENT)

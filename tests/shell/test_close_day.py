@@ -298,7 +298,7 @@ class TestLeftOvers:
         desk.broker.held["AAA"] = 0
         assert desk.close_day(CLOSE)["flat"] is True
 
-    def test_where_it_was_bought_on_the_day_the_brokers_orders_count(self, desk: Desk):
+    def test_for_a_symbol_bought_today_the_brokers_orders_count(self, desk: Desk):
         """A liquidation without the table leaves it stale; the owner's shares are not ours."""
         target = desk.hold(1)
         desk.broker.fill(target, PRICE + CENT)
@@ -364,7 +364,7 @@ class TestNoSession:
         assert desk.close_day(self.AT)["flat"] is True
 
 
-class TestTickMeasures:
+class TestTickMetrics:
     def test_orders_in_doubt_are_counted_once_they_are_old(self, desk: Desk, metrics: Metrics):
         desk.broker.fail("submit", UnknownOutcomeError("no answer"))
         desk.broker.always_fail("find", BrokerDownError("down"))
@@ -384,7 +384,7 @@ class TestTickMeasures:
         desk.tick(2)
         assert metrics["UnknownOrders"] == [0, 1]
 
-    def test_a_tick_is_measured_to_its_last_order_where_it_sent_one(
+    def test_a_tick_is_measured_to_its_last_order_if_it_sent_one(
         self, desk: Desk, metrics: Metrics
     ):
         desk.buy(1)
