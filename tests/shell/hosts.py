@@ -97,7 +97,7 @@ class SharedTable:
 
     def write(self, lease: Lease) -> Lease:
         if (self.item.version if self.item else 0) != lease.version:
-            raise ConflictError("written by somebody else")
+            raise ConflictError("another run wrote it")
         self.item = replace(lease, version=lease.version + 1)
         self.writes.append((self.loop.now, self.item))
         return self.item

@@ -93,7 +93,7 @@ class Chain:
 
         tenancy = self.tenants[number] = Tenancy(self.table.of(host), host, f"run {number}")
         while left() > 0:
-            if not tenancy.awaited(left):
+            if not tenancy.wait_until_free(left):
                 self.answers[number] = "held"
                 return
             if not tenancy.take(left()):
@@ -224,7 +224,7 @@ def test_an_outage_of_the_table_ends_the_connection_before_the_lease_ends() -> N
     chain.table.down_until = 10_000
     chain.loop.run(120)
     ((_, ended),) = chain.connections.spans
-    assert last + 10 < ended <= last + LEASE_S - MARGIN_S + CLOSING_S + lease_module.LOOK_S
+    assert last + 10 < ended <= last + LEASE_S - MARGIN_S + CLOSING_S + lease_module.GUARD_EVERY_S
     assert chain.answers == {0: "held"}
 
 
@@ -294,7 +294,7 @@ class TestTenancy:
             host = Host(loop)
             mine = table.of(host)
             tenancy = Tenancy(mine, host, "me")
-            assert tenancy.awaited(lambda: 60.0)
+            assert tenancy.wait_until_free(lambda: 60.0)
             table.faults = 2.0
             loop.random.choice = lambda options: options[0]  # type: ignore[method-assign, assignment]
             assert not tenancy.take(900)
@@ -303,7 +303,7 @@ class TestTenancy:
             assert table.item is not None
             assert table.item.holder == "me"
             # It landed: nobody else's, so nothing is waited for.
-            assert tenancy.awaited(lambda: 60.0)
+            assert tenancy.wait_until_free(lambda: 60.0)
             assert tenancy.take(900)
             assert 0 < tenancy.left_s() <= LEASE_S - MARGIN_S
 
@@ -313,7 +313,7 @@ class TestTenancy:
         def task(loop: Loop, table: SharedTable) -> None:
             host = Host(loop)
             tenancy = Tenancy(table.of(host), host, "me")
-            assert tenancy.awaited(lambda: 60.0)
+            assert tenancy.wait_until_free(lambda: 60.0)
             assert tenancy.take(900)
             assert table.item is not None
             # As an earlier write of this run that landed after its time-out.
@@ -327,9 +327,9 @@ class TestTenancy:
     def test_of_two_that_see_it_free_one_gets_it(self) -> None:
         def task(loop: Loop, table: SharedTable) -> None:
             both = [Tenancy(table.of(host), host, f"{host.skew_s}") for host in hosts(loop)]
-            assert all(one.awaited(lambda: 60.0) for one in both)
+            assert all(one.wait_until_free(lambda: 60.0) for one in both)
             assert [one.take(900) for one in both] == [True, False]
-            assert not both[1].awaited(lambda: 60.0, watch_s=0.0)
+            assert not both[1].wait_until_free(lambda: 60.0, watch_s=0.0)
 
         def hosts(loop: Loop) -> list[Host]:
             return [Host(loop, 0.0), Host(loop, 1.0)]
@@ -340,7 +340,7 @@ class TestTenancy:
         def task(loop: Loop, table: SharedTable) -> None:
             host = Host(loop)
             tenancy = Tenancy(table.of(host), host, "me")
-            assert tenancy.awaited(lambda: 60.0)
+            assert tenancy.wait_until_free(lambda: 60.0)
             assert tenancy.take(900)
             table.item = None
             tenancy._renew()
@@ -353,7 +353,7 @@ class TestTenancy:
         def task(loop: Loop, table: SharedTable) -> None:
             host = Host(loop)
             tenancy = Tenancy(table.of(host), host, "me")
-            assert tenancy.awaited(lambda: 60.0)
+            assert tenancy.wait_until_free(lambda: 60.0)
             assert tenancy.take(900)
             assert table.item is not None
             far = host.now() + timedelta(hours=1)
@@ -372,7 +372,7 @@ class TestTenancy:
             for before, ran_out in ((START, True), (FREE, False)):
                 table.item = Lease("another", 4, before, before, 8)
                 tenancy = self.tenancy(table.of(Host(loop)), loop)
-                assert tenancy.awaited(lambda: 60.0)
+                assert tenancy.wait_until_free(lambda: 60.0)
                 assert tenancy.take(900)
                 assert tenancy.token == 9
                 assert records.of("lease taken")[-1].__dict__["ran_out"] is ran_out
@@ -382,7 +382,7 @@ class TestTenancy:
     def test_without_the_table_nobody_gets_it(self, records: Records) -> None:
         def task(loop: Loop, table: SharedTable) -> None:
             table.down_until = 10_000
-            assert not self.tenancy(table.of(Host(loop)), loop).awaited(lambda: 900.0)
+            assert not self.tenancy(table.of(Host(loop)), loop).wait_until_free(lambda: 900.0)
             assert loop.now < lease_module.WATCH_S + 10
 
         self.alone(task)
@@ -469,10 +469,10 @@ def test_a_lease_whose_first_write_was_not_answered_is_taken_up_at_the_real_tabl
             monkeypatch.setenv("AWS_ENDPOINT_URL", proxy)
             table = DynamoLeaseTable(settings(state_table="leases"))
             tenancy = Tenancy(table, SystemTiming(), "me")
-            assert tenancy.awaited(lambda: 60.0)
+            assert tenancy.wait_until_free(lambda: 60.0)
             assert not tenancy.take(900)
             assert len(lost) == 1
-            assert tenancy.awaited(lambda: 60.0)
+            assert tenancy.wait_until_free(lambda: 60.0)
             assert tenancy.take(900)
             assert tenancy.token == 2
             tenancy.release()

@@ -243,7 +243,7 @@ class TestRelay:
         hours = {"date": OPEN.date().isoformat(), "open": "09:30", "close": "16:00"}
         answers = {"/v2/clock": (200, CLOCK), "/v2/calendar": (200, [hours])}
         server.answer(lambda request: answers.get(request.path, answer))
-        return relay_of(where, lambda: KEYS, lambda: ["whsec_"]).wanted_s()
+        return relay_of(where, lambda: KEYS, lambda: ["whsec_"]).needed_for_s()
 
     @pytest.mark.usefixtures("aws")
     def test_another_accounts_stream_is_left_alone(self, server: Scripted):

@@ -16,7 +16,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from scalper.shell.errors import SettingsError, UnauthorizedError, WebhookRefusedError
 from scalper.shell.relay import stream as relay_module
-from scalper.shell.relay.stream import Relay, Rotating, relay_until
+from scalper.shell.relay.stream import Relay, RotatingSecret, relay_until
 from scalper.shell.settings import BrokerKeys
 from scalper.shell.webhook import MAX_BODY, receive
 from tests.shell.conftest import Records
@@ -69,9 +69,9 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def relay(stream_url: str, webhook: Scripted, secret: str = SECRET, **changes: Any) -> Relay:
     given: dict[str, Any] = {
         "stream_url": stream_url,
-        "keys": Rotating(lambda: BrokerKeys(KEY_ID, secret)),
+        "keys": RotatingSecret(lambda: BrokerKeys(KEY_ID, secret)),
         "webhook_url": webhook.url + "/",
-        "webhook_key": Rotating(lambda: KEY),
+        "webhook_key": RotatingSecret(lambda: KEY),
         "reconcile": lambda: None,
     }
     return Relay(**given | changes)
@@ -363,7 +363,7 @@ class TestStreams:
             running = Running(one, left)
             wait_until(lambda: len(server.requests) == 1)
             began = time.monotonic()
-            one.line.cut()
+            one.connection.cut()
             assert closed.wait(WITHIN_S)
             assert time.monotonic() - began < 1.0
             server.released.set()
@@ -374,7 +374,7 @@ class TestStreams:
         reconciled: list[int] = []
         with stream(quiet) as url:
             one = relay(url, server, reconcile=lambda: reconciled.append(1))
-            one.line.cut()
+            one.connection.cut()
             assert relay_until(one, Time()) == 0
         assert reconciled == []
 
@@ -428,7 +428,7 @@ class TestKeys:
             one = relay(
                 client.running.stream_url,
                 server,
-                keys=Rotating(lambda: BrokerKeys(KEY_ID, next(secrets))),
+                keys=RotatingSecret(lambda: BrokerKeys(KEY_ID, next(secrets))),
                 reconcile=lambda: reconciled.append(1),
             )
             running = Running(one, Time())
@@ -446,7 +446,7 @@ class TestKeys:
             stream(quiet, HTTPStatus.UNAUTHORIZED) as url,
             pytest.raises(UnauthorizedError),
         ):
-            relay_until(relay(url, server, keys=Rotating(fetch)), Time())
+            relay_until(relay(url, server, keys=RotatingSecret(fetch)), Time())
         assert fetched == [1, 1]
 
     @pytest.mark.fault("rotated-secret")
@@ -461,7 +461,7 @@ class TestKeys:
             quiet(socket)
 
         with stream(talk) as url:
-            one = relay(url, server, webhook_key=Rotating(lambda: next(keys)))
+            one = relay(url, server, webhook_key=RotatingSecret(lambda: next(keys)))
             running = Running(one, Time())
             wait_until(lambda: len(server.requests) == 2)
             assert running.stop() == 1
@@ -478,7 +478,7 @@ class TestKeys:
             except StopIteration:
                 raise SettingsError("the secret cannot be read") from None
 
-        secret = Rotating(fetch)
+        secret = RotatingSecret(fetch)
         assert secret.value == secret.value == "first"
         assert not secret.renew()
         assert secret.value == "first"

@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 from scalper.shell.aws.lease_table import DynamoLeaseTable
 from scalper.shell.errors import BrokerDownError, SettingsError
 from scalper.shell.relay.lease import FREE, Lease
-from scalper.shell.relay.run import check_clock, market_s
+from scalper.shell.relay.run import check_clock, market_hours_left_s
 from tests.e2e.days import ROOT
 from tests.shell.conftest import make_state_table
 from tests.shell.fakes import CLOSE, DAY, OPEN, Desk, settings
@@ -184,7 +184,7 @@ def test_outside_market_hours_it_ends_at_once(client: Client, hook: Scripted) ->
 class TestMarket:
     def left(self, desk: Desk, minutes: float, clock: str = "system") -> float:
         desk.broker.now = OPEN + timedelta(minutes=minutes)
-        return market_s(lambda: desk.broker, clock)
+        return market_hours_left_s(lambda: desk.broker, clock)
 
     @pytest.mark.parametrize(
         ("minutes", "left_s"),

@@ -11,7 +11,7 @@ from scalper.core.model import SymbolState
 from scalper.core.order import OrderReport
 from scalper.core.session import Session, new_york_day
 from scalper.shell.alpaca.broker import AlpacaBroker
-from scalper.shell.alpaca.client import BoundedClient, ask
+from scalper.shell.alpaca.client import BoundedClient, get_answer
 from scalper.shell.aws.config import AWS_CONFIG
 from scalper.shell.aws.secrets import broker_keys
 from scalper.shell.aws.state_table import DynamoStore
@@ -109,11 +109,11 @@ class Subject:
 
     def question(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """Return the trading API's answer; raises BrokerError."""
-        return ask(self._trading(), path, query)
+        return get_answer(self._trading(), path, query)
 
     def market_question(self, path: str, query: Mapping[str, Any]) -> Any:
         """Return the market-data API's answer; raises BrokerError."""
-        return ask(BoundedClient(self.settings.data_url, self.keys), path, query)
+        return get_answer(BoundedClient(self.settings.data_url, self.keys), path, query)
 
     def forbid_shorting(self) -> None:
         """Set the account's `no_shorting`; raises BrokerError.

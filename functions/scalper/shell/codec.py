@@ -1,7 +1,9 @@
-"""A symbol's state as one JSON text and back: packed, for a list of attributes costs ten times.
+"""A symbol's state as one JSON text, and back.
 
-Fields that this version does not know are kept, so that two neighbouring versions can share a
-table during a deployment.
+As one attribute it costs a tenth of what an attribute for each field would cost.
+
+A field that this version does not know is kept. So an older and a newer version can share a table
+during a deployment.
 """
 
 import json
@@ -15,11 +17,11 @@ from scalper.core.order import Order, Progress, Purpose
 from scalper.core.session import parse_time
 
 SCHEMA = 1
-"""Raised when an older version could no longer read the text safely.
+"""The number rises if an older version could no longer read the text safely.
 
-Still 1. A version that knows no successors takes a replaced order for over and the symbol for
-halted, as it always did; one that knows no working sell of more than is held stops that symbol and
-sends nothing for it. Neither enters anything.
+It is still 1. A version without successors sees a replaced order as closed and halts the symbol. A
+version without a working sell of more than is held stops that symbol and sends nothing for it.
+Neither enters anything.
 """
 
 _ORDER_FIELDS = tuple(field.name for field in fields(Order))
@@ -31,7 +33,7 @@ _DECLARED = {
 
 
 def encode(state: SymbolState, unknown: dict[str, Any]) -> str:
-    """Return the state as JSON text; `unknown` are the fields that `decode` put aside."""
+    """Return the state as JSON text; `unknown` are the fields that `decode` did not know."""
     document = {**unknown, **{name: getattr(state, name) for name in _STATE_FIELDS}}
     if state.order is not None:
         beside = unknown.get("order", {})
@@ -47,8 +49,8 @@ def encode(state: SymbolState, unknown: dict[str, Any]) -> str:
 def decode(text: str) -> tuple[SymbolState, dict[str, Any]]:
     """Return the state and the fields that this version does not know.
 
-    Those of the working order come under "order", beside its client id: they belong to no other.
-    Raises ValueError where the text is no state.
+    The working order's unknown fields stand under "order", with the order's client id, because they
+    belong to that order alone. Raises ValueError if the text is not a state.
     """
     try:
         document = json.loads(text)
@@ -76,7 +78,7 @@ def decode(text: str) -> tuple[SymbolState, dict[str, Any]]:
 
 
 def _halt(text: Any) -> Reason:
-    """Return why the symbol is halted; a newer version's word halts it as well, and exits go on."""
+    """Return why the symbol is halted; a reason of a newer version becomes NEWER_SCHEMA."""
     if isinstance(text, str) and text not in set(Reason):
         return Reason.NEWER_SCHEMA
     return Reason(text)
@@ -92,7 +94,7 @@ def _order(document: dict[str, Any]) -> Order:
 
 
 def _check_types(state: SymbolState | Order) -> None:
-    """Raise ValueError where a field is not of its declared type: JSON holds anything."""
+    """Raise ValueError if a field is not of its declared type, since JSON can hold any type."""
     for name, declared in _DECLARED[type(state)]:
         value = getattr(state, name)
         if isinstance(value, bool) != (declared is bool) or not isinstance(value, declared):

@@ -1,8 +1,8 @@
 """Errors of the shell, named by what the caller does about them.
 
 ScalperError
-├── SettingsError          tell the owner in one line what to set; nothing can run
-├── WebhookRefusedError    answer with its HTTP status; nothing was changed
+├── SettingsError          nothing can run: log one line that says what to set
+├── WebhookRefusedError    nothing was changed: answer with the error's HTTP status
 ├── StoreError
 │   ├── ConflictError      another invocation wrote the item: load it and decide again
 │   └── StoreDownError     nothing was written: send nothing
@@ -37,11 +37,11 @@ class StoreError(ScalperError):
 
 
 class ConflictError(StoreError):
-    """The item is not the one that was loaded."""
+    """The item in the table is not the version that was loaded."""
 
 
 class StoreDownError(StoreError):
-    """The table could not be reached or refused to work."""
+    """The table did not answer, or answered with an error."""
 
 
 class BrokerError(ScalperError):
@@ -49,7 +49,10 @@ class BrokerError(ScalperError):
 
 
 class RefusedError(BrokerError):
-    """A parsed 4xx answer: the request had no effect."""
+    """A 4xx answer that could be read: the request had no effect.
+
+    `status` is the HTTP status, `code` Alpaca's own code if the answer has one.
+    """
 
     def __init__(self, status: int, code: int | None, message: str) -> None:
         super().__init__(f"{status} {code or ''} {message}".replace("  ", " "))
@@ -59,11 +62,11 @@ class RefusedError(BrokerError):
 
 
 class DuplicateOrderError(RefusedError):
-    """The broker says that it has an order with this client order id already."""
+    """The broker says that it already has an order with this client order id."""
 
 
 class UnauthorizedError(RefusedError):
-    """The keys are wrong, revoked or not for this account."""
+    """The keys are wrong or revoked, or belong to another account."""
 
 
 class WrongAccountError(UnauthorizedError):

@@ -33,15 +33,15 @@ def ticks_due(event: Mapping[str, Any], now: Callable[[], datetime]) -> list[Tic
     Raises SettingsError if a shard or a link is not valid.
     """
     if "Records" in event:
-        return [_armed(_body(record), now) for record in event["Records"]]
+        return [_queued_tick(_body(record), now) for record in event["Records"]]
     return [_tick_due(event, now)]
 
 
-def _armed(body: Mapping[str, Any], now: Callable[[], datetime]) -> TickDue:
+def _queued_tick(body: Mapping[str, Any], now: Callable[[], datetime]) -> TickDue:
     """Return the tick of a message. A message without a link counts as the first."""
     link = body.get("link", 1)
     if not isinstance(link, int) or not 1 <= link <= MAX_LINKS:
-        raise SettingsError(f"link {link!r} makes no sense")
+        raise SettingsError(f"link {link!r} is not a number from 1 to {MAX_LINKS}")
     return replace(_tick_due(body, now), link=link)
 
 
@@ -59,5 +59,5 @@ def _tick_due(event: Mapping[str, Any], now: Callable[[], datetime]) -> TickDue:
     shard, shard_count = event.get("shard", 0), event.get("shard_count", 1)
     whole = isinstance(shard, int) and isinstance(shard_count, int)
     if not whole or not 0 <= shard < shard_count <= MAX_SHARDS:
-        raise SettingsError(f"shard {shard!r} of {shard_count!r} makes no sense")
+        raise SettingsError(f"shard {shard!r} of {shard_count!r} is not valid")
     return TickDue(scheduled_time(event) or now(), shard, shard_count)

@@ -50,7 +50,7 @@ class MemoryStore:
         return self._halt
 
     def halt_account(self, why: str) -> None:
-        """Let the account enter nothing until resumed; "" resumes it."""
+        """Halt the account with a reason; "" ends the halt."""
         self._halt = why
 
     def record_day(self, day: date, summary: str) -> None:

@@ -100,11 +100,11 @@ class Metric(StrEnum):
     """The work on one symbol failed. The other symbols go on; the log line `symbol failed` says
     why."""
     SYMBOLS_REFUSED = "SymbolsRefused"
-    """Each tick: rows of the symbols table that make no sense. These symbols enter nothing."""
+    """Each tick: invalid rows of the symbols table. These symbols enter nothing."""
     SIGNALS_FAILED = "SignalsFailed"
     """A signal function raised an error. Its symbol enters nothing in this minute."""
     BARS_REFUSED = "BarsRefused"
-    """A bar that the broker sent makes no sense. It is left out."""
+    """The broker sent an invalid bar. It is left out."""
 
     # Tables, queues and mail
     STORE_ERRORS = "StoreErrors"

@@ -66,7 +66,7 @@ class Broker(Protocol):
         ...
 
     def session(self, day: date) -> Session | None:
-        """Return the trading hours of a New York date, None on a day without any."""
+        """Return the trading hours of a New York date, or None if there is no session."""
         ...
 
     def account_block(self) -> str:
@@ -126,7 +126,10 @@ class MarketData(Protocol):
     """The source of minute bars; the simulator has its own."""
 
     def bars(self, symbols: Sequence[str], start: datetime, end: datetime) -> Bars:
-        """Return the bars whose starts lie in [start, end]; a symbol may be missing."""
+        """Return the bars that start from `start` to `end`, both included.
+
+        A symbol without bars may be missing.
+        """
         ...
 
 
@@ -140,7 +143,7 @@ class Stored:
     schema: int = SCHEMA
     unknown: dict[str, Any] = field(default_factory=dict)
     reason: Reason | None = field(default=None, compare=False)
-    """Why this invocation's newest event changed the state, or left it alone; not stored."""
+    """Why this invocation's newest event changed the state or left it unchanged; not stored."""
 
 
 class Store(Protocol):
@@ -151,7 +154,7 @@ class Store(Protocol):
         ...
 
     def load_all(self, shard: int, shard_count: int) -> dict[str, Stored]:
-        """Return every state of a shard that can be read, by symbol, by consistent reads."""
+        """Return the readable states of a shard by symbol, by consistent reads."""
         ...
 
     def save(self, before: Stored, state: SymbolState) -> Stored:
@@ -167,7 +170,7 @@ class Store(Protocol):
         ...
 
     def halt_account(self, why: str) -> None:
-        """Let the account enter nothing until resumed; "" resumes it."""
+        """Halt the account with a reason; "" ends the halt."""
         ...
 
     def record_day(self, day: date, summary: str) -> None:
@@ -213,7 +216,7 @@ class FanOut(Protocol):
     """Runs tasks side by side; the simulator runs them in turns."""
 
     def __call__(self, tasks: Sequence[Callable[[], T]], /) -> list[T]:
-        """Return the tasks' results in their order; an exception of one is raised."""
+        """Return the results in the tasks' order; raises the first exception."""
         ...
 
 
@@ -221,7 +224,7 @@ class Outbox(Protocol):
     """Sends messages to other functions and to the owner."""
 
     def checkup_in(self, delay_s: int, at: datetime) -> None:
-        """Let the checkup run after a delay."""
+        """Queue a checkup that runs after a delay."""
         ...
 
     def tick_in(self, delay_s: int, event: Mapping[str, Any]) -> None:
@@ -229,7 +232,7 @@ class Outbox(Protocol):
         ...
 
     def notify(self, subject: str, text: str) -> None:
-        """Tell the owner."""
+        """Send the owner a mail."""
         ...
 
 
@@ -245,5 +248,5 @@ class Timing(Protocol):
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for so many seconds."""
         ...

@@ -1,4 +1,4 @@
-"""Builds the engine of this process from its environment, once while it is warm."""
+"""Builds what an invocation needs from the environment, once for each process."""
 
 import os
 import time
@@ -17,8 +17,8 @@ from scalper.shell.aws.secrets import broker_keys, webhook_keys
 from scalper.shell.aws.state_table import DynamoStore
 from scalper.shell.aws.symbols_table import DynamoSymbols
 from scalper.shell.errors import SettingsError
-from scalper.shell.relay.run import Run, admitted_s
-from scalper.shell.relay.stream import Relay, Rotating
+from scalper.shell.relay.run import Run, needed_s
+from scalper.shell.relay.stream import Relay, RotatingSecret
 from scalper.shell.settings import BrokerKeys, Settings
 from scalper.shell.telemetry import logger
 from scalper.shell.trading.engine import Engine
@@ -27,22 +27,24 @@ from scalper.shell.trading.window import Window
 T = TypeVar("T")
 
 KEYS_KEPT_S = 60
+"""How long a process uses the webhook's keys before it reads the secret again."""
 
 KEYS_RENEWED_S = 10
-"""How often at most a signature that does not fit has the webhook's keys fetched again."""
+"""A signature that does not fit has the secret read again, at most once in this time."""
 
 RESERVE_S = 5.0
+"""The part of an invocation's time that the relay leaves unused."""
 
 DEFAULT_RELAY_S = 840.0
-"""How long a relay runs whose context tells no deadline."""
+"""How long the relay runs if its context has no deadline."""
 
 WORKERS = 16
-"""Symbols that are carried out side by side; each holds a connection or two."""
+"""Symbols that an invocation works on side by side; each holds a connection or two."""
 
 
 @dataclass(slots=True)
 class Sources:
-    """Where an invocation's collaborators come from; the simulator puts its own here."""
+    """Makes the settings, the engine and the webhook's keys; the simulator puts its own here."""
 
     settings: Callable[[], Settings]
     engine: Callable[[Settings], Engine]
@@ -50,7 +52,7 @@ class Sources:
 
 
 def current_settings() -> Settings:
-    """Return the settings of this process; raises SettingsError, after a line in the log."""
+    """Return the settings of this process; logs a SettingsError before it raises it."""
     try:
         return sources.settings()
     except SettingsError as error:
@@ -59,7 +61,7 @@ def current_settings() -> Settings:
 
 
 def current_engine() -> Engine:
-    """Return this process's engine; raises SettingsError, after a line in the log."""
+    """Return the engine of this process; logs a SettingsError before it raises it."""
     settings = current_settings()
     try:
         return sources.engine(settings)
@@ -88,10 +90,10 @@ def current_webhook_keys() -> tuple[str, ...]:
 
 
 def renewed_webhook_keys() -> tuple[str, ...]:
-    """Return the keys as the secret has them now, () where it was asked within `KEYS_RENEWED_S`.
+    """Return the keys that the secret has now, or () if it was read within `KEYS_RENEWED_S`.
 
-    A signature may be by a key that was put there a moment ago; whoever sends bad ones all the time
-    must not make each of them a request.
+    A signature may be by a key that is a moment old. Without the bound, a stranger's bad signatures
+    would each cost a request for the secret.
     """
     now = time.monotonic()
     if now - _renewed_at[0] < KEYS_RENEWED_S:
@@ -113,7 +115,7 @@ sources = Sources(lambda: Settings.of(os.environ), _engine, webhook_keys)
 
 
 def current_relay() -> Run:
-    """Return a run of the relay by this process's settings; raises SettingsError."""
+    """Return a run of the relay with this process's settings; raises SettingsError."""
     settings = current_settings()
     return relay_of(settings, partial(broker_keys, settings), partial(webhook_keys, settings))
 
@@ -123,28 +125,28 @@ def relay_of(
     fetch_keys: Callable[[], BrokerKeys],
     fetch_webhook_keys: Callable[[], Sequence[str]],
 ) -> Run:
-    """Return a run of the relay under the lease; nothing is asked of anybody yet.
+    """Return a run of the relay under the lease; no request is made yet.
 
-    Raises SettingsError where there is nowhere to post to.
+    Raises SettingsError if the webhook's address is not set.
     """
     if not settings.webhook_url:
         raise SettingsError("WEBHOOK_URL is not set: give the address of the webhook")
     outbox = AwsOutbox(settings)
     relay = Relay(
         stream_url=settings.stream_url,
-        keys=Rotating(fetch_keys),
+        keys=RotatingSecret(fetch_keys),
         webhook_url=settings.webhook_url,
-        webhook_key=Rotating(lambda: fetch_webhook_keys()[0]),
+        webhook_key=RotatingSecret(lambda: fetch_webhook_keys()[0]),
         reconcile=lambda: outbox.checkup_in(0, datetime.now(UTC)),
     )
-    # It is asked only where the lease is free, and fetches its keys by then.
+    # Made only if the lease is free: then it fetches its keys.
     broker = cache(lambda: AlpacaBroker(settings, fetch_keys))
-    wanted_s = partial(admitted_s, broker, settings.clock, live=settings.mode == "live")
-    return Run(relay, wanted_s, DynamoLeaseTable(settings))
+    needed_for_s = partial(needed_s, broker, settings.clock, live=settings.mode == "live")
+    return Run(relay, needed_for_s, DynamoLeaseTable(settings))
 
 
 def time_left(context: object) -> Callable[[], float]:
-    """Return what tells how many seconds an invocation may still use, a reserve kept back."""
+    """Return a function that returns the seconds an invocation may still use, less the reserve."""
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     if callable(remaining):
         return lambda: remaining() / 1000 - RESERVE_S
@@ -153,13 +155,13 @@ def time_left(context: object) -> Callable[[], float]:
 
 
 class Pool:
-    """Runs tasks side by side in threads, a single one in place."""
+    """Runs tasks side by side in threads; a single task runs in the calling thread."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="pass")
+        self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="batch")
 
     def __call__(self, tasks: Sequence[Callable[[], T]], /) -> list[T]:
-        """Return the tasks' results in their order; raises the first exception, after all ended."""
+        """Return the results in the tasks' order; once all ended, raises the first exception."""
         if len(tasks) <= 1:
             return [task() for task in tasks]
         futures = [self._threads.submit(task) for task in tasks]

@@ -1,7 +1,7 @@
-"""Environment and secrets become frozen settings; nothing else reads either.
+"""The environment becomes frozen settings; nothing else reads environment variables.
 
-The variables are the public contract (docs/settings.md). Secrets are JSON in AWS Secrets Manager:
-broker {"key_id", "secret_key"}, webhook {"current", "previous"}.
+docs/settings.md lists the variables: users rely on them. The secrets are JSON in AWS Secrets
+Manager: the broker's {"key_id", "secret_key"}, the webhook's {"current", "previous"}.
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ STREAM_URLS = {
 DATA_URL = "https://data.alpaca.markets"
 
 LIVE_HOST = "api.alpaca.markets"
-"""Real money is traded here, whatever a setting calls it."""
+"""This host trades real money."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the environment says, checked."""
+    """The settings of a process, checked."""
 
     symbols_table: str
     state_table: str
@@ -53,7 +53,7 @@ class Settings:
     def of(cls, environment: Mapping[str, str]) -> "Settings":
         """Return the settings that an environment gives.
 
-        Raises SettingsError naming the variable that is missing or makes no sense.
+        Raises SettingsError, which names the variable that is missing or invalid.
         """
         mode = _choice(environment, "TRADING_MODE", ("paper", "live"))
         return cls(
@@ -93,7 +93,7 @@ def _required(environment: Mapping[str, str], name: str) -> str:
 
 
 def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
-    """Return the value, the first choice where it is empty."""
+    """Return the value, or the first choice if it is empty; raises SettingsError for another."""
     value = environment.get(name, "") or choices[0]
     if value not in choices:
         raise SettingsError(f"{name} is {value!r}: set {' or '.join(choices)}")
@@ -101,9 +101,10 @@ def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...])
 
 
 def _url(environment: Mapping[str, str], name: str, default: str, scheme: str, mode: str) -> str:
-    """Return the address without a slash at its end; `scheme` is http or ws, or s after it.
+    """Return the address without a slash at its end; raises SettingsError if it is invalid.
 
-    Only live leads to the live account: its number is compared in that mode alone.
+    The address begins with `scheme`, http or ws, or with its secure form, https or wss. Only the
+    mode live may name Alpaca's live host, because only that mode checks the account's number.
     """
     value = environment.get(name, "") or default
     url = value.rstrip("/")
@@ -113,12 +114,12 @@ def _url(environment: Mapping[str, str], name: str, default: str, scheme: str, m
     if url.endswith("/v2"):
         raise SettingsError(f"{name} is {value!r}: leave /v2 out")
     if host == LIVE_HOST and mode != "live":
-        raise SettingsError(f"{name} is {value!r}: real money is live's, TRADING_MODE is {mode}")
+        raise SettingsError(f"{name} is {value!r}: this host trades money, TRADING_MODE is {mode}")
     return url
 
 
 def _host(url: str) -> str:
-    """Return the host that an address leads to, "" where it makes no sense."""
+    """Return the host of an address, or "" if it is no address."""
     try:
         return (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:

@@ -1,4 +1,4 @@
-"""The symbols table: each row checked by itself, so that a broken one stops only its symbol."""
+"""Checks the rows of the symbols table, each by itself: an invalid row stops only its symbol."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,10 +13,10 @@ from scalper.core.signal import Signal
 from scalper.shell.ports import SymbolRules
 
 MAX_SYMBOLS = 2_000
-"""Rows beyond, in the order of their symbols, are refused: one tick must end within its minute."""
+"""More rows are refused, in the order of symbols, so that a tick ends within its minute."""
 
 MAX_LOT: Money = 10_000_000 * 10_000
-"""Ten million dollars: a larger lot is taken for a slip of the finger."""
+"""Ten million dollars; a larger lot is refused as a typing error."""
 
 _SIGNAL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -24,7 +24,7 @@ _SIGNAL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 def parse_rows(
     rows: list[dict[str, Any]], default_lot: Money
 ) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
-    """Return the checked rows by symbol and a line for each refused one.
+    """Return the valid rows by symbol and a line for each refused row.
 
     `rows` are items with their types, as DynamoDB returns them.
     """
@@ -44,7 +44,7 @@ def parse_rows(
 
 
 def parse_row(row: Mapping[str, Mapping[str, Any]], default_lot: Money) -> SymbolRules:
-    """Return one row, checked; raises ValueError with a line that names symbol and attribute."""
+    """Return a checked row; raises ValueError with a line that names symbol and attribute."""
     symbol = row.get("symbol", {}).get("S")
     if not isinstance(symbol, str) or not SYMBOL.fullmatch(symbol):
         shown = repr(symbol) if len(repr(symbol)) <= 40 else repr(symbol)[:37] + "..."
@@ -67,7 +67,7 @@ def parse_row(row: Mapping[str, Mapping[str, Any]], default_lot: Money) -> Symbo
 
 
 def load_signal(name: str) -> Signal:
-    """Return the function that "module:function" names; raises ValueError where there is none."""
+    """Return the function named as "module:function"; raises ValueError if there is none."""
     if not _SIGNAL.fullmatch(name):
         raise ValueError("is not of the form module:function")
     module, _, function = name.partition(":")

@@ -1,7 +1,7 @@
-"""The one Logger and the one Metrics; keys, secrets and whole payloads go into neither.
+"""The one logger and the one set of metrics; keys, secrets and whole payloads go into neither.
 
-A decision is one structured line with always the same keys. Symbols are keys of logs and never
-dimensions of metrics: CloudWatch bills each dimension set.
+A decision is one structured line, always with the same keys. A symbol is a key of a log line and
+never a dimension of a metric, because CloudWatch bills each set of dimensions.
 """
 
 import logging
@@ -20,7 +20,7 @@ from scalper.shell.metrics import Metric
 
 NAMESPACE = "scalper"
 SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "scalper")
-"""The one dimension of every metric: in AWS the stack's name, so that two stacks do not mix."""
+"""The one dimension of every metric. In AWS it is the stack's name, so that stacks do not mix."""
 
 logger = Logger(service=SERVICE, utc=True, location=None)
 metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
@@ -36,11 +36,10 @@ ALARMING = frozenset(
         Reason.UNKNOWN_ORDER,
     }
 )
-"""Halts that people have to look at."""
+"""Halts that a person has to look at."""
 
 _STATUSES = KNOWN_STATUSES | {"", REFUSED}
-"""The broker's words, none yet, and our own."""
-
+"""The broker's statuses, no status yet, and our own status of a refused order."""
 
 MAX_SYMBOL, MAX_STATUS, MAX_ID = 12, 40, 128
 """Characters of a broker's texts in a log line; Alpaca's client ids have at most 128."""
@@ -55,9 +54,9 @@ def count(metric: Metric, value: float = 1) -> None:
 def log_step(
     before: SymbolState, event: Event, step: Step, version: int, lag_ms: int | None
 ) -> None:
-    """Write the decision's line: at INFO where something changed, else at DEBUG."""
+    """Write a decision's line: ERROR for a new alarming halt, INFO for a change, else DEBUG."""
     changed = step.state != before or bool(step.commands)
-    # The reason of the step may be another: a correction can come with the last fill.
+    # The step's own reason may be another one: a correction can come with the last fill.
     alarming = step.state.halt in ALARMING and step.state.halt != before.halt
     level = logging.ERROR if alarming else logging.INFO if changed else logging.DEBUG
     if level >= logger.log_level:
@@ -111,7 +110,7 @@ def _write_decision(
 
 
 def _log_unknown_status(before: SymbolState, order: Order) -> None:
-    """Say once where the working order has a status that this version does not know."""
+    """Log once that the working order has a status that this version does not know."""
     known = before.order.status if before.order else ""
     if order.status == known or order.status in _STATUSES:
         return
@@ -128,7 +127,7 @@ def _log_unknown_status(before: SymbolState, order: Order) -> None:
 
 @contextmanager
 def sent() -> Iterator[None]:
-    """Send the metrics of an invocation at its end, however it ends."""
+    """Send the metrics at the end of the block, also if it raises."""
     try:
         yield
     finally:
@@ -136,7 +135,7 @@ def sent() -> Iterator[None]:
 
 
 def flush() -> None:
-    """Send the metrics so far, in the middle of an invocation that takes long."""
+    """Send the metrics so far; an invocation that takes long calls this in between."""
     with _metrics_lock:
         if metrics.provider.metric_set:
             metrics.flush_metrics()

@@ -1,8 +1,8 @@
-"""The webhook: who may speak to it, and what is taken from what they say.
+"""The webhook: checks a request, and reads the trade update from it.
 
-Deliveries are signed per Standard Webhooks (https://www.standardwebhooks.com): HMAC-SHA256 over
-id, timestamp and raw body, within 300 s of real time. The order of the checks is size, signature,
-then content, so that nothing of an unsigned body is looked at.
+Deliveries are signed as Standard Webhooks says (https://www.standardwebhooks.com): HMAC-SHA256 over
+id, timestamp and raw body, within 300 s of the real time. The checks come in the order size,
+signature, content, so that no part of an unsigned body is parsed.
 """
 
 import base64
@@ -32,7 +32,7 @@ from scalper.shell.telemetry import count, logger
 
 MAX_BODY = 64 * 1024
 MAX_QTY = 10**12
-"""Shares; beyond it a quantity is a broken input."""
+"""Shares; a larger quantity is refused."""
 
 YEARS = range(2000, 2100)
 STREAM = "trade_updates"
@@ -56,11 +56,11 @@ def receive(
     fetch_keys: Callable[[], Sequence[str]],
     renew_keys: Callable[[], Sequence[str]] = tuple,
 ) -> Delivery | None:
-    """Return what a Function URL event delivers; None for a message of another stream.
+    """Return the trade update of a Function URL's event; None for a message of another stream.
 
-    The keys are fetched only for what is small enough; `renew_keys` gives them as they are now, or
-    none, where none of those known fits. Raises WebhookRefusedError with the HTTP status: 413 over
-    64 KiB, 401 without a good signature, 400 or 415 for what is signed but makes no sense.
+    The keys are fetched only for a body within the size. If none of them fits, `renew_keys` returns
+    the secret's present keys, or none. Raises WebhookRefusedError with an HTTP status: 413 over
+    64 KiB, 401 without a good signature, 400 or 415 for signed content that is invalid.
     """
     headers = _headers(event)
     body = _body(event)
@@ -80,7 +80,7 @@ def receive(
 
 
 def verify(body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> None:
-    """Return where one of the keys signed the body; raises WebhookRefusedError(401) otherwise."""
+    """Return if one of the keys signed the body; raises WebhookRefusedError(401) otherwise."""
     why = "no key"
     for key in keys:
         try:
@@ -88,7 +88,7 @@ def verify(body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> None
         except WebhookVerificationError as error:
             why = str(error)
         except (ValueError, OverflowError, OSError):
-            # The library splits and decodes headers and body before it compares.
+            # The library raises these while it decodes headers and body, before it compares.
             why = "malformed signature, time or body"
         else:
             return
@@ -96,10 +96,10 @@ def verify(body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> None
 
 
 def parse(body: bytes) -> Delivery | None:
-    """Return what a signed body says; None where it is a message of another stream.
+    """Return the trade update of a signed body; None for a message of another stream.
 
-    Unknown fields and events do no harm: each message is a snapshot of its order. Nothing of the
-    body goes into an error's text, which is logged.
+    Unknown fields and events are allowed: each message is a snapshot of its order. Errors are
+    logged, so their texts have no part of the body.
     """
     try:
         message = json.loads(body, parse_float=exact)
@@ -129,9 +129,9 @@ def parse(body: bytes) -> Delivery | None:
 
 
 def _check_whole(order: Mapping[str, Any]) -> None:
-    """Raise ValueError where a quantity is out of bounds, before it is made a whole number.
+    """Raise ValueError if a quantity is out of bounds, before it becomes an int.
 
-    A hundred characters could stand for a number of a billion digits.
+    A hundred characters can be a number with a billion digits, such as 1e1000000000.
     """
     for name in ("qty", "filled_qty"):
         value = order.get(name)
@@ -140,15 +140,15 @@ def _check_whole(order: Mapping[str, Any]) -> None:
 
 
 def _check_sense(delivery: Delivery) -> None:
-    """Raise ValueError where a price or a time is none that an order can have."""
+    """Raise ValueError if no order can have this price, quantity or time."""
     report = delivery.report
     if delivery.price is not None and delivery.price <= 0:
         raise ValueError("a price that is not above 0")
     if report.filled_value < 0 or report.filled_qty > report.qty > 0:
-        raise ValueError("more filled than ordered, or for less than nothing")
+        raise ValueError("more filled than ordered, or a negative value")
     for at in (delivery.at, report.updated_at, report.submitted_at):
         if at is not None and at.year not in YEARS:
-            raise ValueError("a time that no order has")
+            raise ValueError("a time in another century")
 
 
 def answer(status: int, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,21 +167,21 @@ def ignore(reason: Reason) -> dict[str, Any]:
 
 
 def refuse(error: WebhookRefusedError) -> dict[str, Any]:
-    """Count and answer a delivery that is not taken."""
+    """Count, log and answer a delivery that the webhook refuses."""
     count(Metric.WEBHOOK_REFUSED)
     logger.warning("webhook refused", extra={"status": error.status, "error": str(error)})
     return answer(error.status, {"status": "refused", "reason": Reason.DELIVERY_REFUSED})
 
 
 def unable(error: ScalperError) -> dict[str, Any]:
-    """Answer a delivery that could not be taken up now; polling finds what it said."""
+    """Count, log and answer a delivery whose work failed; a later checkup finds what it said."""
     count(Metric.WEBHOOK_ERRORS)
     logger.error("webhook failed", extra={"error": str(error)})
     return answer(503, {"status": "failed", "reason": Reason.REQUEST_FAILED})
 
 
 def _headers(event: Mapping[str, Any]) -> dict[str, str]:
-    """Return the headers by their names in lower case."""
+    """Return the headers by name in lower case."""
     headers = event.get("headers")
     if not isinstance(headers, Mapping):
         return {}
@@ -189,14 +189,14 @@ def _headers(event: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _method(event: Mapping[str, Any]) -> str:
-    """Return the request's method; one that is not told is what is asked for."""
+    """Return the request's method; an event without one counts as POST."""
     context = event.get("requestContext")
     http = context.get("http") if isinstance(context, Mapping) else None
     return str(http.get("method", "POST")) if isinstance(http, Mapping) else "POST"
 
 
 def _body(event: Mapping[str, Any]) -> bytes:
-    """Return the raw body; refused by size before it is decoded."""
+    """Return the raw body; raises WebhookRefusedError, by its size before it is decoded."""
     text = event.get("body") or ""
     encoded = bool(event.get("isBase64Encoded"))
     if not isinstance(text, str) or len(text) > (MAX_BODY * 4 // 3 + 4 if encoded else MAX_BODY):

@@ -1,1 +1,1 @@
-"""Alpaca behind the ports: nothing else knows its addresses, words or numbers."""
+"""Adapters to Alpaca: no other room knows its addresses, fields and codes."""

@@ -1,8 +1,7 @@
-"""Alpaca's one-minute bars: one request for all symbols, and only for what the window lacks.
+"""Alpaca's one-minute bars: one request for many symbols.
 
-Bars are labelled by their start, arrive 1-3 s after their minute and may be revised about 30 s
-later, so each request overlaps the window by some minutes and the newest revision wins. The free
-plan serves real-time bars from the IEX feed alone.
+The label of a bar is its start. A bar arrives 1 to 3 s after its minute, and Alpaca may revise it
+about 30 s later. The free plan serves real-time bars from the IEX feed alone.
 (https://docs.alpaca.markets/reference/stockbars)
 """
 
@@ -14,20 +13,22 @@ from typing import Any
 from scalper.core.pricing import money
 from scalper.core.session import parse_time
 from scalper.core.signal import Bar
-from scalper.shell.alpaca.client import BoundedClient, ask
+from scalper.shell.alpaca.client import BoundedClient, get_answer
 from scalper.shell.errors import BrokerDownError, RefusedError
 from scalper.shell.ports import Bars
 from scalper.shell.settings import BrokerKeys, Settings
 
 SYMBOLS_PER_REQUEST = 400
-"""Alpaca states no bound; an address of this many symbols stays under 4 KB."""
+"""Alpaca states no bound. The address of a request with so many symbols stays under 4 KB."""
 
 PAGE = 10_000
+"""Bars in one answer, Alpaca's maximum."""
 
 MAX_PAGES = 200
+"""Answers read for one request; more is an error."""
 
 MAX_REFUSALS = 50
-"""Refused requests in one call: those symbols found so far are remembered, and the next goes on."""
+"""Refused requests in one call. The refused symbols found so far are kept for the next call."""
 
 
 class AlpacaMarketData:
@@ -37,14 +38,15 @@ class AlpacaMarketData:
         self._client = BoundedClient(settings.data_url, fetch_keys)
         self._feed = settings.feed
         self._refused: dict[str, str] = {}
-        """Symbols that were refused while others were not, and why: not asked for again."""
+        """Refused symbols and the reason, if others were answered; not requested again."""
 
     def bars(self, symbols: Sequence[str], start: datetime, end: datetime) -> Bars:
-        """Return the bars whose starts lie in [start, end], in every page of the answer.
+        """Return the bars that start from `start` to `end`, both included, of all pages.
 
-        A symbol that the broker refuses is left out with a line; the others are asked for
-        again without it, and it is not asked for by this process any more: the search for it costs
-        many requests. Raises RefusedError, for other reasons, or BrokerDownError.
+        One symbol that Alpaca refuses makes it refuse the whole request. Then halves are requested,
+        until the refused symbol is alone. It is left out with a line, and this process does not
+        request it again, because the search costs many requests. Raises RefusedError for other
+        refusals, BrokerDownError if there is no usable answer.
         """
         found: dict[str, list[Bar]] = {}
         refused: list[str] = []
@@ -94,7 +96,7 @@ class AlpacaMarketData:
             "adjustment": "split",
         }
         for _ in range(MAX_PAGES):
-            answer = ask(self._client, "/stocks/bars", query)
+            answer = get_answer(self._client, "/stocks/bars", query)
             if not isinstance(answer, dict) or not isinstance(answer.get("bars") or {}, dict):
                 raise BrokerDownError("/stocks/bars: an answer that cannot be read")
             for symbol, bars in (answer.get("bars") or {}).items():
@@ -110,7 +112,7 @@ class AlpacaMarketData:
 def _sort_in(
     pages: Iterable[tuple[str, Mapping[str, Any]]], found: dict[str, list[Bar]], refused: list[str]
 ) -> None:
-    """Add the bars of an answer to those found, and a line for each that makes no sense."""
+    """Add the valid bars of an answer to `found`, and a line for each invalid one to `refused`."""
     for symbol, raw in pages:
         try:
             bar = parse_bar(raw)
@@ -121,10 +123,10 @@ def _sort_in(
 
 
 def parse_bar(raw: Mapping[str, Any]) -> Bar:
-    """Return a bar of Alpaca's; raises ValueError where it makes no sense.
+    """Return one of Alpaca's bars; raises ValueError if it is invalid.
 
-    Refused are prices that are not finite and positive or out of order, and a start off the
-    minute.
+    A bar is invalid if a price is not finite and positive, if its prices are out of order, or if
+    its start is not a whole minute.
     """
     try:
         start = parse_time(raw["t"])

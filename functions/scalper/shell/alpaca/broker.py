@@ -1,7 +1,7 @@
 """Alpaca's Trading API, by alpaca-py's REST client: orders, positions, account, clock, calendar.
 
-alpaca-py's models need pandas and raise on words they do not know, after an order was placed: so
-raw answers are read here, by `scalper.shell.client`.
+alpaca-py's models need pandas, and they raise on an unknown status after an order was placed. So
+this module reads raw answers, by `scalper.shell.alpaca.client`.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from requests import RequestException
 from scalper.core.order import Order, OrderReport
 from scalper.core.pricing import price_text
 from scalper.core.session import Session, parse_time
-from scalper.shell.alpaca.client import TradingClient, ask
+from scalper.shell.alpaca.client import TradingClient, get_answer
 from scalper.shell.alpaca.parsing import (
     fills_of,
     list_of,
@@ -41,23 +41,25 @@ from scalper.shell.settings import BrokerKeys, Settings
 T = TypeVar("T")
 
 PAGE = 500
-"""Orders in one answer, Alpaca's most."""
+"""Orders in one answer, Alpaca's maximum."""
 
 MAX_PAGES = 40
+"""Answers read for one list of orders; more is an error."""
 
 FILLS_PAGE = 100
-"""Fills in one answer, Alpaca's most."""
+"""Fills in one answer, Alpaca's maximum."""
 
 MAX_FILLS_PAGES = 400
+"""Answers read for one list of fills; more is an error."""
 
 NOT_UNIQUE = 40010001
-"""The code of "client_order_id must be unique": the order exists already.
+"""Alpaca's code for "client_order_id must be unique": the order exists already.
 
-Alpaca gives it to other requests that make no sense to it too
+Alpaca answers it to some other invalid requests, too
 (https://github.com/alpacahq/Alpaca-API/issues/135)."""
 
 ACCOUNT_BLOCKS = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
-"""Fields of the account, each of which alone means that no order is taken."""
+"""Fields of the account. If one of them is true, Alpaca accepts no order."""
 
 
 class AlpacaBroker:
@@ -68,12 +70,13 @@ class AlpacaBroker:
 
     def clock(self) -> Clock:
         """Return the broker's time. Raises BrokerDownError."""
-        answer = ask(self._client, "/clock")
+        answer = get_answer(self._client, "/clock")
         return parsed(lambda: Clock(parse_time(answer["timestamp"]), bool(answer["is_open"])))
 
     def session(self, day: date) -> Session | None:
         """Return the trading hours of a New York date, half-days included; None on a holiday."""
-        days = ask(self._client, "/calendar", {"start": day.isoformat(), "end": day.isoformat()})
+        query = {"start": day.isoformat(), "end": day.isoformat()}
+        days = get_answer(self._client, "/calendar", query)
 
         def find() -> Session | None:
             for one in list_of(days):
@@ -84,19 +87,19 @@ class AlpacaBroker:
         return parsed(find)
 
     def account_block(self) -> str:
-        """Return why the broker takes no orders of the account, "" where it does.
+        """Return why the broker accepts no orders from the account, or "" if it does.
 
-        A field that is missing blocks nothing. Raises BrokerDownError.
+        A missing field does not block. Raises BrokerDownError.
         """
-        answer = ask(self._client, "/account")
+        answer = get_answer(self._client, "/account")
         return parsed(lambda: ", ".join(one for one in ACCOUNT_BLOCKS if answer.get(one) is True))
 
     def submit(self, symbol: str, order: Order) -> OrderReport:
         """Send the order once, as a day order under its client id.
 
-        Raises DuplicateOrderError where the client id is taken, RefusedError where the answer is
-        another parsed 4xx (429 included: it was not taken),
-        UnknownOutcomeError for everything else that is not an order with the same client id.
+        Raises DuplicateOrderError if the client id is taken, and RefusedError for any other 4xx
+        that can be read, 429 included. Raises UnknownOutcomeError for everything else that is not
+        an order with the same client id.
         """
         body = {
             "symbol": symbol,
@@ -121,10 +124,10 @@ class AlpacaBroker:
         return report
 
     def cancel(self, broker_id: str) -> None:
-        """Ask for a cancel; whatever the answer, only `find` tells what came of it.
+        """Ask for a cancel; only `find` says what came of it, whatever the answer was.
 
-        Raises UnauthorizedError where the keys are refused, UnknownOutcomeError where no answer
-        could be read.
+        Raises UnauthorizedError if the keys are refused, UnknownOutcomeError if no answer could be
+        read.
         """
         if not broker_id:
             # DELETE /orders without an id cancels every order of the account.
@@ -134,18 +137,18 @@ class AlpacaBroker:
         except UnauthorizedError:
             raise
         except RefusedError:
-            # 422 "not cancelable", 404: it may be filled by now, and 204 would not prove more.
+            # 422 "not cancelable" or 404: it may be filled by now. A 204 would not prove more.
             return
         except (BrokerError, RequestException, APIError, ValueError) as error:
             raise UnknownOutcomeError(f"cancel {broker_id}: {error}") from error
 
     def find(self, client_order_id: str) -> OrderReport | None:
-        """Return what the broker knows of an order, None where it answers 404."""
+        """Return the broker's report of an order, or None if it answers 404."""
         query = {"client_order_id": client_order_id}
         return self._order("/orders:by_client_order_id", query)
 
     def find_by_id(self, broker_id: str) -> OrderReport | None:
-        """Return what the broker knows of an order by its own id, None where it answers 404."""
+        """Return the broker's report of an order by the broker's id, or None if it answers 404."""
         if not broker_id:
             # GET /orders without an id is a list.
             return None
@@ -156,21 +159,22 @@ class AlpacaBroker:
         return self._orders({"status": "open"})
 
     def orders_since(self, start: datetime) -> list[OrderReport]:
-        """Return every order submitted after `start`, whatever became of it, oldest first."""
+        """Return every order submitted after `start`, open or closed, oldest first."""
         return self._orders({"status": "all", "after": start.isoformat()})
 
     def positions(self) -> dict[str, Position]:
-        """Return what is held by symbol, external shares included.
+        """Return the positions by symbol, external ones included.
 
-        A symbol of which less than a share is held is there, with 0; one without a position is not.
+        A position of less than one share has the quantity 0. A symbol without a position is left
+        out.
         """
-        answer = ask(self._client, "/positions")
+        answer = get_answer(self._client, "/positions")
         return parsed(lambda: {one["symbol"]: position_of(one) for one in list_of(answer)})
 
     def fills_since(self, start: datetime) -> list[Fill]:
         """Return every execution after `start`, external orders' included, oldest first.
 
-        They are the account's activities, a book apart from the orders'
+        They are the account's activities, which Alpaca keeps apart from the orders
         (https://docs.alpaca.markets/reference/getaccountactivitiesbyactivitytype-1).
         """
         query = {
@@ -180,7 +184,7 @@ class AlpacaBroker:
         }
         found: dict[str, Fill] = {}
         for _ in range(MAX_FILLS_PAGES):
-            answer = ask(self._client, "/account/activities/FILL", query)
+            answer = get_answer(self._client, "/account/activities/FILL", query)
             page = parsed(partial(fills_of, answer))
             found |= page
             if len(page) < FILLS_PAGE:
@@ -190,13 +194,13 @@ class AlpacaBroker:
 
     def account_config(self) -> Mapping[str, Any]:
         """Return the account's settings, such as `no_shorting` and `suspend_trade`."""
-        answer = ask(self._client, "/account/configurations")
+        answer = get_answer(self._client, "/account/configurations")
         return parsed(lambda: object_of(answer))
 
     def set_no_shorting(self, *, no_shorting: bool) -> Mapping[str, Any]:
-        """Change whether the account may go short; return its settings after that.
+        """Set whether the account may go short; return the account's settings after that.
 
-        Sent once. Raises RefusedError, or UnknownOutcomeError where no answer could be read.
+        It is sent once. Raises RefusedError, or UnknownOutcomeError if no answer could be read.
         """
         try:
             answer = self._client.patch("/account/configurations", {"no_shorting": no_shorting})
@@ -207,9 +211,9 @@ class AlpacaBroker:
             raise UnknownOutcomeError(f"no_shorting: {error}") from error
 
     def _order(self, path: str, query: Mapping[str, str]) -> OrderReport | None:
-        """Return the order that a path names, None where the answer is 404."""
+        """Return the report of the order that a path names, or None if the answer is 404."""
         try:
-            answer = ask(self._client, path, query)
+            answer = get_answer(self._client, path, query)
         except RefusedError as error:
             if error.status == 404:
                 return None
@@ -217,11 +221,11 @@ class AlpacaBroker:
         return parsed(lambda: report_of(answer, confirmed=True))
 
     def _orders(self, query: dict[str, str]) -> list[OrderReport]:
-        """Return every page of a list, oldest first; pages go on by submission time."""
+        """Return all pages of a list, oldest first; the submission time leads to the next page."""
         found: dict[str, OrderReport] = {}
         query = {**query, "limit": str(PAGE), "direction": "asc", "nested": "false"}
         for _ in range(MAX_PAGES):
-            answer = ask(self._client, "/orders", query)
+            answer = get_answer(self._client, "/orders", query)
             page = parsed(partial(list_of, answer))
             known = len(found)
             for one in page:
@@ -230,7 +234,7 @@ class AlpacaBroker:
                     found[report.broker_id or report.client_order_id] = report
             if len(page) < PAGE:
                 return list(found.values())
-            # `after` is exclusive: a microsecond back, so that none of the same instant is lost,
-            # unless a whole page lies within it.
+            # `after` is exclusive. A microsecond earlier, no order of the same instant is lost,
+            # unless one instant fills a whole page.
             query["after"] = parsed(partial(page_after, page[-1], exactly=len(found) == known))
         raise BrokerDownError(f"more than {MAX_PAGES * PAGE} orders")

@@ -1,8 +1,8 @@
-"""How Alpaca's APIs are spoken to: with time-outs, without repeats, to the one account allowed.
+"""Requests to Alpaca's APIs: with time-outs, sent once, and only to the account that is allowed.
 
-alpaca-py 0.44.0 has no time-outs and repeats every verb, POST included, on 429 and 504. This
-module takes its `RESTClient` alone and bounds it. Questions (GET) are repeated here, by `ask`;
-whatever has an effect is sent once.
+alpaca-py 0.44.0 has no time-outs, and it repeats every verb on 429 and 504, POST included. This
+module uses only its `RESTClient`, and bounds it. `get_answer` repeats a GET. A request that changes
+something is sent once.
 """
 
 import json
@@ -37,14 +37,14 @@ GET_BACKOFF_S = 0.25
 CONNECTIONS = 32
 KEY_HEADER = "APCA-API-KEY-ID"
 NO_ACCOUNT = ("/v2/clock", "/v2/calendar")
-"""What is the same for every account."""
+"""Paths whose answers are the same for every account."""
 
 
 class BoundedClient(RESTClient):
-    """alpaca-py's client with time-outs and without repeats, answers read exactly.
+    """alpaca-py's client with time-outs, without repeats, and with exact numbers.
 
-    It leans on private attributes (`_session`, `_retry`, `_one_request`): alpaca-py is pinned,
-    and tests show that each still does what it did.
+    It uses private attributes of alpaca-py: `_session`, `_retry`, `_one_request`. The version of
+    alpaca-py is pinned, and tests show that each attribute still has its effect.
     """
 
     def __init__(self, base_url: str, fetch_keys: Callable[[], BrokerKeys]) -> None:
@@ -56,19 +56,19 @@ class BoundedClient(RESTClient):
         adapter = HTTPAdapter(pool_connections=2, pool_maxsize=CONNECTIONS, max_retries=0)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
-        # Proxies and .netrc are looked up for each request otherwise.
+        # Otherwise requests reads proxies and .netrc for each request.
         self._session.trust_env = False
 
     def _one_request(self, method: str, url: str, opts: dict[str, Any], retry: int) -> Any:
         response = self._send(method, url, opts)
         if response.status_code == 401 and self._renew_keys(opts["headers"]):
-            # A 401 had no effect, so that even a POST may be sent again with rotated keys.
+            # A 401 had no effect: even a POST may be sent again with rotated keys.
             response = self._send(method, url, {**opts, "headers": self._get_default_headers()})
         if response.status_code >= 400:
             raise _http_error(response.status_code, response.text)
         if not response.text:
             return None
-        # Not response.json(): a float would be an amount.
+        # Not response.json(), which makes floats of amounts.
         return json.loads(response.text, parse_float=exact)
 
     def _send(self, method: str, url: str, opts: dict[str, Any]) -> Response:
@@ -77,9 +77,9 @@ class BoundedClient(RESTClient):
         )
 
     def _renew_keys(self, used: Mapping[str, str]) -> bool:
-        """Return whether there are other keys than those used; fetches them where none are known.
+        """Return whether there are other keys than those used; fetch the secret if none are known.
 
-        Of many requests refused at once the first fetches, and the others find its keys.
+        If many requests are refused at once, the first one fetches, and the others use its keys.
         """
         with self._renewing:
             if self._get_auth_headers().items() <= used.items():
@@ -93,13 +93,13 @@ class BoundedClient(RESTClient):
 
 
 class TradingClient(BoundedClient):
-    """The trading API's client; with TRADING_MODE=live it speaks to one account alone.
+    """The client of the trading API; with TRADING_MODE=live it makes requests to one account alone.
 
-    Before anything is asked of an account or sent to it, GET /v2/account has to tell the number
-    that the settings name, under the very keys of the request: once for each key, so that keys
-    that were rotated are checked before they are used. It sits below every request, so that
-    nothing goes around it; reading is held back too, for another account's orders and positions
-    would be taken for ours. Raises WrongAccountError, after a line in the log.
+    Before any other request, GET /v2/account has to return the account number of the settings,
+    under the same keys. This is checked once for each key, so rotated keys are checked, too. The
+    check stands below every request, so no request avoids it. Reading is held back as well, because
+    the orders and positions of another account would be taken for ours. Logs a WrongAccountError
+    before it raises it.
     """
 
     def __init__(self, settings: Settings, fetch_keys: Callable[[], BrokerKeys]) -> None:
@@ -115,7 +115,7 @@ class TradingClient(BoundedClient):
             try:
                 return super()._one_request(method, url, opts, retry)
             except WrongAccountError:
-                # Nothing was sent, and the secret may hold the right keys by now.
+                # No request was sent. The secret may have the right keys by now.
                 if not self._number or not self._renew_keys(opts["headers"]):
                     raise
                 opts = {**opts, "headers": self._get_default_headers()}
@@ -129,21 +129,24 @@ class TradingClient(BoundedClient):
         if not self._is_guarded or url.endswith(NO_ACCOUNT):
             return super()._send(method, url, opts)
         if (method, url) == ("GET", self._account_url):
-            return self._ask_account(opts)
+            return self._read_account(opts)
         if self._admitted != opts["headers"][KEY_HEADER]:
             with self._admitting:
                 if self._admitted != opts["headers"][KEY_HEADER]:
                     account = {"headers": opts["headers"], "allow_redirects": False}
-                    answer = self._ask_account(account)
+                    answer = self._read_account(account)
                     if answer.status_code == 401:
-                        # As the answer to the request itself: other keys are looked for.
+                        # As if the request itself had it: the caller looks for other keys.
                         return answer
                     if answer.status_code != 200:
                         raise BrokerDownError(f"/account: HTTP {answer.status_code}")
         return super()._send(method, url, opts)
 
-    def _ask_account(self, opts: dict[str, Any]) -> Response:
-        """Return the answer to GET /v2/account; its keys are admitted where the number is right."""
+    def _read_account(self, opts: dict[str, Any]) -> Response:
+        """Return the answer to GET /v2/account; admit its keys if the number is right.
+
+        Raises WrongAccountError otherwise.
+        """
         if not self._number:
             raise WrongAccountError(
                 "TRADING_MODE is live and LIVE_ACCOUNT_NUMBER is not set: deploy with "
@@ -163,10 +166,11 @@ class TradingClient(BoundedClient):
         return answer
 
 
-def ask(client: RESTClient, path: str, query: Mapping[str, Any] | None = None) -> Any:
-    """Return the answer to a question, asked up to `GET_ATTEMPTS` times.
+def get_answer(client: RESTClient, path: str, query: Mapping[str, Any] | None = None) -> Any:
+    """Return the answer to a GET, sent up to `GET_ATTEMPTS` times.
 
-    Raises RefusedError for a parsed 4xx but 429, BrokerDownError where no attempt was answered.
+    Raises RefusedError for a 4xx that can be read, for 429 only after the last attempt. Raises
+    BrokerDownError if no attempt got a usable answer.
     """
     for attempt in range(1, GET_ATTEMPTS + 1):
         try:
@@ -182,7 +186,7 @@ def ask(client: RESTClient, path: str, query: Mapping[str, Any] | None = None) -
 
 
 def _http_error(status: int, body: str) -> BrokerError:
-    """Return the error that an answer of 400 and above stands for."""
+    """Return the error for an HTTP status of 400 or above."""
     try:
         parsed = json.loads(body)
     except ValueError:
@@ -196,9 +200,9 @@ def _http_error(status: int, body: str) -> BrokerError:
 
 
 def exact(text: str) -> Decimal:
-    """Return a JSON number with a point or an exponent; raises ValueError where that is too large.
+    """Return a JSON number with a point or an exponent; raises ValueError if it is too large.
 
-    Decimal itself raises ArithmeticError then, which no caller takes for an unreadable answer.
+    Decimal itself would raise ArithmeticError, which the readers of answers do not expect.
     """
     try:
         return Decimal(text)

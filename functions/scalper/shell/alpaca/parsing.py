@@ -1,4 +1,4 @@
-"""Alpaca's JSON documents become plain data; one that cannot be read is no answer."""
+"""Reads Alpaca's JSON documents into plain data; an unreadable answer counts as no answer."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -17,9 +17,9 @@ T = TypeVar("T")
 
 
 def report_of(document: Mapping[str, Any], *, confirmed: bool = False) -> OrderReport:
-    """Return what an order object of Alpaca's says; unknown fields and statuses do no harm.
+    """Return the report of one of Alpaca's order objects; unknown fields and statuses are allowed.
 
-    Raises ValueError where it is no order object.
+    Raises ValueError if it is not an order object.
     """
     try:
         filled_qty = int(Decimal(document.get("filled_qty") or "0"))
@@ -47,7 +47,7 @@ def report_of(document: Mapping[str, Any], *, confirmed: bool = False) -> OrderR
 
 
 def parsed(read: Callable[[], T]) -> T:
-    """Return what `read` makes of an answer; one that cannot be read is no answer."""
+    """Return what `read` returns; raises BrokerDownError if the answer cannot be read."""
     try:
         return read()
     except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
@@ -55,9 +55,10 @@ def parsed(read: Callable[[], T]) -> T:
 
 
 def listed_order(document: Any) -> OrderReport | None:
-    """Return what a listed order says, None for an external one that cannot be read.
+    """Return the report of a listed order, or None for an external order that cannot be read.
 
-    An order of several legs, for example, has no symbol. Raises BrokerDownError where it is ours.
+    An order of several legs, for example, has no symbol. Raises BrokerDownError if the unreadable
+    order may be ours.
     """
     try:
         return report_of(document, confirmed=True)
@@ -73,7 +74,7 @@ def listed_order(document: Any) -> OrderReport | None:
 def position_of(document: Mapping[str, Any]) -> Position:
     """Return the whole shares of a position; raises KeyError or ArithmeticError."""
     qty = Decimal(document["qty"])
-    # Alpaca's own documents do not require the field.
+    # Alpaca's schema does not require the field.
     free = document.get("qty_available")
     return Position(int(qty), int(qty if free is None else Decimal(free)))
 
@@ -109,7 +110,10 @@ def list_of(answer: object) -> list[Any]:
 
 
 def page_after(document: Mapping[str, Any], *, exactly: bool) -> str:
-    """Return where the next page starts: at an order's stamp, all its digits, or just before."""
+    """Return `after` of the next page: the order's submission time, or a microsecond earlier.
+
+    `exactly`: the time itself, with all its digits.
+    """
     stamp = _str(document["submitted_at"])
     at = parse_time(stamp)
     return stamp if exactly else (at - timedelta(microseconds=1)).isoformat()

@@ -1,1 +1,1 @@
-"""AWS behind the ports: tables, queues, topics and secrets."""
+"""Adapters to AWS: tables, queues, the mail topic and secrets."""

@@ -1,6 +1,6 @@
-"""The relay's lease in the state table: `control#<mode>`, `relay`, a document for people to read.
+"""The relay's lease in the state table, as a JSON document: `control#<mode>`, `relay`.
 
-It has no time to live: its version makes the tokens, which must never fall.
+The item does not expire: its version makes the tokens, which must never fall.
 """
 
 import json
@@ -18,13 +18,13 @@ from scalper.shell.telemetry import logger
 
 SORT_KEY = "relay"
 
-# A write has to be over long before the lease is; who writes tries again by himself.
+# A write has to end long before the lease does. The holder itself repeats a failed write.
 CONNECT_TIMEOUT_S = 1.0
 READ_TIMEOUT_S = 2.0
 
 
 class DynamoLeaseTable:
-    """The LeaseTable protocol on DynamoDB, by PynamoDB."""
+    """The port `LeaseTable` on DynamoDB, by PynamoDB."""
 
     def __init__(self, settings: Settings) -> None:
         self._partition = f"control#{settings.mode}"
@@ -33,9 +33,9 @@ class DynamoLeaseTable:
         )
 
     def present(self) -> Lease | None:
-        """Return the lease by a consistent read, None where there is none.
+        """Return the lease by a consistent read, or None if there is none.
 
-        A document that makes no sense is nobody's lease. Raises StoreDownError.
+        An unreadable document counts as a free lease. Raises StoreDownError.
         """
         with store_errors():
             try:
@@ -50,17 +50,16 @@ class DynamoLeaseTable:
             return Lease("", version, FREE, FREE, version)
 
     def put(self, lease: Lease) -> Lease:
-        """Write the lease where the item still has its version, or none where that is 0.
+        """Write the lease if the item still has its version; with version 0, if there is no item.
 
-        Raises ConflictError where somebody else wrote, StoreDownError where it is unknown whether
-        it was written.
+        Raises ConflictError if another run wrote it, StoreDownError if it may not be written.
         """
         item = self._items(self._partition, SORT_KEY, nonce=uuid4().hex, document=encode(lease))
         if lease.version:
             item.version = lease.version
         with store_errors():
             if not save_once(item):
-                raise ConflictError("the lease was written by somebody else")
+                raise ConflictError("another run wrote the lease")
         return replace(lease, version=lease.version + 1)
 
 
@@ -77,7 +76,7 @@ def encode(lease: Lease) -> str:
 
 
 def decode(text: str) -> Lease:
-    """Return the lease that a text tells; raises ValueError where it makes no sense."""
+    """Return the lease of a JSON text; raises ValueError if it cannot be read."""
     try:
         document = json.loads(text)
         return Lease(

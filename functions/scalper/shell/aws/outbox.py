@@ -1,4 +1,4 @@
-"""Messages by SQS and SNS; trading is correct without any of them."""
+"""Messages by SQS and SNS: trading stays correct if any of them is lost."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from scalper.shell.telemetry import count, logger
 
 
 class AwsOutbox:
-    """Messages by SQS and SNS; trading is correct without any of them."""
+    """The port `Outbox` by SQS and SNS; a message that is not accepted is logged and counted."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -23,7 +23,7 @@ class AwsOutbox:
         self._topic: Any = None
 
     def checkup_in(self, delay_s: int, at: datetime) -> None:
-        """Let the checkup run after a delay; the next tick makes up for a lost message."""
+        """Queue a checkup that runs after a delay; the next tick replaces a lost one."""
         try:
             self._send(self._settings.checkup_queue_url, delay_s, {"armed_at": at.isoformat()})
         except (ClientError, BotoCoreError) as error:
@@ -31,7 +31,7 @@ class AwsOutbox:
             logger.warning("checkup not armed", extra={"error": str(error)})
 
     def tick_in(self, delay_s: int, event: Mapping[str, Any]) -> None:
-        """Let a tick's event come after a delay; the schedule makes up for a lost message."""
+        """Queue a tick's event that arrives after a delay; the schedule replaces a lost one."""
         try:
             self._send(self._settings.tick_queue_url, delay_s, event)
         except (ClientError, BotoCoreError) as error:
@@ -39,7 +39,7 @@ class AwsOutbox:
             logger.warning("tick not armed", extra={"error": str(error)})
 
     def _send(self, queue_url: str, delay_s: int, body: Mapping[str, Any]) -> None:
-        """Send a message to a queue; without an address to nowhere."""
+        """Send a message to a queue; without an address, send nothing."""
         if not queue_url:
             return
         self._queue = self._queue or boto3.client("sqs", config=AWS_CONFIG)
@@ -48,7 +48,7 @@ class AwsOutbox:
         )
 
     def notify(self, subject: str, text: str) -> None:
-        """Tell the owner, where there is a topic."""
+        """Send the owner a mail, if there is a topic."""
         if not self._settings.notify_topic_arn:
             return
         try:

@@ -1,4 +1,4 @@
-"""Keys from AWS Secrets Manager, as JSON."""
+"""Reads the keys from AWS Secrets Manager, where they are JSON."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from scalper.shell.settings import BrokerKeys, Settings
 def broker_keys(settings: Settings) -> BrokerKeys:
     """Return the account's keys from their secret.
 
-    Raises SettingsError saying what to put where, if they are missing or empty.
+    Raises SettingsError, which says what to put into which secret, if they are missing or empty.
     """
     secret = _secret(settings.broker_secret_id, "BROKER_SECRET_ID")
     key_id, secret_key = secret.get("key_id"), secret.get("secret_key")
@@ -30,7 +30,7 @@ def broker_keys(settings: Settings) -> BrokerKeys:
 def webhook_keys(settings: Settings) -> tuple[str, ...]:
     """Return the webhook's signing keys, the current one first.
 
-    Raises SettingsError saying what to put where, if there is none.
+    Raises SettingsError, which says what to put into which secret, if there is none.
     """
     secret = _secret(settings.webhook_secret_id, "WEBHOOK_SECRET_ID")
     keys = [secret.get(name) for name in ("current", "previous")]

@@ -1,9 +1,9 @@
-"""The state table: conditional writes by version, so that of two writers one has to think again.
+"""The state table: every write is conditional on the version, so the second of two writers fails.
 
-One table, keys `pk` and `sk`: "state#<mode>" holds an item for each symbol, its sort key led by a
-hash, so that shard k of n is one range and one Query whatever n is; "minute#..." a claim for each
-tick; "control#..." the account's halt and the relay's lease (`lease_table`); "day#..." a record for
-each session.
+One table has the keys `pk` and `sk`. The partition "state#<mode>" has an item for each symbol. Its
+sort key begins with a hash, so any shard of any number of shards is one range and one Query.
+"minute#..." has a claim for each tick, "control#..." the account's halt and the relay's lease
+(`lease_table`), "day#..." a record for each session.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,22 +32,25 @@ from scalper.shell.shards import _HASHES, sort_key
 from scalper.shell.telemetry import count, logger
 
 CLAIM_KEPT = timedelta(days=2)
+"""How long the claim of a minute stays in the table."""
 
 DAY_KEPT = timedelta(days=400)
+"""How long a session's record stays in the table."""
 
 _READ = ("pk", "sk", "version", "schema", "document")
-"""What a state is read from; the other attributes are for people who look at the table."""
+"""The attributes that a state is read from; the others are for people who read the table."""
 
 
 class ConditionFailedError(Exception):
-    """The item is not as the condition of a write wants it, perhaps by that very write."""
+    """The condition of a write does not hold, perhaps because the same write succeeded before."""
 
 
 def write_once(put: Callable[[], None], nonce_there: Callable[[], str | None], nonce: str) -> bool:
-    """Return whether the item is the writer's: `put` went through, or had done so unnoticed.
+    """Return whether the item is the writer's: `put` succeeded, now or in an earlier attempt.
 
-    A write whose answer was lost is sent again by the SDK, and then fails by its own success: the
-    nonce that lies there tells whose it is. `put` raises ConditionFailedError.
+    The SDK repeats a write whose answer was lost. If the first attempt succeeded, the repeat fails
+    on its condition. The nonce in the item then shows whose write it is. `put` raises
+    ConditionFailedError.
     """
     try:
         put()
@@ -57,7 +60,7 @@ def write_once(put: Callable[[], None], nonce_there: Callable[[], str | None], n
 
 
 class Item(Model):
-    """Every item of the table; which attributes it has depends on its partition."""
+    """An item of the table; its partition decides which attributes it has."""
 
     pk = UnicodeAttribute(hash_key=True)
     sk = UnicodeAttribute(range_key=True)
@@ -90,14 +93,14 @@ def items_of(
 
 
 class DynamoStore:
-    """The store on DynamoDB, by PynamoDB."""
+    """The port `Store` on DynamoDB, by PynamoDB."""
 
     def __init__(self, settings: Settings) -> None:
         self._mode = settings.mode
         self._items = items_of(settings.state_table)
 
     def load(self, symbol: str) -> Stored | None:
-        """Return the symbol's state by a consistent read, None where there is no item."""
+        """Return the symbol's state by a consistent read, or None if there is no item."""
         with store_errors():
             try:
                 item = self._items.get(self._states, sort_key(symbol), consistent_read=True)
@@ -106,9 +109,9 @@ class DynamoStore:
         return _stored(item)
 
     def load_all(self, shard: int, shard_count: int) -> dict[str, Stored]:
-        """Return every state of a shard, by symbol, by one Query (more past 1 MB).
+        """Return the states of a shard by symbol, by one Query for each MB.
 
-        An item that cannot be read is left out and counted: only its own symbol stops.
+        An unreadable item is left out and counted: only its own symbol stops.
         """
         low = f"{_HASHES * shard // shard_count:08x}"
         # A sort key is the hash, "#" and the symbol; "~" sorts after all of them.
@@ -133,12 +136,11 @@ class DynamoStore:
                     stored[one.state.symbol] = one
 
     def save(self, before: Stored, state: SymbolState) -> Stored:
-        """Write the state if the item still is `before`.
+        """Write the state if the item is still `before`.
 
-        Raises ConflictError where somebody else wrote it, StoreDownError where it is unknown or
-        certain that nothing was written. A write that reports failure after it succeeded (a
-        time-out, then the SDK's retry) is recognised by its nonce. A first write never replaces
-        an item, whatever is in it.
+        Raises ConflictError if another invocation wrote it, StoreDownError if it may not be
+        written. The nonce shows a write that succeeded although its answer was lost. A first write
+        never replaces an item, whatever is in it.
         """
         item = self._items(
             self._states,
@@ -155,7 +157,7 @@ class DynamoStore:
         is_new = self._items.pk.does_not_exist() if before.version is None else None
         with store_errors():
             if not save_once(item, is_new):
-                raise ConflictError(f"{state.symbol}: written by somebody else")
+                raise ConflictError(f"{state.symbol}: another invocation wrote it")
         version = 1 if before.version is None else before.version + 1
         return Stored(state, version, max(before.schema, SCHEMA), before.unknown)
 
@@ -172,7 +174,7 @@ class DynamoStore:
             return save_once(item, None)
 
     def account_halt(self) -> str:
-        """Return why the account enters nothing, "" where it may."""
+        """Return why the account is halted, or "" if it is not."""
         with store_errors():
             try:
                 item = self._items.get(f"control#{self._mode}", "halt", consistent_read=True)
@@ -181,11 +183,11 @@ class DynamoStore:
         return item.document or ""
 
     def halt_account(self, why: str) -> None:
-        """Let the account enter nothing until resumed; "" resumes it."""
+        """Halt the account with a reason; "" ends the halt."""
         self._put(f"control#{self._mode}", "halt", why)
 
     def record_day(self, day: date, summary: str) -> None:
-        """Keep a session's summary, JSON text, in the place of an earlier one."""
+        """Store a session's summary, a JSON text; it replaces an earlier one."""
         self._put(f"day#{self._mode}", day.isoformat(), summary, DAY_KEPT)
 
     @property
@@ -193,7 +195,7 @@ class DynamoStore:
         return f"state#{self._mode}"
 
     def _put(self, pk: str, sk: str, document: str, kept: timedelta | None = None) -> None:
-        """Write an item that the last writer may win: no decision hangs on its version."""
+        """Write an item without a condition: no decision depends on its version."""
         expires = None if kept is None else int((datetime.now(UTC) + kept).timestamp())
         item = self._items(pk, sk, document=document, expires_at=expires)
         with store_errors():
@@ -201,9 +203,10 @@ class DynamoStore:
 
 
 def save_once(item: Item, condition: Condition | None = None) -> bool:
-    """Return whether an item was written over the version that it carries, or had been unnoticed.
+    """Return whether this write of an item succeeded, now or in an attempt without an answer.
 
-    Without a version it is written only where there is none; `item.nonce` is this write's own.
+    The table has to hold the version that the item has. An item without a version is written only
+    if the table has none. `item.nonce` is used by no other write.
     """
 
     def put() -> None:
@@ -225,9 +228,9 @@ def save_once(item: Item, condition: Condition | None = None) -> bool:
 
 
 def _is_refused(error: PutError) -> bool:
-    """Whether the table says that the condition does not hold.
+    """Whether the table answers that the condition does not hold.
 
-    Not PynamoDB's `cause_response_code`: where the connection broke it raises AttributeError.
+    PynamoDB's own `cause_response_code` raises AttributeError if the connection broke.
     """
     cause = error.cause
     if not isinstance(cause, ClientError):
@@ -236,7 +239,7 @@ def _is_refused(error: PutError) -> bool:
 
 
 class _UnreadableError(StoreDownError):
-    """The item is there and makes no sense: its symbol stops, and nothing replaces it."""
+    """The item exists and cannot be read: its symbol stops, and no write replaces the item."""
 
 
 def _stored(item: Item) -> Stored:
@@ -251,7 +254,7 @@ def _stored(item: Item) -> Stored:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turn what PynamoDB raises into the store's errors."""
+    """Raise PynamoDB's errors as errors of the store."""
     try:
         yield
     except AttributeDeserializationError as error:

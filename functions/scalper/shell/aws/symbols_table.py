@@ -1,4 +1,4 @@
-"""The symbols table on DynamoDB, read anew at each tick."""
+"""The port `Symbols` on DynamoDB."""
 
 import boto3
 from botocore.config import Config
@@ -13,7 +13,7 @@ _TABLE_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max_at
 
 
 class DynamoSymbols:
-    """The symbols table on DynamoDB, read anew at each tick: edits act at the next one."""
+    """The symbols table, read at each tick: an edit acts at the next tick."""
 
     def __init__(self, settings: Settings) -> None:
         self._table = settings.symbols_table
@@ -21,9 +21,9 @@ class DynamoSymbols:
         self._client = boto3.client("dynamodb", config=_TABLE_CONFIG)
 
     def read(self) -> tuple[dict[str, SymbolRules], tuple[str, ...]]:
-        """Return the rows that make sense by symbol, and a line for each that does not.
+        """Return the valid rows by symbol, and a line for each refused row.
 
-        Raises StoreDownError where the table cannot be read.
+        Raises StoreDownError if the table cannot be read.
         """
         try:
             pages = self._client.get_paginator("scan").paginate(

@@ -1,1 +1,1 @@
-"""From the broker's websocket to the webhook, one run at a time."""
+"""Posts the broker's order events to the webhook; one run at a time is connected."""

@@ -1,12 +1,14 @@
-"""Who holds the account's one connection, until when: of two runs one has to do without it.
+"""The lease: one run at a time may hold the account's one connection, until a stated end.
 
-The lease is an item that is written under its version alone. Its holder writes it anew every
-`RENEW_EVERY_S`; from the last write that it knows of it counts `LEASE_S - MARGIN_S` on its own
-clocks, and is not connected any longer than that. Whoever else wants it waits for the end that the
-item names, or for its release. So nobody overlaps as long as two machines' clocks, and the time
-that closing takes, differ by less than `MARGIN_S` in all. Each tenancy has a higher number
-(`token`) than any before: a holder that was away for too long finds another's, and writes nothing
-over it. An item that somebody deletes is nobody's: its holder makes it again if it is the first.
+Every write of the item is conditional on its version. The holder renews the lease every
+`RENEW_EVERY_S`. After its last successful write it stays connected for at most
+`LEASE_S - MARGIN_S`, by its own clocks. Another run waits for the end that the item names, or for
+the release. So two runs never overlap, as long as the difference of the two machines' clocks and
+the time to close a connection stay below `MARGIN_S` together.
+
+Each tenancy has a higher number (`token`) than any before. A holder that was paused for too long
+finds another run's number, and does not overwrite it. If somebody deletes the item, the lease is
+free, and the holder may write it again.
 """
 
 import math
@@ -24,66 +26,73 @@ LEASE_S = 20.0
 """How long a lease lasts from its last renewal."""
 
 RENEW_EVERY_S = 5.0
+"""How often a holder renews its lease."""
+
 RETRY_EVERY_S = 1.0
-"""How soon a renewal without an answer is tried again."""
+"""How soon a holder repeats a renewal that got no answer."""
 
 MARGIN_S = 5.0
-"""How long before its lease ends a holder is gone: two clocks may be 4 s apart, closing takes 1."""
+"""A holder disconnects so long before its lease ends.
+
+Two clocks differ by up to 4 s, and closing takes up to 1 s.
+"""
 
 WATCH_S = 20.0
-"""How long a run looks at another's lease before it leaves: a holder that died shows by then.
+"""How long a run watches another's lease before it leaves; a dead holder shows in this time.
 
-With a start each minute a death is either seen at once, and the lease taken when it ends, or by
-the next start: `max(LEASE_S, 60 - WATCH_S + 2 * RENEW_EVERY_S)` seconds later at most, and what a
-start takes.
+A run starts each minute. It sees the death while it watches, or the next run does. So the lease
+changes hands at most `max(LEASE_S, 60 - WATCH_S + 2 * RENEW_EVERY_S)` seconds after a death, plus
+the time of a start.
 """
 
 HAND_OVER_S = 75.0
-"""A holder that is to end within this is waited for."""
+"""A run waits for a holder that is to end within this time."""
 
 POLL_S = 1.0
-LOOK_S = 0.25
-"""How often a holder at least looks whether it still is one."""
+"""How often a waiting run reads the lease."""
+
+GUARD_EVERY_S = 0.25
+"""How often, at least, a holder checks that its lease is not over."""
 
 FREE = datetime(1970, 1, 1, tzinfo=UTC)
-"""The end of a lease that was given back."""
+"""The end of a lease that was released."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The item: times are its holder's, aware UTC."""
+    """The lease's item; times are by the holder's clock, aware UTC."""
 
     holder: str
-    """A name that no other run has."""
+    """The run's unique name."""
     token: int
     """The tenancy's number."""
     until: datetime
-    """When it ends, unless it is renewed; `FREE` where it was given back."""
+    """When it ends unless it is renewed; `FREE` if it was released."""
     ends_at: datetime
-    """When its holder means to give it back."""
+    """When its holder plans to release it."""
     version: int = 0
-    """Of the item; 0 where there is none yet."""
+    """The item's version; 0 if there is no item yet."""
 
 
 class LeaseTable(Protocol):
-    """Where the lease lies; tests have one of their own."""
+    """The table of the lease; tests have another one."""
 
     def present(self) -> Lease | None:
-        """Return the lease by a consistent read, None where there is none; raises StoreError."""
+        """Return the lease by a consistent read, or None if there is none; raises StoreError."""
         ...
 
     def put(self, lease: Lease) -> Lease:
-        """Write the lease where the item still has its version; return it with the new one.
+        """Write the lease if the item still has its version; return it with the new version.
 
-        Raises ConflictError where somebody else wrote, StoreDownError where that is unknown.
+        Raises ConflictError if another run wrote it, StoreDownError if it may not be written.
         """
         ...
 
 
 class Tenancy:
-    """One run's part in the lease: it waits for it, holds it and gives it back.
+    """One run's use of the lease: it waits for it, takes it, keeps it and releases it.
 
-    `keep` and `guard` run beside the one that `take` answered with True; nothing else does.
+    After `take` returned True, `keep` and `guard` run in threads beside the run.
     """
 
     def __init__(self, table: LeaseTable, timing: Timing, holder: str) -> None:
@@ -94,10 +103,12 @@ class Tenancy:
         self._deadline = (-math.inf, FREE)
         self._is_over = True
 
-    def awaited(self, time_left_s: Callable[[], float], watch_s: float | None = None) -> bool:
-        """Return whether the lease is free, after a look at whoever holds it for `watch_s`.
+    def wait_until_free(
+        self, time_left_s: Callable[[], float], watch_s: float | None = None
+    ) -> bool:
+        """Return whether the lease is free; if another run holds it, watch it for `watch_s`.
 
-        The look lasts on while a holder is late with its renewal, or about to end.
+        It watches for longer while the holder is late with a renewal or about to end.
         """
         began, is_known = self._timing.monotonic(), True
         watch_s = WATCH_S if watch_s is None else watch_s
@@ -120,9 +131,10 @@ class Tenancy:
         return False
 
     def take(self, ends_in_s: float) -> bool:
-        """Return whether the free lease that `awaited` saw is this run's now.
+        """Take the lease that `wait_until_free` found free; return whether that succeeded.
 
-        A write without an answer does not count, though it may have been done: it is awaited again.
+        A write without an answer counts as failed, although it may have succeeded: the caller waits
+        for the lease again.
         """
         before = self._lease
         now = self._timing.now()
@@ -142,10 +154,10 @@ class Tenancy:
         return True
 
     def left_s(self) -> float:
-        """Return for how many seconds this run may be connected; 0, and for good, once it is over.
+        """Return for how many seconds this run may stay connected; after 0 it stays 0.
 
-        Both clocks have to agree: the one that only counts stops where a machine sleeps, the one on
-        the wall may be set back.
+        The shorter of two clocks counts: the monotonic clock stops while a machine sleeps, and the
+        wall clock may be set back.
         """
         if self._is_over:
             return 0.0
@@ -159,11 +171,11 @@ class Tenancy:
 
     @property
     def token(self) -> int:
-        """Return the number of this tenancy, 0 where there was none yet."""
+        """Return the number of this tenancy, or 0 before the first."""
         return self._lease.token if self._lease else 0
 
     def keep(self, pause: Callable[[float], bool]) -> None:
-        """Renew the lease until `pause` (seconds to wait) answers True, or it is lost."""
+        """Renew the lease until it is lost or `pause`, which waits for seconds, returns True."""
         wait_s = RENEW_EVERY_S
         while not pause(wait_s) and self.left_s() > 0:
             try:
@@ -180,14 +192,14 @@ class Tenancy:
                 wait_s = RENEW_EVERY_S
 
     def guard(self, pause: Callable[[float], bool], cut: Callable[[], None]) -> None:
-        """Call `cut` when the lease is over; ends before that where `pause` answers True."""
+        """Call `cut` when the lease is over; end earlier if `pause` returns True."""
         while (left := self.left_s()) > 0:
-            if pause(min(left, LOOK_S)):
+            if pause(min(left, GUARD_EVERY_S)):
                 return
         cut()
 
     def release(self) -> None:
-        """Give the lease back, so that the next run need not wait; nothing may be connected."""
+        """Release the lease, so that the next run need not wait; first close the connection."""
         self._is_over = True
         if self._lease is None:
             return
@@ -196,7 +208,7 @@ class Tenancy:
         except ConflictError:
             return
         except StoreDownError as error:
-            # It ends by itself.
+            # The lease ends by itself.
             logger.warning("lease not given back", extra={"error": str(error)})
         else:
             logger.info("lease given back", extra={"token": self.token})
@@ -206,10 +218,10 @@ class Tenancy:
             self._put_own(self._lease, renews=True)
 
     def _put_own(self, lease: Lease, *, renews: bool = False) -> None:
-        """Write over an own item; raises ConflictError where it is another's, StoreDownError.
+        """Overwrite this run's own item; raises ConflictError if it is another run's.
 
-        An earlier write of this run, whose answer was lost, may have been done: then it is over
-        that that this one goes. An item that was deleted is nobody's, and is made again.
+        An earlier write may have succeeded although its answer was lost. If so, overwrite it. If
+        the item was deleted, write it again. Raises StoreDownError if it may not be written.
         """
         try:
             self._write(lease, renews=renews)
@@ -222,7 +234,7 @@ class Tenancy:
             self._write(replace(lease, version=found.version if found else 0), renews=renews)
 
     def _write(self, lease: Lease, *, renews: bool = True) -> None:
-        """Write, and count from before the write if it gives the lease time."""
+        """Write the lease; a renewal gives it time, counted from before the write."""
         counted, wall = self._timing.monotonic(), self._timing.now()
         if renews:
             lease = replace(lease, until=wall + timedelta(seconds=LEASE_S))
@@ -241,6 +253,6 @@ class Tenancy:
         return left.total_seconds() < LEASE_S - 2 * RENEW_EVERY_S
 
     def _is_ending(self) -> bool:
-        """Whether the holder means to give the lease back soon, or should have just now."""
+        """Whether the holder plans to release the lease soon, or planned it just before now."""
         left = self._lease.ends_at - self._timing.now() if self._lease else timedelta(0)
         return -LEASE_S <= left.total_seconds() <= HAND_OVER_S

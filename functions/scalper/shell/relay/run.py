@@ -1,7 +1,7 @@
-"""One run of the relay: in market hours and under the lease, or not at all.
+"""One run of the relay: it is connected only in market hours and only under the lease.
 
-Runs follow each other as a chain. Each start looks at the lease first, which costs one read; the
-broker is asked for its hours where the lease is free, so that a holiday costs next to nothing.
+A run starts each minute. It first reads the lease, by one request. Only if the lease is free, it
+asks the broker for the market hours. So a run beside a holder, and a holiday, cost almost nothing.
 """
 
 import math
@@ -19,44 +19,46 @@ from scalper.core.session import new_york_day
 from scalper.shell.errors import BrokerError, SettingsError, UnauthorizedError
 from scalper.shell.ports import Broker, Timing
 from scalper.shell.relay.lease import POLL_S, LeaseTable, Tenancy
-from scalper.shell.relay.stream import Line, Relay, relay_until
+from scalper.shell.relay.stream import Connection, Relay, relay_until
 from scalper.shell.telemetry import logger
 from scalper.shell.timing import SystemTiming
 
 BEFORE_OPEN = timedelta(minutes=5)
+"""A relay connects so long before the open."""
+
 AFTER_CLOSE = timedelta(minutes=1)
-"""Orders expire at the close, and that is told."""
+"""A relay stays so long after the close: orders expire then, and the stream reports it."""
 
 SKEW_LIMIT_S = 2.0
-"""How far this machine's clock may be off the broker's: two such clocks are 4 s apart at most."""
+"""How far this machine's clock may differ from the broker's: two machines differ by up to 4 s."""
 
 RESERVE_S = 5.0
-"""What is kept of a run's time to close the connection and to give the lease back."""
+"""The part of a run's time that is left for closing the connection and releasing the lease."""
 
 ENDS_WITHIN_S = 5.0
-"""What the threads beside a tenancy may take to end."""
+"""How long the threads beside a tenancy may take to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run needs."""
+    """What a run works with."""
 
     relay: Relay
-    wanted_s: Callable[[], float]
-    """Tells for how many seconds the market still needs a relay: 0 outside its hours."""
+    needed_for_s: Callable[[], float]
+    """Returns for how many seconds the market still needs a relay; 0 outside its hours."""
     leases: LeaseTable | None
-    """None: without a lease, where nobody else relays."""
+    """None: no lease, because no other relay runs."""
     watch_s: float | None = None
-    """How long somebody else's lease is watched; None: as long as it takes to see a death."""
+    """How long another run's lease is watched; None: for `WATCH_S`."""
     timing: Timing = field(default_factory=SystemTiming)
 
 
 def run(one: Run, time_left_s: Callable[[], float]) -> dict[str, Any]:
     """Relay under the lease while there is time left; return how many messages were posted.
 
-    `status` is ok, held where somebody else has the lease, closed outside market hours. Raises
-    UnauthorizedError where the broker refuses the keys or they open another account, SettingsError
-    where one of the secrets has to be corrected.
+    `status` is ok, or held if another run has the lease, or closed outside market hours. Raises
+    UnauthorizedError if the broker refuses the keys or they open another account, SettingsError if
+    a secret has to be corrected.
     """
 
     def left_s() -> float:
@@ -64,7 +66,7 @@ def run(one: Run, time_left_s: Callable[[], float]) -> dict[str, Any]:
 
     if one.leases is not None:
         return _under_lease(one, Tenancy(one.leases, one.timing, uuid4().hex), left_s)
-    ends = _first_of(one.wanted_s(), left_s)
+    ends = _first_of(one.needed_for_s(), left_s)
     if ends() <= 0:
         return {"status": "closed", "posted": 0}
     one.relay.prepare()
@@ -72,32 +74,32 @@ def run(one: Run, time_left_s: Callable[[], float]) -> dict[str, Any]:
 
 
 def _under_lease(one: Run, tenancy: Tenancy, left_s: Callable[[], float]) -> dict[str, Any]:
-    """Relay whenever the lease is this run's: again after it was lost and became free."""
+    """Relay while this run holds the lease; if it is lost and becomes free, take it again."""
     posted = 0
     while left_s() > 0:
-        if not tenancy.awaited(left_s, one.watch_s):
+        if not tenancy.wait_until_free(left_s, one.watch_s):
             return {"status": "held", "posted": posted}
-        ends = _first_of(one.wanted_s(), left_s)
+        ends = _first_of(one.needed_for_s(), left_s)
         if ends() <= 0:
             return {"status": "closed", "posted": posted}
         one.relay.prepare()
         if not tenancy.take(ends()):
             one.timing.sleep(POLL_S)
             continue
-        relay = replace(one.relay, line=Line())
+        relay = replace(one.relay, connection=Connection())
         try:
-            with _kept(tenancy, relay.line):
+            with _kept(tenancy, relay.connection):
                 posted += relay_until(relay, partial(_sooner, ends, tenancy.left_s))
         finally:
             tenancy.release()
     return {"status": "ok", "posted": posted}
 
 
-def market_s(broker: Callable[[], Broker], clock: str) -> float:
-    """Return for how many seconds the market needs a relay: before its open to after its close.
+def market_hours_left_s(broker: Callable[[], Broker], clock: str) -> float:
+    """Return for how many seconds the market still needs a relay, or 0 outside its hours.
 
-    0 outside of it. Without an answer, or on a simulated clock (`clock` is broker), nobody can
-    tell how long: the run's own end decides. Raises UnauthorizedError.
+    If the broker does not answer, or the clock is simulated (`clock` is broker), the time is
+    infinite: the run's own end decides. Raises UnauthorizedError.
     """
     try:
         now = broker().clock().now
@@ -114,13 +116,13 @@ def market_s(broker: Callable[[], Broker], clock: str) -> float:
     return (session.close + AFTER_CLOSE - now).total_seconds()
 
 
-def admitted_s(broker: Callable[[], Broker], clock: str, *, live: bool) -> float:
-    """Return what `market_s` does; in live mode 0 where it is unknown which account the keys open.
+def needed_s(broker: Callable[[], Broker], clock: str, *, live: bool) -> float:
+    """Return `market_hours_left_s`, or 0 in live mode if the account of the keys is unknown.
 
-    The stream itself is not asked for an account, and would take another one's only place. Raises
-    UnauthorizedError, WrongAccountError where it is another.
+    The stream does not say its account, and connecting to another account's stream would take that
+    account's only place. Raises UnauthorizedError, WrongAccountError if it is another account.
     """
-    left_s = market_s(broker, clock)
+    left_s = market_hours_left_s(broker, clock)
     if live and left_s > 0:
         try:
             broker().account_block()
@@ -133,10 +135,10 @@ def admitted_s(broker: Callable[[], Broker], clock: str, *, live: bool) -> float
 
 
 def check_clock(broker: Broker) -> None:
-    """Raise SettingsError where this machine's clock is too far from the broker's.
+    """Raise SettingsError if this machine's clock is too far from the broker's.
 
-    Lambda's machines are kept in time; anybody's own may not be, and its lease would be worth
-    nothing. Raises BrokerError where the broker does not say.
+    AWS sets the clocks of Lambda's machines. Another machine's clock may be wrong, and then its
+    lease protects nothing. Raises BrokerError if the broker does not answer.
     """
     asked = datetime.now(UTC)
     now = broker.clock().now
@@ -145,13 +147,13 @@ def check_clock(broker: Broker) -> None:
         off_s = early_s if early_s > 0 else late_s
         raise SettingsError(
             f"this machine's clock is {off_s:+.1f} s off the broker's: set it, "
-            "for leases and signatures go by it"
+            "because leases and signatures depend on it"
         )
 
 
-def _first_of(wanted_s: float, left_s: Callable[[], float]) -> Callable[[], float]:
-    """Return what tells the seconds left until the first of two ends."""
-    until = time.monotonic() + wanted_s
+def _first_of(needed_for_s: float, left_s: Callable[[], float]) -> Callable[[], float]:
+    """Return a function that returns the seconds left until the first of two ends."""
+    until = time.monotonic() + needed_for_s
     return lambda: min(until - time.monotonic(), left_s())
 
 
@@ -160,13 +162,13 @@ def _sooner(one: Callable[[], float], other: Callable[[], float]) -> float:
 
 
 @contextmanager
-def _kept(tenancy: Tenancy, line: Line) -> Iterator[None]:
-    """Renew the lease while the block lasts, and cut the line where that comes to nothing."""
+def _kept(tenancy: Tenancy, connection: Connection) -> Iterator[None]:
+    """Renew the lease while the block lasts, and cut the connection if the lease is over."""
     over = threading.Event()
     threads = [
         threading.Thread(target=tenancy.keep, args=(over.wait,), name="lease", daemon=True),
         threading.Thread(
-            target=tenancy.guard, args=(over.wait, line.cut), name="guard", daemon=True
+            target=tenancy.guard, args=(over.wait, connection.cut), name="guard", daemon=True
         ),
     ]
     for thread in threads:

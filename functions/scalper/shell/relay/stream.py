@@ -1,10 +1,11 @@
-"""Holds the broker's one websocket and posts each message, signed, to the webhook.
+"""Holds the account's one websocket and posts each message of it, signed, to the webhook.
 
-Alpaca allows one trade_updates connection for an account and answers more with HTTP 429; it
-replays nothing after a reconnect, so each connect asks for a checkup. Paper sends binary frames.
-(https://docs.alpaca.markets/docs/websocket-streaming)
+Alpaca allows one trade_updates connection for an account, and refuses a second one with HTTP 429.
+It replays nothing after a reconnect, so each new connection queues a checkup. The paper stream
+sends binary frames. (https://docs.alpaca.markets/docs/websocket-streaming)
 
-A post carries no token of the lease: what a stale relay still says is joined as a repeat is.
+A post has no token of the lease. An old relay's late post does no harm: the webhook joins it like
+any repeated event.
 """
 
 import json
@@ -33,34 +34,38 @@ T = TypeVar("T")
 OPEN_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 5.0
 LISTEN_SLICE_S = 0.25
-"""How often a quiet relay looks whether its time is over."""
+"""How often a relay without messages checks whether its time is over."""
 
 STABLE_AFTER_S = 30.0
-"""A connection that lasted so long starts the waits between connections from the shortest."""
+"""After a connection that lasted so long, the waits between connections start anew."""
 
 PING_INTERVAL_S = 20.0
+"""How often the relay pings the stream."""
+
 PING_TIMEOUT_S = 20.0
-"""A socket that is open but mute answers no ping within this, and is closed."""
+"""A socket whose ping is not answered within this time is closed."""
 
 HEARTBEAT_S = 30.0
-"""How often a relay that is connected says so by a metric."""
+"""How often a connected relay counts `RelayHeartbeat`."""
 
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""The longest wait after so many failures in a row."""
+
 CROWDED_FAILURES = 4
-"""While another connection has the place the waits grow no further than so many failures take."""
+"""While another connection has the account's place, the waits are those of so many failures."""
 
 CROWDED_LINE_S = 60.0
-"""How often a log line says that another connection has the place."""
+"""How often the relay logs that another connection has the account's place."""
 
 POST_ATTEMPTS = 3
 POST_TIMEOUT_S = (2.0, 30.0)
 POST_BACKOFF_S = 0.5
 MIN_POST_TIMEOUT_S = 1.0
-"""What a post may still take when the relay's time is over."""
+"""How long a post may still take when the relay's time is over."""
 
 
-class Rotating(Generic[T]):
-    """A secret that is fetched when it is first asked for, and again when it is refused."""
+class RotatingSecret(Generic[T]):
+    """A secret that is read at its first use, and again if it was refused."""
 
     def __init__(self, fetch: Callable[[], T]) -> None:
         self._fetch = fetch
@@ -68,13 +73,13 @@ class Rotating(Generic[T]):
 
     @property
     def value(self) -> T:
-        """Return the secret as it was last fetched; raises SettingsError."""
+        """Return the secret as it was last read; raises SettingsError."""
         if not self._known:
             self._known.append(self._fetch())
         return self._known[0]
 
     def renew(self) -> bool:
-        """Fetch it again; return whether it is another one now."""
+        """Read the secret again; return whether it changed."""
         before = self.value
         try:
             self._known[0] = self._fetch()
@@ -83,8 +88,8 @@ class Rotating(Generic[T]):
         return self._known[0] != before
 
 
-class Line:
-    """The connection that is open, as far as somebody else may have to cut it."""
+class Connection:
+    """The open connection, which another thread can cut."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -92,8 +97,8 @@ class Line:
         self.is_cut = False
 
     @contextmanager
-    def over(self, socket: ClientConnection) -> Iterator[None]:
-        """Let `cut` end this connection while the block lasts; raises OSError once it was cut."""
+    def watched(self, socket: ClientConnection) -> Iterator[None]:
+        """Let `cut` end this socket while the block lasts; raises OSError if it was cut before."""
         with self._lock:
             self._socket = socket
             if self.is_cut:
@@ -105,7 +110,7 @@ class Line:
                 self._socket = None
 
     def cut(self) -> None:
-        """End the connection, and each that comes after it, without a word and at once."""
+        """End the connection at once, without a closing handshake, and refuse every later one."""
         with self._lock:
             self.is_cut = True
             if self._socket is not None:
@@ -115,20 +120,20 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """Where to listen and where to post."""
+    """Where the relay listens and where it posts."""
 
     stream_url: str
-    keys: Rotating[BrokerKeys]
+    keys: RotatingSecret[BrokerKeys]
     webhook_url: str
-    webhook_key: Rotating[str]
+    webhook_key: RotatingSecret[str]
     reconcile: Callable[[], None]
-    """Asks for a checkup: what happened while nobody listened is not replayed."""
-    line: Line = field(default_factory=Line)
+    """Queues a checkup: the stream does not replay what happened before the connection."""
+    connection: Connection = field(default_factory=Connection)
 
     def prepare(self) -> None:
-        """Fetch the secrets, before anything is done that they are needed for.
+        """Read the secrets before they are needed.
 
-        Raises SettingsError saying what to put where.
+        Raises SettingsError, which says what to put into which secret.
         """
         _ = self.keys.value, self.webhook_key.value
 
@@ -136,8 +141,8 @@ class Relay:
 def relay_until(relay: Relay, time_left_s: Callable[[], float]) -> int:
     """Relay while there is time left; return how many messages were posted.
 
-    While another connection has the account's one place it is asked for again and again. Raises
-    UnauthorizedError where the broker refuses keys that were fetched anew.
+    While another connection has the account's one place, the relay tries again and again. Raises
+    UnauthorizedError if the broker refuses keys that were just read.
     """
     posted = failures = 0
     complained = -math.inf
@@ -164,7 +169,7 @@ def relay_until(relay: Relay, time_left_s: Callable[[], float]) -> int:
             except UnauthorizedError:
                 _renew_keys(relay)
             except (OSError, WebSocketException, InvalidHandshake, BrokerDownError) as error:
-                if relay.line.is_cut:
+                if relay.connection.is_cut:
                     break
                 if time.monotonic() - began > STABLE_AFTER_S:
                     failures = 0
@@ -173,7 +178,7 @@ def relay_until(relay: Relay, time_left_s: Callable[[], float]) -> int:
 
 
 def _renew_keys(relay: Relay) -> None:
-    """Fetch the keys that were refused again; raises UnauthorizedError where they are the same."""
+    """Read the refused keys again; raises UnauthorizedError if they did not change."""
     if not relay.keys.renew():
         raise UnauthorizedError(401, None, "the stream refuses the keys")
     logger.info("keys fetched again")
@@ -181,18 +186,18 @@ def _renew_keys(relay: Relay) -> None:
 
 @contextmanager
 def _connected(relay: Relay, time_left_s: Callable[[], float]) -> Iterator[ClientConnection]:
-    """Give a connection that is authenticated and listens to trade_updates."""
+    """Yield a connection that is authenticated and listens to trade_updates."""
     with (
         connect(
             relay.stream_url,
-            # It cannot be cut before it is open.
+            # The connection cannot be cut before it is open.
             open_timeout=min(OPEN_TIMEOUT_S, max(time_left_s(), LISTEN_SLICE_S)),
             close_timeout=1,
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,
             proxy=None,
         ) as socket,
-        relay.line.over(socket),
+        relay.connection.watched(socket),
     ):
         keys = {"key_id": relay.keys.value.key_id, "secret_key": relay.keys.value.secret_key}
         _send(socket, {"action": "authenticate", "data": keys})
@@ -210,7 +215,7 @@ def _listen(
     session: requests.Session,
     time_left_s: Callable[[], float],
 ) -> Iterator[int]:
-    """Post each message of trade_updates on until the time is over; gives 1 for each one taken."""
+    """Post each message of trade_updates until the time is over; yield 1 for each one accepted."""
     beat = -math.inf
     while time_left_s() > 0:
         if time.monotonic() - beat >= HEARTBEAT_S:
@@ -233,9 +238,9 @@ def _listen(
 def _post(
     relay: Relay, session: requests.Session, body: str, time_left_s: Callable[[], float]
 ) -> int:
-    """Post one message, again where no answer came: the webhook takes repeats without harm."""
+    """Post one message, again if no answer came: a repeated message does no harm. Return 1 or 0."""
     for attempt in range(1, POST_ATTEMPTS + 1):
-        if relay.line.is_cut:
+        if relay.connection.is_cut:
             break
         connect_s, answer_s = POST_TIMEOUT_S
         answer_s = min(answer_s, max(time_left_s(), MIN_POST_TIMEOUT_S))
@@ -253,7 +258,7 @@ def _post(
             status = response.status_code
             if status == 200:
                 return 1
-            # 429: no execution environment was free. 401: a key may be in the middle of a rotation.
+            # 429: no execution environment was free. 401: a rotation of the key may be under way.
             if status < 500 and status != 429 and (is_last or status != 401):
                 logger.error("webhook refused", extra={"status": status})
                 count(Metric.RELAY_REFUSED)
@@ -265,25 +270,25 @@ def _post(
         if is_last:
             break
         time.sleep(POST_BACKOFF_S * attempt)
-    # Polling finds what the message said.
+    # A checkup finds what the message said.
     count(Metric.RELAY_LOST)
     return 0
 
 
 def wait_s(failures: int) -> float:
-    """Return how long to wait after so many failures: longer each time, never in step."""
+    """Return the seconds to wait after so many failures: longer each time, and randomized."""
     return BACKOFF_S[min(failures, len(BACKOFF_S) - 1)] * random.uniform(0.5, 1.0)
 
 
 def _back_off(failures: int, error: Exception, time_left_s: Callable[[], float]) -> int:
-    """Wait, longer after each failure; return the new count."""
+    """Log a failure and wait, longer after each; return the new number of failures."""
     logger.warning("stream lost", extra={"error": f"{type(error).__name__}: {error}"})
     count(Metric.RELAY_LOSSES)
     return _wait(failures, time_left_s)
 
 
 def _wait(failures: int, time_left_s: Callable[[], float]) -> int:
-    """Wait, longer after each failure, not past the end; return the new count."""
+    """Wait, longer after each failure, but not past the end; return the new number of failures."""
     deadline = time.monotonic() + wait_s(failures)
     while time.monotonic() < deadline and time_left_s() > 0:
         time.sleep(0.1)
@@ -295,7 +300,7 @@ def _send(socket: ClientConnection, message: dict[str, Any]) -> None:
 
 
 def _answer(socket: ClientConnection, stream: str) -> dict[str, Any]:
-    """Return the data of the answer on a stream, within `ANSWER_TIMEOUT_S`."""
+    """Return the data of the answer on a stream; raises BrokerDownError if none comes in time."""
     deadline = time.monotonic() + ANSWER_TIMEOUT_S
     while (left := deadline - time.monotonic()) > 0:
         message = _parsed(socket.recv(timeout=left))
