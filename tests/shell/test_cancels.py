@@ -28,7 +28,9 @@ class TestCancels:
             UnknownOutcomeError("504"),
         ],
     )
-    def test_any_answer_leads_to_a_question(self, desk: Desk, answer: Exception | None):
+    def test_after_any_answer_to_a_cancel_the_order_is_asked_for(
+        self, desk: Desk, answer: Exception | None
+    ):
         desk.buy(1)
         desk.stop_entries()
         desk.broker.fail("cancel", answer)
@@ -37,7 +39,7 @@ class TestCancels:
         assert desk.log[cancel + 1] == ("find", client_id(1))
 
     @pytest.mark.fault("18", "20")
-    def test_a_cancel_that_loses_to_a_fill_leads_to_the_sell(self, desk: Desk):
+    def test_after_a_cancel_that_loses_to_a_fill_the_shares_are_sold(self, desk: Desk):
         """Faults 18, 19, 20: 204 or 422 on an order that is filled."""
         desk.buy(1)
         desk.stop_entries()
@@ -133,7 +135,7 @@ class TestPartialFills:
         assert desk.state().qty == QTY
 
     @pytest.mark.fault("34")
-    def test_what_is_left_of_a_canceled_sell_is_sold_under_a_new_id(self, desk: Desk):
+    def test_the_rest_of_a_canceled_sell_is_sold_under_a_new_id(self, desk: Desk):
         target = desk.hold(1)
         desk.stop_entries()
         desk.broker.fill(target, PRICE + CENT, 8)

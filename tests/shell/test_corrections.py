@@ -189,7 +189,7 @@ class TestReplacedOrders:
         assert desk.state().halt is Reason.REPLACED_ORDER
 
     @pytest.mark.fault("23")
-    def test_what_is_left_of_a_replaced_sell_is_sold_under_a_new_id(self, desk: Desk):
+    def test_the_rest_of_a_replaced_sell_is_sold_under_a_new_id(self, desk: Desk):
         target = desk.hold(1)
         desk.stop_entries()
         desk.broker.fill(target, PRICE + CENT, 5)

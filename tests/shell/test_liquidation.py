@@ -35,7 +35,7 @@ class TestDue:
         assert desk.liquidate(CUTOFF - MINUTE) == {"status": "not due", "flat": None}
         assert desk.log == []
 
-    def test_a_holiday_has_none(self, desk: Desk):
+    def test_a_holiday_has_no_liquidation(self, desk: Desk):
         desk.broker.sessions.clear()
         assert desk.liquidate(CUTOFF)["status"] == "not due"
 
@@ -48,7 +48,7 @@ class TestDue:
         assert desk.liquidate(half.close - 5 * MINUTE)["status"] == "ok"
         assert desk.sent()[-1] == sell(3)
 
-    def test_nothing_to_do_is_done(self, desk: Desk):
+    def test_an_idle_symbol_is_done(self, desk: Desk):
         desk.trade("AAA", signal=never)
         desk.tick(1)
         assert desk.liquidate(CUTOFF) == {"status": "ok", "flat": True, "left": []}
@@ -70,7 +70,7 @@ class TestBeforeTheClose:
         assert len(desk.sent()) == sent + 2
 
     @pytest.mark.fault("26", "27")
-    def test_a_cancel_that_takes_its_time_is_waited_for_and_nothing_sold_before(self, desk: Desk):
+    def test_nothing_is_sold_before_a_slow_cancel_has_taken_effect(self, desk: Desk):
         target = desk.hold(1)
         desk.broker.cancels_take = False
         sent = len(desk.sent())
@@ -129,7 +129,7 @@ class TestBeforeTheClose:
         desk.liquidate(CUTOFF)
         assert desk.sent()[-2:] == [("cancel", client_id(1)), sell(2, 7)]
 
-    def test_a_buy_that_fills_after_it_is_sold_at_market(self, desk: Desk):
+    def test_a_buy_that_fills_after_the_liquidation_is_sold_at_market(self, desk: Desk):
         """Known fault 2."""
         desk.buy(384)
         desk.broker.cancels_take = False
@@ -159,7 +159,7 @@ class TestBeforeTheClose:
         assert desk.sent()[-1] == sell(2)
         assert answer["left"] == ["AAA"]
 
-    def test_one_order_that_cannot_be_compared_stops_no_sale(self, desk: Desk):
+    def test_an_order_that_cannot_be_reconciled_stops_no_sale(self, desk: Desk):
         target = desk.hold(1)
         desk.broker.say(client_id(1), filled_qty=15, filled_value=15 * PRICE)
         desk.broker.fail("find", BrokerDownError("down"))
@@ -196,7 +196,7 @@ class TestBeforeTheClose:
         assert len(records.of("symbol failed")) == 1
 
     @pytest.mark.fault("35")
-    def test_external_shares_and_orders_stay(self, desk: Desk):
+    def test_external_shares_and_orders_are_left_alone(self, desk: Desk):
         desk.hold(1)
         desk.broker.held["AAA"] += 100
         desk.broker.held["ZZZ"] = 50
@@ -220,7 +220,9 @@ class TestBeforeTheClose:
         assert desk.sent()[-1][2:] == (5, None)
         assert desk.state().halt is Reason.SOLD_ELSEWHERE
 
-    def test_orders_that_cannot_be_listed_raise_once_the_tables_symbols_are_done(self, desk: Desk):
+    def test_an_unread_list_of_orders_raises_after_the_symbols_of_the_table_are_done(
+        self, desk: Desk
+    ):
         """One order of ours that cannot be read must not keep all others from being sold."""
         target = desk.hold(1)
         desk.broker.always_fail("orders_since", BrokerDownError("an order that cannot be read"))
@@ -231,7 +233,7 @@ class TestBeforeTheClose:
         desk.broker.fill(client_id(3, "liquidation"), PRICE)
         assert desk.liquidate(CUTOFF + MINUTE)["flat"]
 
-    def test_without_table_and_list_nothing_can_be_known_and_it_raises(self, desk: Desk):
+    def test_without_the_table_and_the_list_the_liquidation_raises(self, desk: Desk):
         target = desk.hold(1)
         desk.store.down.add("load_all")
         desk.broker.always_fail("orders_since", BrokerDownError("down"))
@@ -239,7 +241,7 @@ class TestBeforeTheClose:
             desk.liquidate(CUTOFF)
         assert desk.submitted()[-1] == target
 
-    def test_positions_and_open_orders_that_cannot_be_read_stop_nothing(self, desk: Desk):
+    def test_unread_positions_and_open_orders_stop_nothing(self, desk: Desk):
         desk.hold(1)
         desk.broker.fail("open_orders", BrokerDownError("down"))
         desk.broker.fail("positions", BrokerDownError("down"))
@@ -248,7 +250,7 @@ class TestBeforeTheClose:
 
 
 class TestManyPositions:
-    """An account has 200 requests a minute, and the liquidation five minutes."""
+    """Alpaca allows 200 requests a minute, and the liquidation has five minutes."""
 
     NAMES = tuple(f"{a}{b}" for a in "ABCDEFGHIJKLMNO" for b in "ABCDEFGHIJKLMNOPQRST")
 
@@ -309,12 +311,12 @@ class TestManyPositions:
         crowd.liquidate(CUTOFF)
         assert {one[0] for one in crowd.sent()} == {"cancel"}
 
-    def test_a_list_that_cannot_be_read_is_no_reason_to_ask_for_each(self, crowd: Desk):
+    def test_an_unread_list_does_not_lead_to_a_request_for_each_order(self, crowd: Desk):
         crowd.broker.fail("orders_since", None, *[BrokerDownError("down")] * CANCEL_POLLS)
         crowd.liquidate(CUTOFF)
         assert not [one for one in crowd.log if one[0] in ("find", "submit")]
 
-    def test_shares_that_rest_are_sold_without_a_list_for_each(self, crowd: Desk):
+    def test_unsold_shares_are_sold_without_a_list_for_each_symbol(self, crowd: Desk):
         crowd.broker.fail("submit", *[RefusedError(429, 42910000, "rate limit exceeded")] * 300)
         crowd.liquidate(CUTOFF)
         assert {crowd.phase(name) for name in self.NAMES} == {Phase.TO_SELL}
@@ -335,7 +337,7 @@ class TestManyPositions:
         assert not [one for one in crowd.log if one[0] == "find"]
         assert [one for one in crowd.log if one[0] == "orders_since"] == [("orders_since",)]
 
-    def test_what_works_in_a_replaced_ones_place_is_canceled_and_then_sold(self, crowd: Desk):
+    def test_a_successor_is_canceled_and_its_shares_are_sold(self, crowd: Desk):
         crowd.broker.put("AA", "by-hand", qty=QTY, limit=PRICE + 2 * CENT)
         place = crowd.broker.book["by-hand"].broker_id
         crowd.broker.say(client_id(2, "target", "AA"), status="replaced", replaced_by=place)
@@ -360,7 +362,7 @@ class TestManyPositions:
 
 class TestWithoutTheTable:
     @pytest.mark.fault("throttled-store")
-    def test_it_works_from_the_brokers_orders_alone(self, desk: Desk, records: Records):
+    def test_the_brokers_orders_alone_are_enough(self, desk: Desk, records: Records):
         target = desk.hold(1, "AAA")
         desk.buy(384, "BBB")
         desk.store.down.add("all")
@@ -380,7 +382,7 @@ class TestWithoutTheTable:
         desk.liquidate(CUTOFF)
         assert desk.sent()[sent:] == [("cancel", target), sell(3)]
 
-    def test_repeated_it_sells_once(self, desk: Desk):
+    def test_a_repeated_liquidation_sells_once(self, desk: Desk):
         desk.hold(1)
         desk.store.down.add("all")
         for number in range(4):
@@ -389,7 +391,7 @@ class TestWithoutTheTable:
         desk.broker.fill(client_id(3, "liquidation"), PRICE)
         assert desk.liquidate(CUTOFF + 4 * MINUTE)["flat"] is True
 
-    def test_the_table_back_again_takes_up_what_was_done_without_it(self, desk: Desk):
+    def test_a_table_that_is_back_records_what_was_done_without_it(self, desk: Desk):
         desk.hold(1)
         desk.store.down.add("all")
         desk.liquidate(CUTOFF)
@@ -414,7 +416,7 @@ class TestWithoutTheTable:
         assert (state.phase, state.qty, state.settled) == (Phase.DONE, 0, (QTY, 0, QTY))
         assert (state.trades, state.pnl) == (1, QTY * 100)
 
-    def test_what_was_sold_without_the_table_is_not_sold_again_out_of_the_owners_shares(
+    def test_shares_sold_without_the_table_are_not_sold_again_out_of_the_owners_shares(
         self, desk: Desk
     ):
         """Seed 7284: the owner held as many shares as the state still believed to hold."""
@@ -429,10 +431,10 @@ class TestWithoutTheTable:
         assert (desk.phase(), desk.broker.held["AAA"]) == (Phase.DONE, QTY + 3)
 
     @pytest.mark.parametrize("owned", [QTY - 5, QTY, QTY + 3])
-    def test_nor_under_another_client_id_than_the_state_would_give_the_sell(
+    def test_shares_sold_without_the_table_under_another_client_id_are_not_sold_again(
         self, desk: Desk, owned: int
     ):
-        """A refused exit uses up a number of which the broker's orders know nothing."""
+        """A refused exit uses up a generation that no order of the broker shows."""
         target = desk.hold(1)
         desk.broker.say(target, status="canceled")
         desk.broker.always_fail("submit", RefusedError(403, 40310000, "account is restricted"))
@@ -450,10 +452,10 @@ class TestWithoutTheTable:
         assert (desk.phase(), desk.broker.held["AAA"]) == (Phase.DONE, owned)
 
     @pytest.mark.parametrize("owned", [0, QTY])
-    def test_an_exit_never_answered_is_not_sent_again_for_shares_sold_without_the_table(
+    def test_an_unanswered_exit_is_not_sent_again_for_shares_sold_without_the_table(
         self, desk: Desk, owned: int
     ):
-        """Seeds 56 and 2464: both have the same number; a short sale, or one of the owner's."""
+        """Seeds 56 and 2464: both have one generation, and the sale would be a short one."""
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.broker.fail("submit", UnknownOutcomeError("504"))
         desk.update(report, minute(1), PRICE)
@@ -470,7 +472,7 @@ class TestWithoutTheTable:
         assert (state.phase, state.qty, state.settled) == (Phase.DONE, 0, (QTY, QTY))
         assert desk.broker.held["AAA"] == owned
 
-    def test_while_a_sell_made_without_the_table_lives_the_shares_wait_for_it(self, desk: Desk):
+    def test_the_shares_wait_while_a_sell_made_without_the_table_is_open(self, desk: Desk):
         desk.hold(1)
         desk.store.down.add("all")
         desk.liquidate(CUTOFF)
@@ -525,7 +527,7 @@ class TestTheTicksPart:
         tick_at(desk, CUTOFF - MINUTE)
         assert desk.submitted() == [client_id(1)]
 
-    def test_its_minute_is_the_liquidations_own(self, desk: Desk):
+    def test_the_tick_leaves_the_first_minute_to_the_liquidation(self, desk: Desk):
         desk.hold(1)
         sent = desk.sent()
         tick_at(desk, CUTOFF)
@@ -604,7 +606,7 @@ class TestFromTheCloseOn:
         assert desk.liquidate(CLOSE) == {"status": "ok", "flat": False, "left": ["AAA"]}
         assert "not flat" in records.messages()
 
-    def test_a_liquidation_delivered_after_the_close_goes_by_the_time_it_is(self, desk: Desk):
+    def test_a_liquidation_delivered_after_the_close_goes_by_the_present_time(self, desk: Desk):
         desk.hold(1)
         sent = desk.sent()
         desk.broker.now = CLOSE + MINUTE

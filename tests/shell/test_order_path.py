@@ -76,7 +76,7 @@ class TestTheOrderOfEffects:
         desk.tick(3)
         assert desk.submitted() == [client_id(1)]
 
-    def test_a_cancel_is_stored_before_it_is_sent_and_asked_about_after(self, desk: Desk):
+    def test_a_cancel_is_stored_before_it_is_sent_and_its_effect_is_asked_for(self, desk: Desk):
         desk.buy(1)
         desk.log.clear()
         desk.tick(3)
@@ -114,7 +114,7 @@ class TestTheOrderOfEffects:
 
 
 class TestUnknownOutcomes:
-    def test_found_by_the_next_pass_it_is_joined(self, desk: Desk):
+    def test_an_unanswered_order_that_the_next_request_finds_is_joined(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail_after("submit", TIME_OUT)
         desk.tick(1)
@@ -133,7 +133,7 @@ class TestUnknownOutcomes:
         assert desk.submitted() == [client_id(1), client_id(2, "target")]
 
     @pytest.mark.fault("14", "15")
-    def test_absent_it_is_sent_again_with_the_same_id_and_body(self, desk: Desk):
+    def test_an_absent_order_is_sent_again_with_the_same_id_and_body(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail("submit", TIME_OUT)
         desk.tick(1)
@@ -145,7 +145,7 @@ class TestUnknownOutcomes:
 
     @pytest.mark.fault("removed-while-held")
     @pytest.mark.parametrize("why", ["paused", "removed", "halted"])
-    def test_absent_and_no_longer_wanted_it_is_not_sent_again(self, desk: Desk, why: str):
+    def test_an_absent_order_that_is_no_longer_wanted_is_not_sent_again(self, desk: Desk, why: str):
         desk.trade("AAA")
         desk.broker.fail("submit", TIME_OUT)
         desk.tick(1)
@@ -235,7 +235,7 @@ class TestUnknownOutcomes:
         assert desk.state() == before
 
     @pytest.mark.fault("16")
-    def test_a_question_that_fails_leaves_the_intent(self, desk: Desk):
+    def test_a_request_that_fails_leaves_the_intent(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail("submit", TIME_OUT)
         desk.tick(1)
@@ -282,11 +282,11 @@ class TestRefusals:
     @pytest.mark.fault("17")
     def test_a_duplicate_exists_and_is_joined(self, desk: Desk):
         desk.trade("AAA")
-        # The state was written back, from a backup say, to before the order was made.
+        # The state was restored from a backup of before the order.
         state = SymbolState(symbol="AAA", session=DAY)
         desk.store.save(Stored(state, None), state)
         desk.broker.put("AAA", client_id(1))
-        # Its list lags behind.
+        # The list of open orders lags behind.
         desk.broker.open_orders = list  # type: ignore[method-assign]
         desk.tick(1)
         assert desk.submitted() == [client_id(1)]
@@ -306,7 +306,7 @@ class TestRefusals:
 
     @pytest.mark.fault("31")
     def test_a_sell_refused_for_too_many_requests_uses_up_no_attempt(self, desk: Desk):
-        """Else some minutes of them leave the shares without an exit until the liquidation."""
+        """Otherwise a few minutes of 429 leave the shares without an exit until the liquidation."""
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.stop_entries()
         limit = RefusedError(429, 42910000, "rate limit exceeded")
@@ -334,7 +334,9 @@ class TestRefusals:
         desk.tick(6)
         assert desk.submitted() == [client_id(1), client_id(2)]
 
-    def test_a_refusal_of_a_repeat_is_not_for_the_first_may_have_landed(self, desk: Desk):
+    def test_a_refused_repeat_is_not_believed_because_the_first_send_may_have_landed(
+        self, desk: Desk
+    ):
         desk.trade("AAA")
         desk.broker.fail("submit", TIME_OUT, NO_POWER)
         desk.tick(1)
@@ -385,7 +387,7 @@ class TestRefusals:
 
 
 class TestConflicts:
-    def test_a_conflict_leads_to_another_decision(self, desk: Desk):
+    def test_a_conflict_makes_the_engine_decide_again(self, desk: Desk):
         desk.trade("AAA")
         desk.tick(1)
         desk.broker.fill(client_id(1), PRICE)
@@ -439,9 +441,7 @@ class TestConflicts:
         assert desk.submitted() == [client_id(1)]
 
     @pytest.mark.fault("duplicate-schedule")
-    def test_conflicts_without_end_stop_the_symbol_within_bounds(
-        self, desk: Desk, records: Records
-    ):
+    def test_repeated_conflicts_stop_the_symbol_within_bounds(self, desk: Desk, records: Records):
         desk.trade("AAA", "BBB", signal=never)
         desk.tick(1)
         desk.trade("AAA", "BBB")
@@ -463,7 +463,7 @@ class TestConflicts:
         assert desk.submitted() == [client_id(1, symbol="BBB")]
         assert "symbol failed" in records.messages()
 
-    def test_the_loser_sends_nothing(self, desk: Desk):
+    def test_the_invocation_that_meets_the_conflict_sends_nothing(self, desk: Desk):
         desk.trade("AAA")
         desk.tick(1)
         report = desk.broker.fill(client_id(1), PRICE)
@@ -477,7 +477,7 @@ class TestRestarts:
     """A process dies between two steps: the next invocation goes by the table and the broker."""
 
     @pytest.mark.fault("killed-anywhere")
-    def test_after_the_intent_before_the_order(self, desk: Desk):
+    def test_a_crash_after_the_intent_and_before_the_order(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail("submit", KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
@@ -488,7 +488,7 @@ class TestRestarts:
         assert list(desk.broker.book) == [client_id(1)]
 
     @pytest.mark.fault("killed-anywhere")
-    def test_after_the_order_before_its_answer_is_stored(self, desk: Desk):
+    def test_a_crash_after_the_order_and_before_its_answer_is_stored(self, desk: Desk):
         desk.trade("AAA")
         desk.broker.fail_after("submit", KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
@@ -498,7 +498,7 @@ class TestRestarts:
         assert desk.submitted() == [client_id(1), client_id(2, "target")]
 
     @pytest.mark.fault("killed-anywhere")
-    def test_after_the_cancel_before_its_answer_is_stored(self, desk: Desk):
+    def test_a_crash_after_the_cancel_and_before_its_answer_is_stored(self, desk: Desk):
         desk.buy(1)
         desk.stop_entries()
         desk.broker.fail_after("cancel", KeyboardInterrupt())
@@ -508,7 +508,7 @@ class TestRestarts:
         assert desk.phase() is Phase.TO_BUY
         assert desk.sent().count(("cancel", client_id(1))) == 1
 
-    def test_with_a_partly_filled_buy_it_is_still_a_buy(self, desk: Desk):
+    def test_a_crash_leaves_a_partly_filled_buy_a_buy(self, desk: Desk):
         desk.buy(1)
         desk.stop_entries()
         desk.broker.fill(client_id(1), PRICE, 7)
