@@ -102,7 +102,7 @@ def halt(
     Exit code 0, or 2 if the stack or its tables cannot be reached.
     """
     if not why.strip():
-        fail("--why is empty: say why, whoever resumes will want to know")
+        fail("--why is empty: give the reason, so that the reader of the logs knows it")
     from workbench.cli.shared.deployed import errors_in_one_line, find_subject
 
     with errors_in_one_line():
