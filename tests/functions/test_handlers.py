@@ -37,9 +37,10 @@ from scalper.shell.webhook import MAX_BODY, sign
 from tests.shell.conftest import Records, make_state_table, make_symbols_table
 from tests.shell.fakes import client_id
 from tests.workbench.exchange.conftest import CLOSE, FRIDAY, KEY, SECRET, Client, asking, at
+from workbench.template.declared import functions
 
 HOOK_KEY = "whsec_a2tra2tra2tra2tra2tra2tra2tra2tr"
-NAMES = ["tick", "trade_update", "checkup", "liquidate", "relay", "close_day"]
+NAMES = list(functions())
 CUTOFF = at(385)
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from workbench.template.declared import functions
+
 ROOT = Path(__file__).parents[2]
-HANDLERS = ["tick", "trade_update", "checkup", "liquidate", "relay", "close_day"]
+HANDLERS = list(functions())
 UNZIPPED_BOUND_MB = 60
 """Lambda takes 250; a cold start pays for each."""
 

@@ -12,6 +12,7 @@ from scalper.shell.metrics import Metric
 from tests.template.metrics import emitted
 from workbench.docs import costs
 from workbench.docs.costs import DeclaredStack, item_size, month_of, read_units, write_units
+from workbench.template.declared import functions
 
 ROOT = Path(__file__).parents[2]
 NOTHING = DeclaredStack(
@@ -121,9 +122,7 @@ def test_what_is_declared_is_billed_even_if_nothing_happens(
 
 def test_what_the_templates_declare_is_found() -> None:
     found = costs.declared_stack()
-    assert set(found.memory_mb) == {
-        *("tick", "trade_update", "checkup", "liquidate", "relay", "close_day"),
-    }
+    assert found.memory_mb.keys() == functions().keys()
     assert found.schedule_runs["tick"] == 390
     assert found.schedule_runs["liquidate"] == 10
     assert found.schedule_runs["close_day"] == 2
