@@ -409,7 +409,7 @@ class TestTradeUpdate:
         assert records.messages() == ["event of another account"]
 
     @pytest.mark.fault("bad-webhook")
-    def test_each_refusal_is_counted_and_said_in_one_short_line(
+    def test_each_refusal_is_counted_and_logged_in_one_short_line(
         self, world: World, records: Records, capsys: pytest.CaptureFixture[str]
     ):
         bodies = ("x" * (MAX_BODY + 1), "{}")
@@ -437,7 +437,7 @@ class TestTradeUpdate:
         ],
         ids=["too-large", "unsigned", "forged", "not-json", "no-message", "empty", "no-headers"],
     )
-    def test_refusals_have_their_status_and_tell_nothing(
+    def test_refusals_have_their_status_and_no_details(
         self,
         world: World,
         request_now: Callable[[], dict[str, Any]],
@@ -496,7 +496,7 @@ class TestTradeUpdate:
 
 class TestCheckup:
     @pytest.mark.fault("1")
-    def test_a_fill_that_nobody_told_is_sold(self, world: World):
+    def test_a_fill_whose_event_was_lost_is_sold(self, world: World):
         world.advance(at(1))
         tick.handler(scheduled(at(1)), None)
         world.advance(at(2))

@@ -60,7 +60,7 @@ class TestTradeUpdates:
     @pytest.mark.parametrize(
         "name", [client_id(9), client_id(1, symbol="NEW"), client_id(1, day=DAY.replace(day=4))]
     )
-    def test_an_id_of_our_form_that_nobody_knows_changes_nothing(
+    def test_an_id_of_our_form_that_is_unknown_changes_nothing(
         self, desk: Desk, name: str, records: Records
     ):
         desk.hold(1)
@@ -155,7 +155,7 @@ class TestTradeUpdates:
 
 
 class TestCheckups:
-    def test_without_anything_at_work_it_asks_nobody(self, desk: Desk):
+    def test_a_checkup_without_a_working_order_makes_no_request(self, desk: Desk):
         desk.trade("AAA", signal=never)
         desk.tick(1)
         desk.log.clear()

@@ -1,4 +1,4 @@
-"""Whatever has an effect is sent once; what is unknown is called unknown, never refused."""
+"""A request that changes something is sent once; an unknown outcome is never called a refusal."""
 
 import json
 import subprocess

@@ -189,7 +189,7 @@ def test_what_is_no_state_is_a_value_error(text: str):
         ("order", 0),
     ],
 )
-def test_a_field_that_makes_no_sense_is_a_value_error(name: str, value: object):
+def test_an_invalid_field_is_a_value_error(name: str, value: object):
     document = json.loads(encode(working(), {})) | {name: value}
     with pytest.raises(ValueError, match=r"\S"):
         decode(json.dumps(document))
@@ -208,7 +208,7 @@ def test_a_field_that_makes_no_sense_is_a_value_error(name: str, value: object):
         ("client_order_id", None),
     ],
 )
-def test_an_order_that_makes_no_sense_is_a_value_error(name: str, value: object):
+def test_an_invalid_order_is_a_value_error(name: str, value: object):
     document = json.loads(encode(working(), {}))
     document["order"][name] = value
     with pytest.raises(ValueError, match=r"\S"):

@@ -1,4 +1,4 @@
-"""Two runs are never connected at once, whatever fails, and a dead one is followed in a minute."""
+"""Two runs are never connected at once, whatever fails; a dead run is replaced within a minute."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -201,7 +201,7 @@ def test_a_run_that_dies_is_followed_within_a_minute(offset: float) -> None:
     assert LEASE_S - MARGIN_S < slowest < 60
 
 
-def test_the_planned_hand_over_takes_seconds_and_nobody_waits_for_long_before() -> None:
+def test_the_planned_hand_over_takes_seconds_and_no_run_waits_long_before_it() -> None:
     for seed in range(30):
         chain = Chain(seed)
         chain.each_minute(65)
@@ -289,7 +289,7 @@ class TestTenancy:
         loop.run(10_000)
         assert done
 
-    def test_a_write_whose_answer_was_lost_is_taken_up_again(self) -> None:
+    def test_a_write_whose_answer_was_lost_is_overwritten(self) -> None:
         def task(loop: Loop, table: SharedTable) -> None:
             host = Host(loop)
             mine = table.of(host)
@@ -379,7 +379,7 @@ class TestTenancy:
 
         self.alone(task)
 
-    def test_without_the_table_nobody_gets_it(self, records: Records) -> None:
+    def test_without_the_table_no_run_gets_the_lease(self, records: Records) -> None:
         def task(loop: Loop, table: SharedTable) -> None:
             table.down_until = 10_000
             assert not self.tenancy(table.of(Host(loop)), loop).wait_until_free(lambda: 900.0)
@@ -423,9 +423,7 @@ class TestTable:
         assert (item["pk"], item["sk"]) == ({"S": "control#paper"}, {"S": "relay"})
         assert "expires_at" not in item
 
-    def test_a_lease_that_makes_no_sense_is_nobodys(
-        self, table: DynamoLeaseTable, records: Records
-    ) -> None:
+    def test_an_unreadable_lease_is_free(self, table: DynamoLeaseTable, records: Records) -> None:
         table.put(table.put(table.put(LEASE)))
         for text in ("", "5", "{}", '{"holder": "x", "token": "y"}', "[" * 9_000):
             boto3.resource("dynamodb").Table("state").update_item(
@@ -443,12 +441,12 @@ class TestTable:
         with pytest.raises(StoreDownError):
             table.put(LEASE)
 
-    def test_a_text_tells_the_lease(self) -> None:
+    def test_a_lease_is_read_from_its_text(self) -> None:
         assert decode(encode(LEASE)) == LEASE
 
 
 @pytest.mark.fault("lying-write")
-def test_a_lease_whose_first_write_was_not_answered_is_taken_up_at_the_real_table(
+def test_a_lease_whose_first_write_was_not_answered_is_taken_at_the_real_table(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lost: list[str] = []

@@ -1,4 +1,4 @@
-"""With TRADING_MODE=live one account alone is spoken to: the one that the settings name."""
+"""With TRADING_MODE=live requests go to one account alone, the one that the settings name."""
 
 import threading
 from collections.abc import Callable
@@ -112,7 +112,7 @@ class TestAnotherAccount:
         assert broker.session(OPEN.date()) is None
         assert [path for _, path in asked(server)] == ["/v2/clock", "/v2/calendar"]
 
-    def test_the_secret_is_looked_at_again_for_the_right_keys(self, server: Scripted):
+    def test_the_secret_is_read_again_for_the_right_keys(self, server: Scripted):
         """A warm process still has the wrong keys when the owner has put the right ones."""
         fetched = iter([KEYS, OTHER_KEYS])
         server.answer(account(OTHER), account(OURS), (200, document()))

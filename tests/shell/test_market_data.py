@@ -1,4 +1,4 @@
-"""One request for every warm symbol, complete bars only, the newest revision, one refusal alone."""
+"""One request for all symbols; only complete bars, in their newest revision; a refusal is alone."""
 
 from datetime import timedelta
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What the broker's websocket says reaches the webhook, signed; and the relay ends in time."""
+"""Each message of the broker's websocket reaches the webhook, signed; the relay ends in time."""
 
 import json
 import threading
@@ -378,7 +378,7 @@ class TestStreams:
             assert relay_until(one, Time()) == 0
         assert reconciled == []
 
-    def test_nobody_there_is_tried_again_until_the_time_is_over(
+    def test_a_stream_that_does_not_answer_is_tried_until_the_time_is_over(
         self, server: Scripted, records: Records
     ):
         running = Running(relay("ws://127.0.0.1:9/stream", server), Time())
@@ -419,9 +419,7 @@ class TestStreams:
 
 
 class TestKeys:
-    def test_keys_that_were_rotated_are_fetched_again_where_the_stream_refuses_them(
-        self, server: Scripted
-    ):
+    def test_rotated_keys_are_read_again_if_the_stream_refuses_them(self, server: Scripted):
         secrets = iter(["wrong", SECRET])
         reconciled: list[int] = []
         with asking() as client:
@@ -435,7 +433,7 @@ class TestKeys:
             wait_until(lambda: reconciled == [1])
             assert running.stop() == 0
 
-    def test_a_handshake_that_is_unauthorized_fetches_them_too(self, server: Scripted):
+    def test_an_unauthorized_handshake_reads_them_again_too(self, server: Scripted):
         fetched: list[int] = []
 
         def fetch() -> BrokerKeys:

@@ -1,4 +1,4 @@
-"""Of two writers one has to think again: the same suite for the table and for its fake."""
+"""Of two writers the second fails; one suite for the table and for its fake."""
 
 import json
 from collections.abc import Callable, Iterator

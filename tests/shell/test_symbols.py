@@ -1,4 +1,4 @@
-"""A row that makes no sense is refused with one line; the others trade."""
+"""An invalid row is refused with one line; the others trade."""
 
 import sys
 from datetime import timedelta
@@ -117,9 +117,7 @@ def test_a_symbol_of_another_type_is_refused(symbol: dict[str, Any]):
         ("x" * 300, {"S": "y"}),
     ],
 )
-def test_a_row_that_makes_no_sense_is_refused_with_one_line_that_names_it(
-    name: str, typed: dict[str, Any]
-):
+def test_an_invalid_row_is_refused_with_one_line_that_names_it(name: str, typed: dict[str, Any]):
     accepted, refused = parse_rows([row("TSLA", **{name: typed}), row("IBM")], LOT)
     assert accepted == {"IBM": SymbolRules("IBM", LOT)}
     (line,) = refused

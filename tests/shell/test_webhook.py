@@ -242,7 +242,7 @@ class TestRefused:
     def test_a_request_without_a_body_is_unauthorized(self, body: Any):
         assert refused(request("", {}) | {"body": body}) == 401
 
-    def test_another_content_type_is_looked_at_after_the_signature(self):
+    def test_another_content_type_is_refused_after_the_signature_is_checked(self):
         headers = sign(BODY, KEY) | {"content-type": "text/plain"}
         assert refused(request(BODY, headers)) == 415
         assert refused(request(BODY, headers | {"webhook-signature": "v1,AAAA"})) == 401
@@ -280,7 +280,7 @@ class TestRefused:
             json.dumps(update(order=document(filled_qty="1", filled_avg_price="-1"))),
         ],
     )
-    def test_a_signed_body_that_makes_no_sense_is_malformed(self, body: str):
+    def test_a_signed_body_that_is_invalid_is_malformed(self, body: str):
         assert refused(request(body)) == 400
 
     def test_a_request_that_is_no_post_is_malformed_after_the_signature(self):
@@ -294,7 +294,7 @@ class TestRefused:
         assert refused(request(BODY, {}) | {"headers": headers}) == 401
 
     @pytest.mark.parametrize("body", ["scalper-body", '{"stream": "scalper-body', "[1e"])
-    def test_no_refusal_tells_of_the_body(self, body: str):
+    def test_no_refusal_repeats_the_body(self, body: str):
         for event in (
             request(body),
             request(json.dumps(update(timestamp=body))),
@@ -308,7 +308,7 @@ class TestRefused:
 
 
 class TestRenewedKeys:
-    def test_a_key_put_there_a_moment_ago_is_fetched_where_the_known_ones_do_not_fit(self):
+    def test_a_new_key_is_fetched_if_the_known_ones_do_not_fit(self):
         fetched: list[int] = []
 
         def renew() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Faults seen in the field that no other module's tests show: rows of docs/incidents.py."""
+"""Incidents whose answers no other module's tests show: rows of workbench/docs/incidents.py."""
 
 import json
 
@@ -19,7 +19,7 @@ TIME_OUT = UnknownOutcomeError("read timed out")
 
 class TestEvents:
     @pytest.mark.fault("3")
-    def test_a_liquidation_whose_fill_nobody_told_sells_once(self, desk: Desk):
+    def test_a_liquidation_whose_fill_event_was_lost_sells_once(self, desk: Desk):
         desk.hold(1)
         for number in range(2):
             desk.liquidate(CUTOFF + number * MINUTE)
@@ -29,7 +29,7 @@ class TestEvents:
         assert desk.submitted()[2:] == [client_id(3, "liquidation")]
 
     @pytest.mark.fault("6")
-    def test_a_status_that_nobody_knows_is_an_alarm_once_and_the_order_goes_on(
+    def test_an_unknown_status_alarms_once_and_the_order_goes_on(
         self, desk: Desk, records: Records
     ):
         desk.buy(1)
@@ -45,7 +45,7 @@ class TestEvents:
         assert desk.submitted() == [client_id(1), client_id(2, "target")]
 
     @pytest.mark.fault("10")
-    def test_an_event_whose_write_failed_takes_effect_when_it_is_told_again(self, desk: Desk):
+    def test_an_event_whose_write_failed_takes_effect_when_it_is_delivered_again(self, desk: Desk):
         report = desk.broker.fill(desk.buy(1), PRICE)
         desk.store.down.add("save")
         assert desk.update(report, minute(1.5), PRICE)["status"] == "failed"
@@ -57,7 +57,7 @@ class TestEvents:
         assert desk.submitted() == [client_id(1), client_id(2, "target")]
 
     @pytest.mark.fault("5", "11")
-    def test_a_fill_found_by_asking_and_then_told_counts_once(self, desk: Desk):
+    def test_a_fill_found_by_a_request_and_then_delivered_counts_once(self, desk: Desk):
         desk.buy(1)
         desk.stop_entries()
         first = desk.broker.fill(client_id(1), PRICE, 7)
@@ -72,7 +72,7 @@ class TestEvents:
         assert desk.phase() is Phase.BUY_SUBMITTED
 
     @pytest.mark.fault("7", "11")
-    def test_an_execution_is_not_told_by_its_id(self):
+    def test_an_execution_is_not_recognised_by_its_id(self):
         one, other = (take(request(json.dumps(update(execution_id=n)))) for n in ("e1", "e2"))
         assert one == other
 
