@@ -14,7 +14,6 @@ import botocore.session
 import pytest
 from botocore import xform_name
 from moto import mock_aws
-from samtranslator.yaml_helper import yaml_parse
 from typer.testing import CliRunner
 
 from scalper.core.model import Reason
@@ -22,6 +21,7 @@ from scalper.shell.errors import WebhookRefusedError
 from scalper.shell.webhook import sign, verify
 from workbench.cli.app import app
 from workbench.source.remarks import sections
+from workbench.template.declared import load_nested, load_template
 
 ROOT = Path(__file__).parents[1]
 RUNBOOK = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
@@ -59,11 +59,11 @@ def called(program: str) -> list[Any]:
 
 def alarms(root: Path) -> set[str]:
     """Return the names of the alarms that the templates declare, without the stack's."""
-    templates = [root / "template.yaml", *sorted((root / "infrastructure").glob("*.yaml"))]
+    templates = [load_template(root), *load_nested(root).values()]
     return {
         re.sub(r"^\$\{(System|AWS::StackName)\}-", "", one["Properties"]["AlarmName"]["Fn::Sub"])
         for template in templates
-        for one in yaml_parse(template.read_text())["Resources"].values()
+        for one in template["Resources"].values()
         if one["Type"] in ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
     }
 
@@ -155,7 +155,7 @@ def test_sams_commands_name_environments_that_exist(command: list[str]) -> None:
 
 
 def test_the_parameters_that_are_given_are_the_templates() -> None:
-    declared = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"]
+    declared = load_template()["Parameters"]
     given = {
         name
         for command in COMMANDS
@@ -167,7 +167,7 @@ def test_the_parameters_that_are_given_are_the_templates() -> None:
 
 
 def test_what_stands_in_angle_brackets_is_an_output() -> None:
-    outputs = set(yaml_parse((ROOT / "template.yaml").read_text())["Outputs"])
+    outputs = set(load_template()["Outputs"])
     named = set(re.findall(r"<([A-Z][A-Za-z]+)>", RUNBOOK)) - {"Names"}
     assert named >= {"BrokerSecret", "WebhookSecret", "StateTable", "SymbolsTable"}
     assert named <= outputs
@@ -176,7 +176,7 @@ def test_what_stands_in_angle_brackets_is_an_output() -> None:
 def test_the_log_groups_are_the_templates() -> None:
     declared = {
         one["Properties"]["LogGroupName"]["Fn::Sub"].replace("${AWS::StackName}", "scalper")
-        for one in yaml_parse((ROOT / "template.yaml").read_text())["Resources"].values()
+        for one in load_template()["Resources"].values()
         if one["Type"] == "AWS::Logs::LogGroup"
     }
     named = set(re.findall(r"(/scalper/[\w-]+)", RUNBOOK))

@@ -1,1 +1,1 @@
-"""What a run came to: trades, files, and the report."""
+"""What a run leaves: its trades, its files and its report."""

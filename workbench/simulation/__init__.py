@@ -1,1 +1,1 @@
-"""Seeded days around the real handlers: fakes at the boundary alone, one thread, virtual time."""
+"""Seeded days in virtual time, in one thread, around the real handlers: only the ports are fakes."""

@@ -1,1 +1,1 @@
-"""What template.yaml declares; nothing else reads it."""
+"""What `template.yaml` declares. No other room reads it."""

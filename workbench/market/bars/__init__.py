@@ -1,1 +1,1 @@
-"""Files of minute bars, read exactly or not at all."""
+"""Readers of bars files, one module for each format."""
