@@ -1,1 +1,1 @@
-"""Seeded days in virtual time around the real handlers: one thread, and only the ports are fakes."""
+"""Seeded days in virtual time and one thread around the real handlers; only the ports are fakes."""
