@@ -57,18 +57,23 @@ def expected_kinds() -> set[str]:
     return names
 
 
+RARE = (SECRETS, "cancel")
+"""What a day has few of: a planned kind of these is due at the first one that is free."""
+
+
 def planned_kinds() -> list[tuple[str, int]]:
     """Return every kind once, with the number of the decision at which it is due.
 
-    The first word of a kind tells what it strikes. Kinds that strike the same take turns.
+    The first word of a kind tells what it strikes. Kinds that strike the same take turns. A stuck
+    cancel comes late, because its symbol trades no more.
     """
     places = dict[str, int]()
     planned = []
     for kind in sorted(expected_kinds()):
         struck = kind.split("_")[0]
         places[struck] = places.get(struck, 0) + 1
-        planned.append((kind, places[struck] if struck == SECRETS else 2 * places[struck]))
-    return planned
+        planned.append((kind, 1 if struck in RARE else 2 * places[struck]))
+    return [(kind, 3 if kind == "cancel_stuck" else nth) for kind, nth in planned]
 
 
 def planned_kills() -> list[tuple[str, str, int, int]]:
@@ -105,7 +110,7 @@ def test_a_day_ends_flat_on_which_every_kind_of_fault_and_kill_happens_by_plan(t
         tmp_path,
         days=1,
         first=SEED,
-        minutes=100,
+        minutes=120,
         factors=NONE,
         planned=planned_kinds(),
         kills=planned_kills(),

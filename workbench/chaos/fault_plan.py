@@ -173,7 +173,7 @@ class FaultPlan:
         No fault strikes until `start`. `now` is the exchange's clock; it may be set later. Raises
         ValueError if a planned kind is unknown.
         """
-        chance = random.Random(f"{seed} climate")
+        chance = random.Random(f"{seed} rates")
         drawn = {kind: chance.choice(RATE_FACTORS) for kind in RATES} | {KILLED: 1.0}
         self._factors = drawn | dict(factors or {})
         self._rates = {
