@@ -82,7 +82,7 @@ def rows_of(market: Market) -> list[dict[str, Any]]:
     """Return the symbols' items: some enter often, some have a stop or a longest holding time."""
     often = {"signal": {"S": "workbench.chaos.signals:price_fell"}}
     settings: list[dict[str, Any]] = [
-        often | {"max_hold_minutes": {"N": "7"}},
+        often | {"max_hold_minutes": {"N": "3"}},
         {"stop_loss_pct": {"N": "0.2"}},
         often | {"stop_loss_pct": {"N": "0.15"}},
         {},
