@@ -16,7 +16,7 @@ from scalper.shell.relay.stream import POST_ATTEMPTS
 from workbench.local.day import SequentialDispatcher
 from workbench.local.invocations import Context, InProcessInvoker, LongInvocation
 from workbench.local.trade_updates import Deliveries, function_url
-from workbench.servers.loopback import serving
+from workbench.servers.asgi import serving
 from workbench.template.declared import load_template
 from workbench.template.schedules import schedules_of
 
