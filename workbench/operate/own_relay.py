@@ -21,9 +21,10 @@ from scalper.shell.relay.run import Run, check_clock, run
 from scalper.shell.runtime import relay_of
 from scalper.shell.settings import BrokerKeys, Settings
 from workbench.local.invocations import WithoutMetrics
+from workbench.operate.subject import KEY_VARIABLES, local_keys
 
-KEY_ID, SECRET_KEY, WEBHOOK_KEY = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY", "WEBHOOK_KEY"
-"""Environment variables that replace the secrets. Alpaca itself names the first two so."""
+WEBHOOK_KEY = "WEBHOOK_KEY"
+"""Environment variable that replaces the webhook's secret."""
 
 NOTHING = "-"
 """Name of a table that is not used; the settings require a name."""
@@ -79,11 +80,10 @@ def _run_of(environment: Mapping[str, str], *, leased: bool) -> Run:
 
 def _keys(environment: Mapping[str, str], settings: Settings) -> Callable[[], BrokerKeys]:
     """Return a function that returns the account's keys, from the environment or the secret."""
-    key_id, secret_key = environment.get(KEY_ID, ""), environment.get(SECRET_KEY, "")
-    if key_id and secret_key:
-        return lambda: BrokerKeys(key_id, secret_key)
+    if all(environment.get(name) for name in KEY_VARIABLES):
+        return partial(local_keys, environment)
     if not settings.broker_secret_id:
-        raise SettingsError(f"no keys: set {KEY_ID} and {SECRET_KEY}, or BROKER_SECRET_ID")
+        raise SettingsError(f"no keys: set {' and '.join(KEY_VARIABLES)}, or BROKER_SECRET_ID")
     return partial(broker_keys, settings)
 
 
