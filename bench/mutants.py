@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.planting import MAX_SEEDS, hunt
-from workbench.docs import provenance as measured
+from workbench.docs import provenance
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "mutants.json"
@@ -23,7 +23,7 @@ LONGEST = 120
 
 def main() -> int:
     """Run, print, write; the exit code is 1 where a mistake survives."""
-    commit = measured.commit()
+    commit = provenance.commit()
     began = time.monotonic()
     with ThreadPoolExecutor(JOBS) as pool:
         rows = []
@@ -38,7 +38,7 @@ def main() -> int:
         "seeds_at_most": MAX_SEEDS,
         "seconds": round(time.monotonic() - began, 1),
     }
-    measured.write(RESULTS, "make mutants", commit, figures=figures, mutants=rows)
+    provenance.write(RESULTS, "make mutants", commit, figures=figures, mutants=rows)
     print(", ".join(f"{name} {value}" for name, value in figures.items()))
     return 0 if len(killed) == len(rows) else 1
 

@@ -98,3 +98,11 @@ def test_a_file_that_a_document_names_wrongly_is_found() -> None:
     text = f"`core/machine.py` and `core/engine.py`\n\n{table}"
     missing = [one for one in named_files(text) if not is_there(one)]
     assert missing == ["core/engine.py", "workbench/market/nothing.py"]
+
+
+def test_a_word_has_one_row_in_the_glossary() -> None:
+    text = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
+    words = [word.strip() for row in rows for word in row.split(",") if row.strip() != "word"]
+    assert len(words) > 50
+    assert [word for word in words if words.count(word) > 1] == []
