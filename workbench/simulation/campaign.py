@@ -14,7 +14,7 @@ from workbench.simulation.fault_plan import Fault, Script
 from workbench.simulation.shrink import TRACE_LINES, script_text, shrink
 
 MAX_SHOWN = 3
-"""How many failing days are shrunk and traced. Of the others the seed is told."""
+"""How many failing days are shrunk and traced. For the others, only the seed is shown."""
 
 
 @dataclass(frozen=True, slots=True)
