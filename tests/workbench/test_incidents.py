@@ -9,7 +9,7 @@ from workbench.source.remarks import Shown, shown_by
 
 ROOT = Path(__file__).parents[2]
 SHOWN = shown_by(ROOT)
-# Public issues and pages of brokers and bots told 48 incidents; the numbers are lasting names.
+# Public issues and pages of brokers and bots reported 48 incidents; the numbers are lasting names.
 NUMBERS = [str(number) for number in range(1, 49)]
 PLATFORM_NAMES = [
     "duplicate-schedule",
