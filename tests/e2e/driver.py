@@ -28,8 +28,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from scalper.shell.relay import lease
-from scalper.shell.relay import stream as relay
+from scalper.shell.relay import lease, stream
 from workbench.local.day import Collaborators, LocalDay
 from workbench.local.invocations import Context, InProcessInvoker, Invoker, WithoutMetrics
 from workbench.local.trade_updates import RelayedTradeUpdates
@@ -124,7 +123,7 @@ def _empty_state() -> None:
 def main(options: Mapping[str, Any]) -> None:
     """Play the day to its end, or to where it is killed."""
     # A webhook that fails is asked again after half a second and more; here there is no hurry.
-    relay.POST_BACKOFF_S = 0.01
+    stream.POST_BACKOFF_S = 0.01
     # A day that goes on after a kill waits for the end of its own lease.
     lease.LEASE_S, lease.MARGIN_S, lease.RENEW_EVERY_S, lease.WATCH_S = 4.0, 1.0, 0.5, 4.0
     with Path(options["log"]).open("a", encoding="utf-8", buffering=1) as log:

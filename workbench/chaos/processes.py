@@ -23,8 +23,7 @@ from threading import Lock
 from typing import Any, NoReturn
 
 from scalper.shell.errors import ScalperError
-from scalper.shell.relay import lease
-from scalper.shell.relay import stream as relay
+from scalper.shell.relay import lease, stream
 from workbench.chaos.fault_plan import BEFORE, FaultPlan, KillPoint
 from workbench.local.invocations import Context
 
@@ -249,8 +248,8 @@ def _scale_time() -> None:
         sleep(seconds * TIME_SCALE)
 
     setattr(time, "sleep", scaled)  # noqa: B010 - the types have it as it was
-    waits = tuple(wait * TIME_SCALE for wait in relay.BACKOFF_S)
-    setattr(relay, "BACKOFF_S", waits)  # noqa: B010
+    waits = tuple(wait * TIME_SCALE for wait in stream.BACKOFF_S)
+    setattr(stream, "BACKOFF_S", waits)  # noqa: B010
     # A day lasts a quarter of a minute. A lease of full length would fill most of it.
     for name in ("LEASE_S", "RENEW_EVERY_S", "RETRY_EVERY_S", "MARGIN_S", "WATCH_S"):
         setattr(lease, name, getattr(lease, name) * LEASE_TIME_SCALE)

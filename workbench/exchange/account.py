@@ -11,7 +11,7 @@ from workbench.exchange.wire import nanoseconds
 
 ACTIVITIES_MOST = 100
 CALENDAR_TO = 2029
-"""The year in which Alpaca's calendar ends where none is asked for."""
+"""The year in which Alpaca's calendar ends if no end is asked for."""
 
 
 def get_account(venue: Venue, _: Call) -> Answer:

@@ -34,7 +34,7 @@ class Call:
         return parsed
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
-        """Return a query parameter that is one of `choices`, the first where it is absent."""
+        """Return a query parameter that is one of `choices`, the first if it is absent."""
         value = self.query.get(name) or choices[0]
         if value not in choices:
             raise refusals.bad_field(f"invalid {name}: {value}")
@@ -52,7 +52,7 @@ class Call:
         return int(text)
 
     def time_ns(self, name: str, *, end_of_day: bool = False) -> int | None:
-        """Return a query parameter that is a time, as nanoseconds; None where it is absent."""
+        """Return a query parameter that is a time, as nanoseconds; None if it is absent."""
         text = self.query.get(name)
         if not text:
             return None

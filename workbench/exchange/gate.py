@@ -46,7 +46,7 @@ class RateLimit:
         self._taken: deque[float] = deque(maxlen=per_minute)
 
     def take(self, now_s: float) -> bool:
-        """Count a request at `now_s` (monotonic); False where the minute is full."""
+        """Count a request at `now_s` (monotonic); False if the minute is full."""
         while self._taken and self._taken[0] <= now_s - WINDOW_S:
             self._taken.popleft()
         if len(self._taken) >= self._most:

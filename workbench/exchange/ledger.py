@@ -1,8 +1,8 @@
 """The account and its orders: what may be ordered, what is held, what every fill changes.
 
-Pure rules over integers: no web, no bars, no clock of its own; each call is told the time. A
-refusal is raised and changes nothing; everything else that happens to an order comes back as an
-`Update`, in order, exactly once. Sales never exceed the shares held: the account is long only.
+These are pure rules over integers, without web, bars or a clock: each call gets the time. A refusal
+is raised and changes nothing. Everything else that happens to an order comes back as an `Update`,
+in order, exactly once. Sales never exceed the shares held: the account is long only.
 """
 
 from collections.abc import Iterable
@@ -253,7 +253,7 @@ class OrderLedger:
         return self._update("new", replace(order, status="new", updated_at=at), at)
 
     def cancel(self, order_id: str, at: datetime) -> Update:
-        """Cancel an open order at once; raises 404, or 422 where the order is over."""
+        """Cancel an open order at once; raises 404, or 422 if the order is closed."""
         order = self.order(order_id)
         if not order.is_open:
             raise refusals.not_cancelable(order.status)

@@ -136,7 +136,7 @@ def _resume(call: Call) -> tuple[str | None, datetime | None]:
 
 
 def _symbols(call: Call) -> list[str]:
-    """Return the symbols asked for, sorted, each once; raises 400 where one is malformed."""
+    """Return the symbols asked for, sorted, each once; raises 400 if one is malformed."""
     names = call.query.get("symbols", "").split(",")
     if names == [""]:
         raise refusals.bad_data_request("symbols is required")

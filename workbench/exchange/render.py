@@ -26,7 +26,7 @@ def _stamp(at: datetime | None) -> str | None:
 
 
 def order(record: VenueOrder, *, status: str | None = None) -> Json:
-    """Return an order; `status` overrides its own where it is answered as it was taken on."""
+    """Return an order; `status` overrides its own if it is answered as it was taken on."""
     kind = "market" if record.limit is None else "limit"
     submitted = stamp_ns(record.submitted_ns)
     average = quotient(record.filled_cost, record.filled_qty) if record.filled_qty else None

@@ -117,7 +117,7 @@ class Exchange:
     # Control -------------------------------------------------------------------------------
 
     def _advance(self, venue: Venue, call: Call) -> Answer:
-        """Move the clock to `to`; 422 where that is backwards or not a time."""
+        """Move the clock to `to`; 422 if that is backwards or not a time."""
         to = call.fields().get("to")
         if not isinstance(to, str):
             raise Refusal(422, {"message": "to is required: an RFC 3339 time"})

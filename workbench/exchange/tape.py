@@ -74,7 +74,7 @@ class Tape:
         return column.bars[ended - 1] if ended else None
 
     def last_of_session(self, symbol: str, day: MarketDay) -> Bar | None:
-        """Return the symbol's last bar inside the session's hours; None where it has none."""
+        """Return the symbol's last bar inside the session's hours; None if it has none."""
         for bar in reversed(day.bars.get(symbol, ())):
             if day.session.holds(bar.start):
                 return bar

@@ -112,7 +112,7 @@ class Venue:
     def advance(self, to: datetime) -> None:
         """Move the clock to `to` (aware UTC), working through every minute on the way.
 
-        Raises ValueError where that is backwards or further than `MAX_ADVANCE`.
+        Raises ValueError if that is backwards or further than `MAX_ADVANCE`.
         """
         if to < self.now:
             raise ValueError("the clock does not move backwards")

@@ -41,7 +41,7 @@ def quotient(amount: Money, qty: int) -> str:
 
 
 def ratio(part: Money, whole: Money) -> str:
-    """Return part/whole by a factor of 1, four decimals; "0" where the whole is nothing."""
+    """Return part/whole by a factor of 1, four decimals; "0" if the whole is nothing."""
     if whole == 0:
         return "0"
     return plain((Decimal(part) / Decimal(whole)).quantize(Decimal("0.0001")))

@@ -33,7 +33,7 @@ def started(arguments: Sequence[str]) -> Iterator[str]:
 
     It ends with this process, however that ends: its standard input is a pipe from here. A
     session of its own keeps a terminal's Ctrl-C from it, for it is this process that stops it.
-    Raises LocalDayError where it does not say within `START_WITHIN_S` that it is ready.
+    Raises LocalDayError if it does not say within `START_WITHIN_S` that it is ready.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "workbench.cli", *arguments, "--until-eof"],
