@@ -60,20 +60,23 @@ def expected_kinds() -> set[str]:
 RARE = (SECRETS, "cancel")
 """What a day has few of: a planned kind of these is due at the first one that is free."""
 
+BLOCKING = {"refused": 20, "rejected": 20, "submit": 20, "cancel_stuck": 4}
+"""What may end a symbol's trading for the day begins this many orders or cancels later."""
+
 
 def planned_kinds() -> list[tuple[str, int]]:
     """Return every kind once, with the number of the decision at which it is due.
 
-    The first word of a kind tells what it strikes. Kinds that strike the same take turns. A stuck
-    cancel comes late, because its symbol trades no more.
+    The first word of a kind tells what it strikes. Kinds that strike the same take turns.
     """
     places = dict[str, int]()
     planned = []
     for kind in sorted(expected_kinds()):
         struck = kind.split("_")[0]
         places[struck] = places.get(struck, 0) + 1
-        planned.append((kind, 1 if struck in RARE else 2 * places[struck]))
-    return [(kind, 3 if kind == "cancel_stuck" else nth) for kind, nth in planned]
+        nth = 1 if struck in RARE else 2 * places[struck]
+        planned.append((kind, nth + BLOCKING.get(kind, BLOCKING.get(struck, 0))))
+    return planned
 
 
 def planned_kills() -> list[tuple[str, str, int, int]]:
