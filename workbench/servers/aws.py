@@ -75,6 +75,9 @@ def create_resources(
     )
 
 
+_KEPT = "is_message_valid_based_on_retention_period"
+"""moto's method that tells whether a queue still keeps a message."""
+
 Application = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
 
 
@@ -95,8 +98,12 @@ def serve(port: int) -> None:
 def running(front: Callable[[Application], Application]) -> Iterator[str]:
     """Run AWS in a thread while the block lasts, behind `front`; gives its address.
 
-    Its tables are this process's: a second one in the same process would find them.
+    Its tables are this process's: a second one in the same process would find them. Afterwards moto
+    has its own clock again.
     """
+    import moto.sqs.models as queues
+
+    clock, is_kept = vars(queues)["unix_time_millis"], vars(queues.SQSBackend)[_KEPT]
     server = _server(0, front)
     thread = threading.Thread(target=server.serve_forever, name="aws", daemon=True)
     thread.start()
@@ -106,6 +113,8 @@ def running(front: Callable[[Application], Application]) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+        setattr(queues, "unix_time_millis", clock)  # noqa: B010 - not exported
+        setattr(queues.SQSBackend, _KEPT, is_kept)
 
 
 def _address(server: Any) -> str:
@@ -130,8 +139,7 @@ def _server(port: int, front: Callable[[Application], Application] = lambda app:
     clock = _Clock()
     setattr(moto.sqs.models, "unix_time_millis", clock.milliseconds)  # noqa: B010 - not exported
     # moto measures retention by real time: the messages of a past day would have expired.
-    kept = "is_message_valid_based_on_retention_period"
-    setattr(moto.sqs.models.SQSBackend, kept, lambda *_: True)
+    setattr(moto.sqs.models.SQSBackend, _KEPT, lambda *_: True)
     app = DomainDispatcherApplication(create_backend_app)
     listener = listen(port)
     listener.listen(128)
