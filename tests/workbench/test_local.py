@@ -66,6 +66,7 @@ def test_a_real_day_trades_as_the_rules_say_of_each_session_alone(names, tmp_pat
     assert_a_run_is_exact(tmp_path / "out", shared_bars(*names))
 
 
+@pytest.mark.soak
 def test_on_a_half_day_everything_is_sold_before_one_and_nothing_happens_after(tmp_path):
     bars = synthetic_bars(tmp_path, seed=2)
     assert any("T18:3" in line for line in bars.read_text().splitlines()), "bars after the close"
