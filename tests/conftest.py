@@ -13,7 +13,10 @@ ROOT = Path(__file__).parent.parent
 # Unit tests come first, so that a mistake shows within a minute. Then come the tests that take
 # long: a long one at the very end would keep one processor busy and leave the others idle.
 FIRST = ("tests/core/", "tests/shell/")
-LONG = ("tests/e2e/", "tests/packaging/", "tests/simulation/test_mutants.py", "tests/workbench/")
+LONG = (
+    *("tests/e2e/", "tests/packaging/", "tests/simulation/test_mutants.py"),
+    *("tests/workbench/test_local.py", "tests/workbench/test_cli.py"),
+)
 
 # Each new session of botocore reads the same megabytes of JSON. Here a process reads them once.
 JSONFileLoader.load_file = cache(JSONFileLoader.load_file)  # type: ignore[method-assign]
