@@ -408,6 +408,17 @@ MUTANTS = (
             ),
         ),
     ),
+    Mutant(
+        "symbol-decided-twice",
+        "A symbol whose stale buy or filled exit was driven at once is a candidate again.",
+        (
+            Edit(
+                TICKS,
+                "for symbol, (stored, is_driven) in done.items() if not is_driven}",
+                "for symbol, (stored, _) in done.items() if self._may_enter(stored)}",
+            ),
+        ),
+    ),
     # Entries.
     Mutant(
         "lot-rounded-up",
@@ -473,6 +484,11 @@ MUTANTS = (
                 "    broker_unread,\n)",
             ),
         ),
+    ),
+    Mutant(
+        "external-position-ignored",
+        "A symbol is entered beside shares that are not this system's and that nobody offers.",
+        (Edit(LIMITS, "    external_order,\n    external_position,\n)", "    external_order,\n)"),),
     ),
     Mutant(
         "limit-left-out",

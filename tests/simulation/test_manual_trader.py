@@ -1,7 +1,8 @@
-"""Days without ticks at their end, and manual sales of what this system holds."""
+"""Days without ticks at their end, manual purchases, and manual sales of what this system holds."""
 
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import count
 
 import pytest
 
@@ -10,7 +11,7 @@ from scalper.core.pricing import DOLLAR
 from scalper.core.session import MINUTE
 from scalper.shell.errors import RefusedError
 from tests.shell.fakes import OPEN, SESSION, client_id
-from tests.simulation.build import scheduler_of
+from tests.simulation.build import let_pass, scheduler_of
 from workbench.faults.kinds import FaultKind
 from workbench.simulation.aws import quiet
 from workbench.simulation.broker import SimulatedBroker
@@ -18,7 +19,8 @@ from workbench.simulation.checks import Checks
 from workbench.simulation.crash_points import CrashPoints
 from workbench.simulation.day import LOT, OPERATIONS, day_of, run_day
 from workbench.simulation.fault_plan import Fault
-from workbench.simulation.scheduler import Violation
+from workbench.simulation.manual_trader import KEEPS, LONGEST_KEPT_S
+from workbench.simulation.scheduler import Scheduler, Violation
 from workbench.simulation.venue import SeededVenue
 
 SEED = 3
@@ -41,6 +43,47 @@ def test_a_day_whose_ticks_end_and_whose_table_is_emptied_ends_flat_by_the_liqui
     assert not [one for one in rest if "[tick " in one]
     assert [one for one in rest if "the item of" in one]
     assert [one for one in rest if "broker takes" in one and one.split()[3].count("-liquidation")]
+
+
+class TestPurchase:
+    """The manual trader buys five shares of AAA, as if a fault of that minute said so."""
+
+    def purchase(self, *, keeps: bool) -> tuple[Scheduler, SeededVenue]:
+        minutes = count(2)
+        while True:
+            minute = str(next(minutes))
+            scheduler = scheduler_of(SEED, [Fault(minute, FaultKind.EXTERNAL_ORDERS)])
+            assert scheduler.plan.happens(FaultKind.EXTERNAL_ORDERS, 1.0, minute)
+            if (scheduler.plan.amount(0, 1) < KEEPS) is keeps:
+                break
+        venue = SeededVenue(
+            scheduler,
+            SESSION,
+            lambda symbol: 100 * DOLLAR,
+            Checks(scheduler, LOT),
+            lambda update: None,
+        )
+        let_pass(scheduler, 60)
+        venue.manual_trader.trade("AAA", 5)
+        return scheduler, venue
+
+    def test_shares_that_are_offered_are_shown_at_once(self):
+        _, venue = self.purchase(keeps=False)
+        assert [order.qty for order in venue.ledger.open_orders("AAA")] == [2]
+        assert venue.checks.is_external_shown("AAA", timedelta(seconds=10))
+
+    def test_shares_that_are_kept_have_no_open_order_and_are_shown_after_the_lag(self):
+        scheduler, venue = self.purchase(keeps=True)
+        assert (venue.ledger.qty("AAA"), venue.ledger.open_orders("AAA")) == (5, [])
+        assert not venue.checks.is_external_shown("AAA", timedelta(seconds=10))
+        let_pass(scheduler, 11)
+        assert venue.checks.is_external_shown("AAA", timedelta(seconds=10))
+
+    def test_shares_that_were_kept_are_sold_later(self):
+        scheduler, venue = self.purchase(keeps=True)
+        let_pass(scheduler, LONGEST_KEPT_S)
+        assert (venue.ledger.qty("AAA"), venue.checks.external) == (0, {"AAA": 0})
+        assert not venue.checks.is_external_shown("AAA", timedelta(0))
 
 
 class TestSellsOfWhatIsNotHeld:

@@ -257,7 +257,7 @@ class FaultKind(StrEnum):
     EXTERNAL_ORDERS = (
         "external_orders",
         (Strikes.MINUTE,),
-        "A person buys shares of the symbol and offers a part of them.",
+        "A person buys shares of the symbol, and offers a part of them or keeps all.",
     )
     ACCOUNT_BLOCKED = "account_blocked", (Strikes.MINUTE,), "The broker blocks the account."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,10 +15,12 @@ from typing import Any, TypeVar
 
 from greenlet import GreenletExit
 
-from scalper.core.model import InvariantError
+from scalper.core.model import BarClosed, Event, InvariantError, Rules
+from scalper.core.order import OrderReport
 from scalper.core.session import parse_time
 from scalper.shell import runtime, telemetry
 from scalper.shell.errors import ScalperError
+from scalper.shell.ports import Stored
 from scalper.shell.relay.stream import POST_ATTEMPTS
 from scalper.shell.settings import Settings
 from scalper.shell.trading.engine import Engine
@@ -28,6 +30,7 @@ from workbench.exchange import render
 from workbench.exchange.ledger import Update
 from workbench.faults.kinds import FaultKind
 from workbench.simulation.broker import SimulatedBroker
+from workbench.simulation.checks import Checks
 from workbench.simulation.fault_plan import SEND
 from workbench.simulation.market import SimulatedMarket
 from workbench.simulation.scheduler import MINUTE, SECOND, Invocation, Scheduler, Violation
@@ -59,8 +62,23 @@ class SimulatedContext:
     """Lambda's context object. The handlers ask nothing of it."""
 
 
+@dataclass(slots=True)
 class StrictEngine(Engine):
     """The engine. A broken invariant ends the whole day, and not its symbol alone."""
+
+    checks: Checks = field(kw_only=True)
+
+    def drive(
+        self,
+        stored: Stored,
+        event: Event,
+        rules: Rules,
+        orders: Sequence[OrderReport] | None = None,
+    ) -> Stored:
+        """Take an event to its end. An invocation decides a symbol's minute once."""
+        if isinstance(event, BarClosed):
+            self.checks.decided(event.symbol, event.at)
+        return Engine.drive(self, stored, event, rules, orders)
 
     def isolate(self, symbol: str, task: Callable[[], T]) -> T | None:
         """Run one symbol's part of an invocation."""
@@ -264,6 +282,7 @@ class SimulatedAws:
 
     def _new_engine(self) -> Engine:
         return StrictEngine(
+            checks=self.store.checks,
             settings=self.settings,
             store=self.store,
             broker=self.broker,

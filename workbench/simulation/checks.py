@@ -55,6 +55,8 @@ class Checks:
     book: OrderLedger = field(default_factory=lambda: OrderLedger(None))
     external: dict[str, int] = field(default_factory=dict)
     """Shares that are not this system's, by symbol."""
+    bought_by_hand: dict[str, datetime] = field(default_factory=dict)
+    """When the manual trader last bought shares of a symbol."""
     sold_by_hand: dict[str, datetime] = field(default_factory=dict)
     """When the manual trader last sold this system's shares of a symbol."""
     entry_checks: EntryChecks | None = None
@@ -87,6 +89,13 @@ class Checks:
             return
         if wrong := self.entry_checks.objection(old, order, _invocation(), reads):
             self.fail(f"{order.client_order_id}: {wrong}")
+
+    def decided(self, symbol: str, at: datetime) -> None:
+        """Check a decision at the end of the minute `at`: its invocation took none before."""
+        taken = _invocation().decided
+        if (symbol, at) in taken:
+            self.fail(f"{symbol}: the minute that ended at {at} is decided twice")
+        taken.add((symbol, at))
 
     def saved(self, old: Stored | None, new: Stored) -> None:
         """Check a write: versions and known fills rise, and the fills stay below the ledger's."""
@@ -179,6 +188,22 @@ class Checks:
     def manual_buy(self, symbol: str, qty: int) -> None:
         """Take note of shares that the manual trader bought."""
         self.external[symbol] = self.external.get(symbol, 0) + qty
+        self.bought_by_hand[symbol] = self.scheduler.time()
+
+    def manual_sale(self, symbol: str, qty: int) -> None:
+        """Take note of shares of the manual trader's own that the manual trader sold."""
+        self.external[symbol] -= qty
+
+    def is_external_shown(self, symbol: str, lag: timedelta) -> bool:
+        """Return whether every list of positions or open orders shows what is not this system's.
+
+        An open order shows at once, a position only after `lag`.
+        """
+        if not self.external.get(symbol):
+            return False
+        if any(not self.is_own(order) for order in self.book.open_orders(symbol)):
+            return True
+        return self.scheduler.time() - self.bought_by_hand[symbol] > lag
 
     def replaced(self, order: VenueOrder, successor: VenueOrder) -> None:
         """Take note of a successor that the broker made: it is an own order as well."""

@@ -12,12 +12,16 @@ from workbench.simulation.checks import Checks
 from workbench.simulation.market import SimulatedMarket
 from workbench.simulation.scheduler import Invocation, Scheduler
 from workbench.simulation.table import Items, SimulatedSymbols
+from workbench.simulation.venue import POSITION_LAG_S
 
 LATEST_START = timedelta(seconds=50)
 """A tick that starts 45 s late enters nothing. Its clock may be off by five more seconds."""
 
 LATEST_SEND = timedelta(seconds=240)
 """A buy is repeated for one minute. Its tick may start late and last for almost two more."""
+
+POSITION_LAG = timedelta(seconds=POSITION_LAG_S)
+"""External shares may be invisible for so long after they were bought."""
 
 
 @dataclass(slots=True, eq=False)
@@ -78,8 +82,8 @@ class EntryAudit:
             return "it has no row that makes sense"
         if not row.enabled:
             return "its row is paused"
-        if self.checks.external.get(symbol):
-            return "external shares are held and offered"
+        if self.checks.is_external_shown(symbol, POSITION_LAG):
+            return "external shares are held"
         return ""
 
     def _closes(self, symbol: str, start: datetime) -> set[Money]:

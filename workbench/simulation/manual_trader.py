@@ -17,6 +17,12 @@ from workbench.simulation.scheduler import Scheduler
 SOON_S = 20.0
 """The longest time between a target and the manual trader's step. Positions are stale then."""
 
+KEEPS = 0.5
+"""The share of purchases that the manual trader keeps, without an open order beside them."""
+
+LONGEST_KEPT_S = 1800.0
+"""The longest time for which the manual trader keeps shares."""
+
 
 @dataclass(slots=True, eq=False)
 class ManualTrader:
@@ -37,8 +43,9 @@ class ManualTrader:
     """Whether the trader steps in more often than usual."""
 
     def trade(self, symbol: str, qty: int) -> None:
-        """Buy some shares, and offer a part of them far above the market.
+        """Buy some shares. Offer a part of them far above the market, or keep all for a while.
 
+        Whether the shares are kept depends on the seed and on the fault that called this method.
         If the broker refuses the buy as a possible wash trade, nothing happens.
         """
         if symbol in self.checks.sold_by_hand:
@@ -51,7 +58,23 @@ class ManualTrader:
             return
         self._fill(bought, price)
         self.checks.manual_buy(symbol, qty)
+        keeps = self.scheduler.plan.amount(0, 1)
+        if keeps < KEEPS:
+            self.scheduler.after(LONGEST_KEPT_S * keeps / KEEPS, partial(self.give_up, symbol, qty))
+            return
         self.order(symbol, "sell", max(qty // 2, 1), 3 * price, number + 1)
+
+    def give_up(self, symbol: str, qty: int) -> None:
+        """Sell shares that were kept. If the broker refuses, try again a minute later."""
+        if self.scheduler.time() >= self.closes:
+            return
+        try:
+            sold = self.order(symbol, "sell", qty, None, len(self.book.orders))
+        except Refusal:
+            self.scheduler.after(60, partial(self.give_up, symbol, qty))
+            return
+        self.checks.manual_sale(symbol, qty)
+        self._fill(sold, self.prices(symbol))
 
     def sell(self, symbol: str) -> None:
         """Cancel this system's sell, and sell some of its shares."""

@@ -57,6 +57,8 @@ class Invocation:
     unsent: set[str] = field(default_factory=set)
     """Orders whose intents it wrote and which it has not sent yet."""
     began: int = 0
+    decided: set[tuple[str, datetime]] = field(default_factory=set)
+    """Symbol and minute of each decision that it took."""
     forbidden: dict[str, str] = field(default_factory=dict)
     """Why symbols could not be entered when it began, by symbol."""
     store_failed: bool = False
