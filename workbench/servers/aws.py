@@ -135,14 +135,15 @@ def _server(port: int, front: Callable[[Application], Application] = lambda app:
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Log nothing: the day has a log of its own."""
 
+    # A port in use raises here, before anything of moto is changed.
+    listener = listen(port)
+    listener.listen(128)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     clock = _Clock()
     setattr(moto.sqs.models, "unix_time_millis", clock.milliseconds)  # noqa: B010 - not exported
     # moto measures retention by real time: the messages of a past day would have expired.
     setattr(moto.sqs.models.SQSBackend, _KEPT, lambda *_: True)
     app = DomainDispatcherApplication(create_backend_app)
-    listener = listen(port)
-    listener.listen(128)
     host, port = listener.getsockname()
     try:
         return make_server(
