@@ -46,8 +46,8 @@ PYTEST = -m pytest -n auto --maxschedchunk 8 --durations 10
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run cloud e2e rie artefacts bench costs mutants fuzz test soak test-count check lint \
-	types imports template security docs locks build lock clean
+.PHONY: help run cloud e2e rie artefacts bench costs mutants fuzz test test-newest soak test-count \
+	check lint types imports template security docs locks build lock clean
 
 help:
 	@echo 'make run      one whole trading day on this machine; its report goes to out/run/'
@@ -58,6 +58,7 @@ help:
 	@echo 'make rie      the built functions under the runtime interface emulator of the SAM CLI'
 	@echo 'make test     the quick tests, in about five minutes; ARGS="-k liquidation" to choose'
 	@echo 'make test-3.13  the quick tests on that Python, which is on PATH or one of pyenv'
+	@echo 'make test-newest  the same on the newest Python that is supported'
 	@echo 'make soak     the slow tests: whole days, restarts, chaos days, every planted mistake'
 	@echo 'make test-count  how many tests each goal runs; fails if a test belongs to none'
 	@echo 'make bench    how long a local day and the help take; docs/performance.md is made of what it writes'
@@ -104,6 +105,9 @@ fuzz: .venv/.dev
 
 test: .venv/.dev
 	$(BIN)/python $(PYTEST) -m '$(QUICK)' $(ARGS)
+
+# The newest Python that the project supports.
+test-newest: test-3.13
 
 test-3.%: .venv/3.%/.dev
 	.venv/3.$*/bin/python $(PYTEST) -m '$(QUICK)' $(ARGS)
