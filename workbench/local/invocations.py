@@ -151,5 +151,10 @@ class WithoutMetrics(TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Flush the log."""
-        self._log.flush()
+        """Flush the log, unless it is closed: Python flushes this object once more as it ends.
+
+        From Python 3.13 on, Python prints what such a last flush raises
+        (https://docs.python.org/3/whatsnew/3.13.html#io).
+        """
+        if not self._log.closed:
+            self._log.flush()

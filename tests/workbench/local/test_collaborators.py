@@ -14,7 +14,12 @@ import pytest
 from scalper.shell.errors import ScalperError
 from scalper.shell.relay.stream import POST_ATTEMPTS
 from workbench.local.day import SequentialDispatcher
-from workbench.local.invocations import Context, InProcessInvoker, LongInvocation
+from workbench.local.invocations import (
+    Context,
+    InProcessInvoker,
+    LongInvocation,
+    WithoutMetrics,
+)
 from workbench.local.trade_updates import Deliveries, function_url
 from workbench.servers.asgi import serving
 from workbench.template.declared import load_template
@@ -111,3 +116,12 @@ def test_a_function_url_hands_the_request_over_and_reports_what_was_answered():
     assert answered == [("{}", 401)]
     assert events[0]["body"] == "{}"
     assert events[0]["headers"]["webhook-id"] == "m1"
+
+
+def test_the_end_of_the_handlers_output_after_that_of_the_log_raises_nothing() -> None:
+    """A run that fails closes its log first; Python 3.13 prints what the output's end raises."""
+    log = io.StringIO()
+    output = WithoutMetrics(log)
+    log.close()
+    output.close()
+    assert output.closed
