@@ -120,7 +120,7 @@ def test_a_function_url_hands_the_request_over_and_reports_what_was_answered():
 
 def test_the_end_of_the_handlers_output_after_that_of_the_log_raises_nothing() -> None:
     """A run that fails closes its log first; Python 3.13 prints what the output's end raises."""
-    log = io.StringIO()
+    log = io.TextIOWrapper(io.BytesIO())
     output = WithoutMetrics(log)
     log.close()
     output.close()
