@@ -144,6 +144,16 @@ class TestTradeUpdates:
         }
         assert len(desk.sent()) == 1
 
+    def test_an_update_whose_state_cannot_be_rebuilt_says_why(self, desk: Desk):
+        report = desk.broker.fill(desk.buy(1), PRICE)
+        desk.store.lose("AAA")
+        desk.store.down.add("save")
+        assert desk.update(report, minute(1.5), PRICE) == {
+            "status": "failed",
+            "reason": Reason.SYMBOL_FAILED,
+        }
+        assert len(desk.sent()) == 1
+
     def test_after_the_close_nothing_is_sent(self, desk: Desk):
         report = desk.broker.fill(desk.buy(1), PRICE)
         assert desk.update(report, CLOSE, PRICE) == {
